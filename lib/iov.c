@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Lists of memory ranges: what lets a request be framed in any way the guest chooses. Pure
+ * functions; any thread. The ranges are guest memory that may change under our hands, so each
+ * function touches each byte once.
+ */
+#include "vublk.h"
+
+#include <string.h>
+
+uint64_t vublk_iov_size(const struct iovec *iov, unsigned n)
+{
+	uint64_t size = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		size += iov[i].iov_len;
+	return size;
+}
+
+/* A position in a list: the element, and how far into it. */
+struct cursor {
+	const struct iovec *iov;
+	unsigned left; /* elements, this one included */
+	size_t skip;   /* bytes of this one */
+};
+
+static struct cursor seek(const struct iovec *iov, unsigned n, uint64_t offset)
+{
+	struct cursor at = {iov, n, 0};
+
+	while (at.left && offset >= at.iov->iov_len) {
+		offset -= at.iov->iov_len;
+		at.iov++;
+		at.left--;
+	}
+	at.skip = (size_t)offset;
+	return at;
+}
+
+/* The next range, at most `size` bytes long; its length is 0 at the end of the list. */
+static struct iovec next_range(struct cursor *at, uint64_t size)
+{
+	struct iovec range = {NULL, 0};
+
+	while (at->left && !range.iov_len) {
+		range.iov_base = (char *)at->iov->iov_base + at->skip;
+		range.iov_len = at->iov->iov_len - at->skip;
+		at->iov++;
+		at->left--;
+		at->skip = 0;
+	}
+	if (range.iov_len > size)
+		range.iov_len = (size_t)size;
+	return range;
+}
+
+size_t vublk_iov_read(const struct iovec *iov, unsigned n, uint64_t offset, void *data, size_t size)
+{
+	struct cursor at = seek(iov, n, offset);
+	size_t done = 0;
+
+	while (done < size) {
+		struct iovec range = next_range(&at, size - done);
+
+		if (!range.iov_len)
+			break;
+		memcpy((char *)data + done, range.iov_base, range.iov_len);
+		done += range.iov_len;
+	}
+	return done;
+}
+
+size_t vublk_iov_write(const struct iovec *iov, unsigned n, uint64_t offset, const void *data,
+		       size_t size)
+{
+	struct cursor at = seek(iov, n, offset);
+	size_t done = 0;
+
+	while (done < size) {
+		struct iovec range = next_range(&at, size - done);
+
+		if (!range.iov_len)
+			break;
+		memcpy(range.iov_base, (const char *)data + done, range.iov_len);
+		done += range.iov_len;
+	}
+	return done;
+}
+
+uint64_t vublk_iov_zero(const struct iovec *iov, unsigned n, uint64_t offset, uint64_t size)
+{
+	struct cursor at = seek(iov, n, offset);
+	uint64_t done = 0;
+
+	while (done < size) {
+		struct iovec range = next_range(&at, size - done);
+
+		if (!range.iov_len)
+			break;
+		memset(range.iov_base, 0, range.iov_len);
+		done += range.iov_len;
+	}
+	return done;
+}
+
+void vublk_iov_drop(struct iovec **iov, unsigned *n, uint64_t size)
+{
+	while (*n && size >= (*iov)->iov_len) {
+		size -= (*iov)->iov_len;
+		(*iov)++;
+		(*n)--;
+	}
+	if (*n && size) {
+		(*iov)->iov_base = (char *)(*iov)->iov_base + size;
+		(*iov)->iov_len -= (size_t)size;
+	}
+}

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The rings' part of the protocol: SET_VRING_*, GET_VRING_BASE, and the states of a ring. Control
+ * thread. See vhu_dev.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <unistd.h>
+
+#include "vhu_dev.h"
+#include "vhu_log.h"
+
+/* The ring that a message names, or NULL (logged). */
+static struct vhu_vring *find(struct vublk_dev *dev, uint64_t index)
+{
+	if (index < dev->params.num_queues)
+		return &dev->vring[index];
+	vhu_log(VUBLK_LOG_WARNING, "%s: %s names queue %llu, but there are %u", dev->name,
+		vhu_msg_name(dev->msg.header.request), (unsigned long long)index,
+		dev->params.num_queues);
+	return NULL;
+}
+
+/* ---- start, stop, update ---- */
+
+/* The ring cannot be started: "vring_err" is the way to say so. */
+static int fail(struct vhu_vring *vring, int err)
+{
+	vring->failed = true;
+	vq_signal(vring->vq.err_fd);
+	return err;
+}
+
+static int start(struct vublk_dev *dev, struct vhu_vring *vring)
+{
+	int err;
+
+	if (!vring->layout.size || !vring->addr_set || !dev->mem) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u is started without its %s", dev->name,
+			vring->vq.index,
+			!vring->layout.size ? "size" : !vring->addr_set ? "addresses" : "memory");
+		return fail(vring, -EINVAL);
+	}
+	err = vq_setup(&vring->vq, &vring->layout, dev->mem, dev->features);
+	if (err)
+		return fail(vring, err);
+	vring->phase = VRING_STARTING;
+	dev->pending++;
+	dev->params.ops->queue_start(dev->params.opaque, &vring->vq);
+	return 0;
+}
+
+static void stop(struct vublk_dev *dev, struct vhu_vring *vring)
+{
+	vring->phase = VRING_DRAINING;
+	dev->pending++;
+	dev->params.ops->queue_stop(dev->params.opaque, &vring->vq);
+}
+
+int vhu_vring_settle(struct vublk_dev *dev, struct vhu_vring *vring)
+{
+	const bool wanted = vring->started && vring->enabled;
+
+	if (wanted && vring->phase == VRING_STOPPED && !vring->failed)
+		return start(dev, vring);
+	if (!wanted && vring->phase == VRING_RUNNING)
+		stop(dev, vring);
+	return 0;
+}
+
+void vhu_vring_update(struct vublk_dev *dev, struct vhu_vring *vring)
+{
+	vring->updating = true;
+	dev->pending++;
+	dev->params.ops->queue_update(dev->params.opaque, &vring->vq, &vring->update);
+}
+
+int vhu_vring_remap(struct vublk_dev *dev, struct vhu_mem *mem)
+{
+	const bool event_idx = dev->features >> VIRTIO_RING_F_EVENT_IDX & 1;
+	int err = 0;
+
+	/* First see whether all can move, then move them. */
+	for (unsigned i = 0; !err && i < dev->params.num_queues; i++) {
+		struct vhu_vring *vring = &dev->vring[i];
+
+		if (vring->phase != VRING_RUNNING)
+			continue;
+		vring->update = (struct vublk_update){.lease = vq_lease_new(mem)};
+		if (!vring->update.lease)
+			err = -ENOMEM;
+		else
+			err = vq_translate(&vring->vq, &vring->layout, mem, event_idx,
+					   &vring->update.split);
+	}
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		struct vhu_vring *vring = &dev->vring[i];
+
+		if (!vring->update.lease)
+			continue;
+		if (err) {
+			vq_lease_put(vring->update.lease);
+			vring->update.lease = NULL;
+		} else {
+			vhu_vring_update(dev, vring);
+		}
+	}
+	return err;
+}
+
+bool vhu_vring_any_running(const struct vublk_dev *dev)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++)
+		if (dev->vring[i].phase != VRING_STOPPED)
+			return true;
+	return false;
+}
+
+void vhu_vring_stop_all(struct vublk_dev *dev)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		dev->vring[i].started = false;
+		vhu_vring_settle(dev, &dev->vring[i]);
+	}
+}
+
+void vhu_vring_reset_all(struct vublk_dev *dev)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		struct vhu_vring *vring = &dev->vring[i];
+		struct vublk_queue *vq = &vring->vq;
+
+		vq_reset(vq);
+		*vring = (struct vhu_vring){.vq = *vq};
+	}
+}
+
+/* Whatever the answer is about, the ring is at rest afterwards. */
+static void answered(struct vublk_dev *dev, struct vhu_vring *vring, int err)
+{
+	if (vring->updating) {
+		vring->updating = false;
+	} else if (vring->phase == VRING_STARTING && !err) {
+		vring->phase = VRING_RUNNING;
+		vq_inject_call(&vring->vq);
+	} else {
+		if (vring->phase == VRING_STARTING)
+			fail(vring, err);
+		vring->layout.base = vring->vq.next_avail;
+		vring->phase = VRING_STOPPED;
+		vq_teardown(&vring->vq);
+	}
+	if (err && !dev->err)
+		dev->err = err;
+}
+
+void vublk_queue_done(struct vublk_queue *queue, int err)
+{
+	struct vublk_dev *dev = queue->dev;
+
+	answered(dev, &dev->vring[queue->index], err);
+	if (--dev->pending || dev->dispatching)
+		return;
+	if (dev->leaving) {
+		vublk_dev_disconnect(dev);
+	} else if (dev->waiting) {
+		dev->waiting = false;
+		err = vhu_dispatch_finish(dev);
+		dev->params.ops->resume(dev->params.opaque, !err);
+	}
+}
+
+/* ---- messages ---- */
+
+/* For the messages that only a ring at rest may get; NULL (logged) otherwise. */
+static struct vhu_vring *find_stopped(struct vublk_dev *dev, uint64_t index)
+{
+	struct vhu_vring *vring = find(dev, index);
+
+	if (!vring || vring->phase == VRING_STOPPED)
+		return vring;
+	vhu_log(VUBLK_LOG_WARNING, "%s: %s for queue %u, which is running", dev->name,
+		vhu_msg_name(dev->msg.header.request), vring->vq.index);
+	return NULL;
+}
+
+int vhu_vring_set_num(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	const struct vhu_vring_state state = msg->payload.state;
+	struct vhu_vring *vring = find_stopped(dev, state.index);
+
+	if (!vring)
+		return -EINVAL;
+	if (state.num < 2 || state.num > VQ_MAX_SIZE || state.num & (state.num - 1)) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: queue %u: a ring of %u entries; it must be a power of two, 2 to %d",
+			dev->name, state.index, state.num, VQ_MAX_SIZE);
+		return -EINVAL;
+	}
+	vring->layout.size = state.num;
+	vring->failed = false;
+	return 0;
+}
+
+int vhu_vring_set_base(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	const struct vhu_vring_state state = msg->payload.state;
+	struct vhu_vring *vring = find_stopped(dev, state.index);
+
+	if (!vring)
+		return -EINVAL;
+	if (state.num > UINT16_MAX) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u: base %u is no 16-bit index", dev->name,
+			state.index, state.num);
+		return -EINVAL;
+	}
+	vring->layout.base = (uint16_t)state.num;
+	vring->failed = false;
+	return 0;
+}
+
+int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	/* Flags and log address matter with dirty logging only, which is not offered. */
+	const struct vhu_vring_addr addr = msg->payload.addr;
+	struct vhu_vring *vring = find(dev, addr.index);
+	struct vq_layout layout;
+
+	if (!vring)
+		return -EINVAL;
+	layout = vring->layout;
+	layout.desc = addr.desc;
+	layout.avail = addr.avail;
+	layout.used = addr.used;
+	if (vring->phase != VRING_STOPPED) {
+		/* Front-ends repeat themselves when they switch logging on or off. */
+		if (layout.desc == vring->layout.desc && layout.avail == vring->layout.avail &&
+		    layout.used == vring->layout.used)
+			return 0;
+		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u: new addresses while it is running",
+			dev->name, addr.index);
+		return -EBUSY;
+	}
+	/* As much as can be told before it is started. */
+	if (layout.size && dev->mem) {
+		struct vq_split split;
+		int err = vq_translate(&vring->vq, &layout, dev->mem,
+				       dev->features >> VIRTIO_RING_F_EVENT_IDX & 1, &split);
+
+		if (err)
+			return err;
+	}
+	vring->layout = layout;
+	vring->addr_set = true;
+	vring->failed = false;
+	return 0;
+}
+
+int vhu_vring_set_enable(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	const struct vhu_vring_state state = msg->payload.state;
+	struct vhu_vring *vring = find(dev, state.index);
+
+	if (!vring)
+		return -EINVAL;
+	if (state.num > 1) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u: enable is %u, neither 0 nor 1", dev->name,
+			state.index, state.num);
+		return -EINVAL;
+	}
+	vring->enabled = state.num;
+	return vhu_vring_settle(dev, vring);
+}
+
+int vhu_vring_get_base(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_vring *vring = find(dev, msg->payload.state.index);
+
+	if (!vring)
+		return -EINVAL;
+	vring->started = false;
+	vring->failed = false;
+	return vhu_vring_settle(dev, vring);
+}
+
+int vhu_vring_get_base_finish(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_vring *vring = &dev->vring[msg->payload.state.index];
+
+	if (vring->vq.kick_fd >= 0)
+		close(vring->vq.kick_fd);
+	vring->vq.kick_fd = -1;
+	msg->payload.state.num = vring->layout.base;
+	return 0;
+}
+
+/*
+ * SET_VRING_KICK, _CALL, _ERR: bits 0-7 name the ring, bit 8 says that no descriptor comes. On
+ * success *fd is the caller's, or -1.
+ */
+static int take_ring_fd(struct vublk_dev *dev, struct vhu_msg *msg, struct vhu_vring **vring,
+			int *fd)
+{
+	const uint64_t u64 = msg->payload.u64;
+	const unsigned expected = u64 & VHU_VRING_NOFD ? 0 : 1;
+	int flags;
+
+	*vring = find(dev, u64 & VHU_VRING_INDEX_MASK);
+	if (!*vring)
+		return -EINVAL;
+	if (u64 & ~(VHU_VRING_INDEX_MASK | VHU_VRING_NOFD) || msg->n_fds != expected) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: %s 0x%llx comes with %u descriptors", dev->name,
+			vhu_msg_name(msg->header.request), (unsigned long long)u64, msg->n_fds);
+		return -EINVAL;
+	}
+	*fd = -1;
+	if (!expected)
+		return 0;
+	/* Whatever it is, it must not make us wait. */
+	flags = fcntl(msg->fd[0], F_GETFL);
+	if (flags < 0 || fcntl(msg->fd[0], F_SETFL, flags | O_NONBLOCK) < 0)
+		return -errno;
+	*fd = vhu_msg_take_fd(msg, 0);
+	return 0;
+}
+
+/* Has the owner of the queue, worker or us, take over the update. */
+static void apply(struct vublk_dev *dev, struct vhu_vring *vring, struct vublk_update update)
+{
+	vring->update = update;
+	if (vring->phase == VRING_RUNNING)
+		vhu_vring_update(dev, vring);
+	else
+		vublk_queue_apply(&vring->vq, &vring->update);
+}
+
+int vhu_vring_set_kick(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_vring *vring;
+	int fd, err;
+
+	err = take_ring_fd(dev, msg, &vring, &fd);
+	if (err)
+		return err;
+	apply(dev, vring, (struct vublk_update){.kick = true, .kick_fd = fd});
+	/* Requests may be waiting already: do not wait for the first kick to start. */
+	vring->started = true;
+	vring->failed = false;
+	return vhu_vring_settle(dev, vring);
+}
+
+int vhu_vring_set_call(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_vring *vring;
+	int fd, err;
+
+	err = take_ring_fd(dev, msg, &vring, &fd);
+	if (!err)
+		apply(dev, vring, (struct vublk_update){.call = true, .call_fd = fd});
+	return err;
+}
+
+int vhu_vring_set_err(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_vring *vring;
+	int fd, err;
+
+	err = take_ring_fd(dev, msg, &vring, &fd);
+	if (!err)
+		apply(dev, vring, (struct vublk_update){.err = true, .err_fd = fd});
+	return err;
+}

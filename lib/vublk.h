@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * libvublk: the vhost-user back-end side of a virtio device, as its user sees it. This is the
+ * one header of lib/ that src/ includes.
+ *
+ * The library speaks the protocol and runs virtqueues. It knows no disk, opens no file, never
+ * exits, never prints (see vublk_set_log()), and trusts no byte that it did not copy and check.
+ *
+ * Two kinds of thread call it:
+ * - the control thread makes the device, feeds it its socket, and answers for its queues;
+ * - a worker thread owns each queue between the device's queue_start() and the acknowledgement
+ *   of its queue_stop(), and is the only one to pop from it and push to it.
+ * Control asks, the worker answers, and while an answer is outstanding (vublk_queue_done()) the
+ * device reads no further message. So neither needs a lock.
+ */
+#ifndef VUBLK_H
+#define VUBLK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#define VUBLK_MAX_QUEUES 256
+#define VUBLK_MAX_CONFIG 256 /* bytes of device configuration space that can be asked for */
+
+enum vublk_log_level {
+	VUBLK_LOG_ERROR,
+	VUBLK_LOG_WARNING,
+	VUBLK_LOG_INFO,
+	VUBLK_LOG_DEBUG,
+};
+
+/*
+ * Where the library's messages go: `line` is one line without newline, valid during the call.
+ * Called by the thread that has something to say. Set before the first device is made; without
+ * it messages are dropped.
+ */
+void vublk_set_log(void (*log)(enum vublk_log_level level, const char *line));
+
+/* ---- device: control thread ---- */
+
+struct vublk_dev;
+struct vublk_queue;
+struct vublk_update;
+
+/* What the library asks of its user, always on the control thread. */
+struct vublk_ops {
+	/*
+	 * Begin serving the queue: from now on its worker owns it. Answer with
+	 * vublk_queue_done(), at once or later; with an error the queue stays stopped and counts
+	 * as broken.
+	 */
+	void (*queue_start)(void *opaque, struct vublk_queue *queue);
+	/*
+	 * Stop serving it: pop nothing more, wait for what is in flight, publish it, then answer
+	 * with vublk_queue_done(queue, 0). Stopping cannot fail.
+	 */
+	void (*queue_stop)(void *opaque, struct vublk_queue *queue);
+	/*
+	 * Have the worker call vublk_queue_apply() on a running queue between two rounds, then
+	 * answer with vublk_queue_done(queue, 0).
+	 */
+	void (*queue_update)(void *opaque, struct vublk_queue *queue, struct vublk_update *update);
+	/*
+	 * The answer awaited (vublk_dev_input() returned 1) has come: watch the socket again
+	 * (again == true), or the connection has to end (again == false).
+	 */
+	void (*resume)(void *opaque, bool again);
+	/* What vublk_dev_disconnect() began is complete; a new connection may be made. */
+	void (*disconnected)(void *opaque);
+	/* Fill in the device configuration space; `config` is zeroed before. */
+	void (*get_config)(void *opaque, uint8_t config[VUBLK_MAX_CONFIG]);
+	/*
+	 * The driver (or, with `migration`, a migration) writes `size` bytes at `offset` of the
+	 * configuration space. 0, or -errno if that may not be written.
+	 */
+	int (*set_config)(void *opaque, uint32_t offset, const uint8_t *data, uint32_t size,
+			  bool migration);
+	/* These are the features in force from now on; no queue runs. 0 after a reset. */
+	void (*set_features)(void *opaque, uint64_t features);
+};
+
+struct vublk_params {
+	const char *name;        /* for messages; copied */
+	uint64_t features;       /* device type's feature bits offered (0-23) */
+	uint64_t known_features; /* those whose acknowledgement, if not offered, is refused */
+	unsigned num_queues;     /* the most a front-end may use, 1 to VUBLK_MAX_QUEUES */
+	const struct vublk_ops *ops;
+	void *opaque; /* handed to the ops */
+};
+
+/* Makes a device without a connection. 0, -EINVAL or -ENOMEM. Destroy with vublk_dev_destroy(). */
+int vublk_dev_create(struct vublk_dev **devp, const struct vublk_params *params);
+
+/* Destroys it; it must not be connected. NULL is allowed. */
+void vublk_dev_destroy(struct vublk_dev *dev);
+
+/* Starts a session on a connected stream socket, whose ownership passes to the device. 0, or -errno
+ * (then the socket has been closed). */
+int vublk_dev_connect(struct vublk_dev *dev, int sock);
+
+/*
+ * The socket is readable: reads and serves what is there, a bounded number of messages.
+ * 0: call again when the socket is readable; 1: an answer of a queue is awaited, leave the
+ * socket alone until ops->resume(); -errno: the connection is over (-ECONNRESET: the front-end
+ * closed it; others have been logged), call vublk_dev_disconnect().
+ */
+int vublk_dev_input(struct vublk_dev *dev);
+
+/*
+ * Ends the session: stops the queues, waits for their answers, then forgets all about the
+ * front-end, closes the socket and calls ops->disconnected(), maybe before this returns.
+ */
+void vublk_dev_disconnect(struct vublk_dev *dev);
+
+/* ---- queue: control thread ---- */
+
+/* Answers a queue_start, queue_stop or queue_update; err is 0 or -errno. */
+void vublk_queue_done(struct vublk_queue *queue, int err);
+
+/* Its number in the device, from 0. Any thread. */
+unsigned vublk_queue_index(const struct vublk_queue *queue);
+
+/* Its user's pointer: set at queue_start, read by whoever needs it. */
+void vublk_queue_set_opaque(struct vublk_queue *queue, void *opaque);
+void *vublk_queue_opaque(const struct vublk_queue *queue);
+
+/* ---- queue: its worker thread ---- */
+
+/*
+ * A descriptor chain taken from the queue (virtio 2.7.4 "Message Framing"): `out` is what the
+ * device reads, `in` what it writes, each a list of host memory ranges. Embedded in its owner's
+ * request object, prepared once with vublk_chain_init().
+ */
+struct vublk_chain {
+	struct iovec *out, *in; /* the owner may shorten them */
+	unsigned n_out, n_in;
+	uint64_t out_size, in_size; /* bytes */
+	uint32_t id;                /* names it in the used ring */
+	/* The library's own. */
+	struct iovec *iov;
+	unsigned capacity;
+	struct iovec *own; /* the owner's array */
+	unsigned own_capacity;
+	struct vq_lease *lease;
+};
+
+/* Gives the chain the caller's array to work with. Longer chains get one from malloc(). */
+void vublk_chain_init(struct vublk_chain *chain, struct iovec *array, unsigned capacity);
+
+/* How many entries the ring has. */
+unsigned vublk_queue_size(const struct vublk_queue *queue);
+
+/*
+ * The descriptor that is readable after a kick, or -1: then nobody kicks and the ring is to be
+ * looked at regularly. Owned by the library; changes only in vublk_queue_apply().
+ */
+int vublk_queue_kick_fd(const struct vublk_queue *queue);
+
+/* Reads the kick descriptor empty. 0, or -errno when it is no use any more (closed, at EOF). */
+int vublk_queue_drain_kick(struct vublk_queue *queue);
+
+/*
+ * Takes the next available chain. 1: *chain is valid until vublk_queue_push(); 0: there is none;
+ * -errno: the ring is broken (its error descriptor has been signalled, the reason logged) and
+ * will give nothing any more.
+ */
+int vublk_queue_pop(struct vublk_queue *queue, struct vublk_chain *chain);
+
+/*
+ * Gives the chain back, `written` bytes having been written to the beginning of `in`. Only
+ * collects: the driver sees it after vublk_queue_publish(). Every chain popped is pushed once.
+ */
+void vublk_queue_push(struct vublk_queue *queue, struct vublk_chain *chain, uint32_t written);
+
+/* Makes all that was pushed visible to the driver and calls it if it wants to be called. */
+void vublk_queue_publish(struct vublk_queue *queue);
+
+/*
+ * Asks the driver to kick (true) or not to bother (false). After asking for kicks, returns
+ * whether something became available meanwhile: then no kick may come for it, pop again.
+ */
+bool vublk_queue_want_kicks(struct vublk_queue *queue, bool want);
+
+/* Something in the control plane changed: takes it over. See queue_update. */
+void vublk_queue_apply(struct vublk_queue *queue, struct vublk_update *update);
+
+/*
+ * Marks the ring broken, for a request that not even an error can be answered to; `why` is logged.
+ * The error descriptor is signalled, and nothing more is popped.
+ */
+void vublk_queue_break(struct vublk_queue *queue, const char *why);
+
+/* Has the ring been found broken? */
+bool vublk_queue_broken(const struct vublk_queue *queue);
+
+/* ---- iovecs: any thread ---- */
+
+/* Bytes in all. */
+uint64_t vublk_iov_size(const struct iovec *iov, unsigned n);
+
+/* Copies `size` bytes from `offset` bytes into the list to `data`; returns how many there were. */
+size_t vublk_iov_read(const struct iovec *iov, unsigned n, uint64_t offset, void *data, size_t size);
+
+/* Copies `size` bytes of `data` into the list from `offset` on; returns how many had room. */
+size_t vublk_iov_write(const struct iovec *iov, unsigned n, uint64_t offset, const void *data,
+		       size_t size);
+
+/* Writes zeros; else like vublk_iov_write(). */
+uint64_t vublk_iov_zero(const struct iovec *iov, unsigned n, uint64_t offset, uint64_t size);
+
+/* Shortens the list by `size` bytes (at most what it has) at its beginning, changing its elements. */
+void vublk_iov_drop(struct iovec **iov, unsigned *n, uint64_t size);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One virtio-blk request, from the chain that carries it to its status byte (virtio 5.2.6).
+ * Worker thread. The header and segment that the guest wrote are copied once and checked; what
+ * is executed is the copy.
+ *
+ *	blk_req_begin()		parse and check; refusals are answered here
+ *	   | blk_rw.c		reads and writes: parts, short transfers, bounce buffers
+ *	   | blk_zeroes.c	discard, write zeroes: fall-backs
+ *	   v engine, once or several times
+ *	blk_req_io_done()	the next part, or
+ *	blk_req_finish()	status byte, log; then queue_finished() pushes the chain
+ */
+#ifndef BLK_REQ_H
+#define BLK_REQ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "engine.h"
+#include "vublk.h"
+
+/* Elements that a request has room for itself: header, seg_max of 126, status. */
+#define BLK_REQ_IOVS 128
+
+struct queue;
+
+struct blk_req {
+	struct io io; /* first, so that an io is its request */
+	struct vublk_chain chain;
+	struct queue *queue;
+	struct blk_req *next; /* free list, or list of those that wait for a bounce buffer */
+
+	uint32_t type;
+	uint8_t *status; /* the last writable byte, in guest memory */
+	uint64_t start;  /* bytes; where on the disk it begins, for messages */
+	uint64_t size;   /* bytes of data, for the used ring */
+
+	/* Of reads, writes and write-zeroes: what is left to do. */
+	struct iovec *data; /* in chain, shortened as parts are done */
+	unsigned n_data;
+	uint64_t offset, left; /* bytes */
+	void *bounce;          /* the buffer that the parts go through, or NULL */
+	struct iovec bounce_iov;
+	uint8_t step;          /* blk_zeroes.c */
+
+	struct iovec iov[BLK_REQ_IOVS];
+};
+
+/* Takes a popped chain (req->chain) in hand. May finish it at once. */
+void blk_req_begin(struct blk_req *req);
+
+/* The engine has completed req->io. */
+void blk_req_io_done(struct blk_req *req);
+
+/*
+ * Answers: err 0 is VIRTIO_BLK_S_OK, -EOPNOTSUPP is UNSUPP, everything else IOERR. Hands the request
+ * back to its queue.
+ */
+void blk_req_finish(struct blk_req *req, int err);
+
+/* Answers with the host's result of the I/O: an error is logged, and is IOERR to the guest. */
+void blk_req_host_done(struct blk_req *req, int err);
+
+/* Submits req->io, whose op, offset and data are set. */
+void blk_req_submit(struct blk_req *req);
+
+/* ---- blk_rw.c ---- */
+
+/* Executes a read or write: data, n_data, offset and left are set. */
+void blk_rw_begin(struct blk_req *req);
+void blk_rw_io_done(struct blk_req *req);
+
+/* A bounce buffer is free now: go on. */
+void blk_rw_bounce(struct blk_req *req);
+
+/* ---- blk_zeroes.c ---- */
+
+/* Executes a discard or write-zeroes of `left` bytes at `offset`. */
+void blk_discard_begin(struct blk_req *req);
+void blk_zeroes_begin(struct blk_req *req, bool unmap);
+void blk_zeroes_io_done(struct blk_req *req);
+
+#endif

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Theory of operation. The device (lib) asks for queues to be started, stopped and updated; the
+ * disk has the worker do it and passes the answer back:
+ *
+ *	device --queue_start--> disk --call--> worker
+ *	device <-vublk_queue_done-- disk <--call-- worker
+ *
+ * Before the first queue starts, the image is locked; after the last one has drained it is
+ * released. A lock that another process holds is waited for with a timer: it may be an earlier
+ * vublkd that was killed and whose last I/O has not ended, and until it has, nothing may run.
+ */
+#include "disk.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "blk_config.h"
+#include "blk_disk.h"
+#include "container.h"
+#include "image_lock.h"
+#include "log.h"
+#include "queue.h"
+#include "vublk.h"
+#include "worker.h"
+
+#define MS            1000000ull
+#define LOCK_RETRY_NS (20 * MS)
+#define DRAIN_LOG_NS  (2000 * MS)
+
+struct disk {
+	struct blk_disk blk;
+	char *name;
+	struct loop *loop;
+	struct worker *worker;
+	const struct options *options;
+	struct vublk_dev *dev;
+	struct disk_events events;
+	void *opaque;
+
+	unsigned n_queues; /* started, or waiting for the lock */
+	unsigned n_draining;
+	struct loop_timer drain_timer;
+
+	bool locked;
+	struct queue *waiting, **last_waiting; /* for the lock */
+	struct loop_timer lock_timer;
+	uint64_t lock_since;
+};
+
+/* ---- requests to the worker, and its answers ---- */
+
+static struct disk *disk_of(struct queue *queue)
+{
+	return queue->disk_owner;
+}
+
+/* Back on the control thread. */
+static void answer(struct queue *queue, void (*done)(struct call *call))
+{
+	queue->call.run = done;
+	mailbox_post(loop_mailbox(disk_of(queue)->loop), &queue->call);
+}
+
+static void release_lock(struct disk *disk)
+{
+	if (disk->locked)
+		image_unlock(disk->blk.image->fd);
+	disk->locked = false;
+}
+
+/* The queue is gone, or never came to life. */
+static void queue_gone(struct queue *queue, int err)
+{
+	struct disk *disk = disk_of(queue);
+	struct vublk_queue *vq = queue->vq;
+
+	queue_destroy(queue);
+	vublk_queue_set_opaque(vq, NULL);
+	if (!--disk->n_queues)
+		release_lock(disk);
+	vublk_queue_done(vq, err);
+}
+
+static void begun(struct call *call)
+{
+	struct queue *queue = container_of(call, struct queue, call);
+
+	if (queue->err)
+		queue_gone(queue, queue->err);
+	else
+		vublk_queue_done(queue->vq, 0);
+}
+
+static void begin(struct call *call)
+{
+	struct queue *queue = container_of(call, struct queue, call);
+
+	queue->err = queue_begin(queue);
+	answer(queue, begun);
+}
+
+static void updated(struct call *call)
+{
+	struct queue *queue = container_of(call, struct queue, call);
+
+	vublk_queue_done(queue->vq, queue->err);
+}
+
+static void update(struct call *call)
+{
+	struct queue *queue = container_of(call, struct queue, call);
+
+	queue->err = queue_apply(queue, queue->update);
+	answer(queue, updated);
+}
+
+static void ended(struct call *call)
+{
+	struct queue *queue = container_of(call, struct queue, call);
+	struct disk *disk = disk_of(queue);
+
+	if (!--disk->n_draining)
+		loop_clear_timer(disk->loop, &disk->drain_timer);
+	queue_gone(queue, 0);
+}
+
+static void drained(struct queue *queue)
+{
+	answer(queue, ended);
+}
+
+static void end(struct call *call)
+{
+	queue_end(container_of(call, struct queue, call), drained);
+}
+
+static void call_worker(struct queue *queue, void (*run)(struct call *call))
+{
+	queue->call.run = run;
+	worker_call(queue->worker, &queue->call);
+}
+
+static void drain_lasts(struct loop_timer *timer)
+{
+	struct disk *disk = container_of(timer, struct disk, drain_timer);
+
+	log_warning("%s: still waiting for the I/O of %u queues to end", disk->name,
+		    disk->n_draining);
+	loop_set_timer(disk->loop, timer, DRAIN_LOG_NS);
+}
+
+/* ---- the lock ---- */
+
+/* All that wait for the lock go on, or fail. */
+static void lock_settled(struct disk *disk, int err)
+{
+	struct queue *queue = disk->waiting;
+
+	loop_clear_timer(disk->loop, &disk->lock_timer);
+	disk->waiting = NULL;
+	disk->last_waiting = &disk->waiting;
+	while (queue) {
+		struct queue *next = queue->next;
+
+		if (err)
+			queue_gone(queue, err);
+		else
+			call_worker(queue, begin);
+		queue = next;
+	}
+}
+
+static void try_lock(struct loop_timer *timer)
+{
+	struct disk *disk = container_of(timer, struct disk, lock_timer);
+	const uint64_t waited = loop_now() - disk->lock_since;
+	const char *holder = NULL;
+	int err = image_lock(disk->blk.image->fd, !disk->blk.image->read_only, &holder);
+
+	disk->locked = !err;
+	if (err == -EAGAIN && waited < disk->options->lock_timeout * 1000 * MS) {
+		loop_set_timer(disk->loop, timer, LOCK_RETRY_NS);
+		return;
+	}
+	if (err == -EAGAIN)
+		log_error("%s: the image is %s by another process; gave up after %u s",
+			  disk->name, holder, disk->options->lock_timeout);
+	else if (err)
+		log_error("%s: cannot lock the image: %s (--no-lock does without)", disk->name,
+			  strerror(-err));
+	else
+		log_info("%s: got the image's lock after %llu ms", disk->name,
+			 (unsigned long long)(waited / MS));
+	lock_settled(disk, err);
+}
+
+static void wait_for_lock(struct disk *disk, struct queue *queue, const char *holder)
+{
+	queue->next = NULL;
+	*disk->last_waiting = queue;
+	disk->last_waiting = &queue->next;
+	if (disk->lock_timer.set)
+		return;
+	log_warning("%s: the image is %s by another process; waiting up to %u s for it",
+		    disk->name, holder, disk->options->lock_timeout);
+	disk->lock_since = loop_now();
+	loop_set_timer(disk->loop, &disk->lock_timer, LOCK_RETRY_NS);
+}
+
+/* 0: locked, or no lock is wanted; -EAGAIN: the queue waits for it; other -errno (logged). */
+static int take_lock(struct disk *disk, struct queue *queue)
+{
+	const struct image *image = disk->blk.image;
+	const char *holder = NULL;
+	int err;
+
+	if (disk->locked || !disk->options->lock || image->fd < 0)
+		return 0;
+	if (disk->waiting)
+		err = -EAGAIN;
+	else
+		err = image_lock(image->fd, !image->read_only, &holder);
+	disk->locked = !err;
+	if (err == -EAGAIN)
+		wait_for_lock(disk, queue, holder);
+	else if (err)
+		log_error("%s: cannot lock the image: %s (--no-lock does without)", disk->name,
+			  strerror(-err));
+	return err;
+}
+
+/* ---- what the device asks ---- */
+
+static void queue_start(void *opaque, struct vublk_queue *vq)
+{
+	struct disk *disk = opaque;
+	struct queue *queue;
+	int err = queue_create(&queue, vq, disk->worker, &disk->blk);
+
+	if (err) {
+		log_error("%s: no memory for queue %u", disk->name, vublk_queue_index(vq));
+		vublk_queue_done(vq, err);
+		return;
+	}
+	queue->disk_owner = disk;
+	vublk_queue_set_opaque(vq, queue);
+	disk->n_queues++;
+	err = take_lock(disk, queue);
+	if (!err)
+		call_worker(queue, begin);
+	else if (err != -EAGAIN)
+		queue_gone(queue, err);
+}
+
+static void queue_stop(void *opaque, struct vublk_queue *vq)
+{
+	struct disk *disk = opaque;
+
+	if (!disk->n_draining++)
+		loop_set_timer(disk->loop, &disk->drain_timer, DRAIN_LOG_NS);
+	call_worker(vublk_queue_opaque(vq), end);
+}
+
+static void queue_update(void *opaque, struct vublk_queue *vq, struct vublk_update *change)
+{
+	struct queue *queue = vublk_queue_opaque(vq);
+
+	(void)opaque;
+	queue->update = change;
+	call_worker(queue, update);
+}
+
+static void resume(void *opaque, bool again)
+{
+	struct disk *disk = opaque;
+
+	disk->events.resume(disk->opaque, again);
+}
+
+static void disconnected(void *opaque)
+{
+	struct disk *disk = opaque;
+
+	disk->events.disconnected(disk->opaque);
+}
+
+static void get_config(void *opaque, uint8_t space[VUBLK_MAX_CONFIG])
+{
+	const struct disk *disk = opaque;
+	struct virtio_blk_config config;
+
+	blk_config_fill(&config, disk->blk.image, disk->options->num_queues,
+			atomic_load(&disk->blk.wce));
+	memcpy(space, &config, sizeof(config));
+}
+
+/* Only `wce` may be written: virtio 5.2.4, "writeback". */
+static int set_config(void *opaque, uint32_t offset, const uint8_t *data, uint32_t size,
+		      bool migration)
+{
+	const uint32_t at = offsetof(struct virtio_blk_config, wce);
+	struct disk *disk = opaque;
+
+	if (migration) {
+		/* The whole space may come; what else is in it is ours to say. */
+		if (offset > at || size <= at - offset)
+			return 0;
+		data += at - offset;
+	} else if (offset != at || size != 1) {
+		log_warning("%s: the driver writes %u bytes at %u of the configuration space; only "
+			    "byte %u (writeback) may be written",
+			    disk->name, size, offset, at);
+		return -EPERM;
+	}
+	atomic_store(&disk->blk.wce, *data != 0);
+	return 0;
+}
+
+static void set_features(void *opaque, uint64_t features)
+{
+	struct disk *disk = opaque;
+
+	disk->blk.features = features;
+	if (!features) /* a reset */
+		atomic_store(&disk->blk.wce, !disk->blk.image->durable);
+}
+
+static const struct vublk_ops ops = {
+	.queue_start = queue_start,
+	.queue_stop = queue_stop,
+	.queue_update = queue_update,
+	.resume = resume,
+	.disconnected = disconnected,
+	.get_config = get_config,
+	.set_config = set_config,
+	.set_features = set_features,
+};
+
+/* ---- life ---- */
+
+/* The last part of the image's path. */
+static char *make_name(const struct options *options)
+{
+	const char *path = options->image.path ? options->image.path : "null";
+	const char *slash = strrchr(path, '/');
+
+	return strdup(slash && slash[1] ? slash + 1 : path);
+}
+
+int disk_create(struct disk **diskp, struct loop *loop, struct worker *worker,
+		const struct options *options, const struct image *image,
+		const struct disk_events *events, void *opaque)
+{
+	struct disk *disk = calloc(1, sizeof(*disk));
+	struct vublk_params params;
+	int err = -ENOMEM;
+
+	*diskp = NULL;
+	if (!disk)
+		return err;
+	disk->loop = loop;
+	disk->worker = worker;
+	disk->options = options;
+	disk->events = *events;
+	disk->opaque = opaque;
+	disk->last_waiting = &disk->waiting;
+	disk->lock_timer.fire = try_lock;
+	disk->drain_timer.fire = drain_lasts;
+	disk->name = make_name(options);
+	disk->blk = (struct blk_disk){
+		.name = disk->name,
+		.serial = options->serial,
+		.image = image,
+		.wce = !image->durable,
+	};
+	params = (struct vublk_params){
+		.name = disk->name,
+		.features = blk_config_features(image),
+		.known_features = blk_config_known_features(),
+		.num_queues = options->num_queues,
+		.ops = &ops,
+		.opaque = disk,
+	};
+	if (disk->name)
+		err = vublk_dev_create(&disk->dev, &params);
+	if (err) {
+		disk_destroy(disk);
+		return err;
+	}
+	*diskp = disk;
+	return 0;
+}
+
+void disk_destroy(struct disk *disk)
+{
+	if (!disk)
+		return;
+	vublk_dev_destroy(disk->dev);
+	free(disk->name);
+	free(disk);
+}
+
+struct vublk_dev *disk_device(struct disk *disk)
+{
+	return disk->dev;
+}
+
+const char *disk_name(const struct disk *disk)
+{
+	return disk->name;
+}
+
+void disk_disconnect(struct disk *disk)
+{
+	vublk_dev_disconnect(disk->dev);
+	if (disk->waiting)
+		lock_settled(disk, -ECANCELED);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One served disk: its image with the lock on it, its vhost-user device, and the queues that workers
+ * serve for it. Control thread.
+ */
+#ifndef DISK_H
+#define DISK_H
+
+#include <stdbool.h>
+
+#include "loop.h"
+#include "options.h"
+
+struct disk;
+struct vublk_dev;
+struct worker;
+
+/* What the disk tells whoever feeds it a socket (server.c). */
+struct disk_events {
+	void (*resume)(void *opaque, bool again); /* see struct vublk_ops */
+	void (*disconnected)(void *opaque);
+};
+
+/*
+ * Makes a disk of an image that is open, and stays its owner's. 0 or -errno. The options, the image
+ * and the worker have to live as long as the disk.
+ */
+int disk_create(struct disk **diskp, struct loop *loop, struct worker *worker,
+		const struct options *options, const struct image *image,
+		const struct disk_events *events, void *opaque);
+
+/* It must not be connected. */
+void disk_destroy(struct disk *disk);
+
+/* Its vhost-user device, which lives as long as the disk. */
+struct vublk_dev *disk_device(struct disk *disk);
+
+/* For messages. */
+const char *disk_name(const struct disk *disk);
+
+/* Ends the session, if need be by giving up the wait for the image's lock. */
+void disk_disconnect(struct disk *disk);
+
+#endif

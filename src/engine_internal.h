@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the engines share and their users need not see: lists of operations, the two ways to call
+ * back, and the switch by which tests make a new kernel look old. Everything here belongs to the
+ * thread that owns the engine.
+ */
+#ifndef ENGINE_INTERNAL_H
+#define ENGINE_INTERNAL_H
+
+#include <stddef.h>
+
+#include "engine.h"
+
+/* The object of `type` whose `member` is at `ptr`. */
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+/* A first-in-first-out list through io.next. All zero is an empty one. */
+struct io_list {
+	struct io *head, *tail; /* tail means nothing while head is NULL */
+};
+
+static inline void io_list_push(struct io_list *list, struct io *io)
+{
+	io->next = NULL;
+	if (list->head)
+		list->tail->next = io;
+	else
+		list->head = io;
+	list->tail = io;
+}
+
+/* The oldest one, taken off, or NULL. */
+static inline struct io *io_list_pop(struct io_list *list)
+{
+	struct io *io = list->head;
+
+	if (io)
+		list->head = io->next;
+	return io;
+}
+
+/* All of `from` behind `list`; `from` is empty then. */
+static inline void io_list_append(struct io_list *list, struct io_list *from)
+{
+	if (!from->head)
+		return;
+	if (list->head)
+		list->tail->next = from->head;
+	else
+		list->head = from->head;
+	list->tail = from->tail;
+	from->head = NULL;
+}
+
+/* Delivers a completion. The operation is its owner's again, who may submit it from within. */
+static inline void engine_complete(struct engine *engine, struct io *io, int64_t result)
+{
+	io->result = result;
+	engine->delivered++;
+	engine->config.complete(io);
+}
+
+/* Delivers a watch. It may be gone when this returns. */
+static inline void engine_ready(struct engine *engine, struct engine_watch *watch)
+{
+	engine->delivered++;
+	watch->ready(watch);
+}
+
+/*
+ * For tests only, zero otherwise: what engine_uring's open() is to do without, as on an older
+ * kernel, so that its fall-backs run everywhere. Read at open().
+ */
+#define URING_WITHOUT_DEFER_TASKRUN 0x01u /* before 6.1 */
+#define URING_WITHOUT_COOP_TASKRUN  0x02u /* before 5.19 */
+#define URING_WITHOUT_FIXED_FILES   0x04u /* sparse tables: before 5.19 */
+#define URING_WITHOUT_RING_FD       0x08u /* before 5.18 */
+#define URING_WITHOUT_MULTISHOT     0x10u /* before 5.13 */
+#define URING_WITHOUT_LARGE_RINGS   0x20u /* rings of a few entries, so that they overflow */
+extern unsigned engine_uring_without;
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "log.h"
+
+/* ---- a path ---- */
+
+static int find_group(const char *name, gid_t *gid)
+{
+	const struct group *group = getgrnam(name);
+	char *end;
+	unsigned long number;
+
+	if (group) {
+		*gid = group->gr_gid;
+		return 0;
+	}
+	errno = 0;
+	number = strtoul(name, &end, 10);
+	if (errno || *end || *name < '0' || *name > '9' || number >= UINT_MAX) {
+		log_error("there is no group '%s' (--socket-group)", name);
+		return -EINVAL;
+	}
+	*gid = (gid_t)number;
+	return 0;
+}
+
+/*
+ * Locks the socket's directory against another vublkd that is looking at the same path: between
+ * finding a socket stale and removing it, nobody may put a live one there. The descriptor, or
+ * -errno.
+ */
+static int lock_directory(const char *path)
+{
+	char copy[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	int fd;
+
+	strncpy(copy, path, sizeof(copy) - 1);
+	copy[sizeof(copy) - 1] = '\0';
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	/* A file system without locks leaves us no worse than other programs are. */
+	while (flock(fd, LOCK_EX) && errno == EINTR)
+		;
+	return fd;
+}
+
+/* Removes a socket that nobody listens on. */
+static int remove_stale(const struct sockaddr_un *addr)
+{
+	struct stat st;
+	int fd, err = 0;
+
+	if (lstat(addr->sun_path, &st))
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode)) {
+		log_error("%s exists and is no socket; remove it, or choose another --socket-path",
+			  addr->sun_path);
+		return -EEXIST;
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)))
+		err = -errno;
+	close(fd);
+	if (err != -ECONNREFUSED) {
+		/* Connected, or -EAGAIN (its backlog is full), or a socket of another type. */
+		log_error("%s is in use by another process", addr->sun_path);
+		return -EADDRINUSE;
+	}
+	return unlink(addr->sun_path) && errno != ENOENT ? -errno : 0;
+}
+
+/* The permissions hold from the first moment on: the mode is set before the name exists. */
+static int bind_with_mode(int fd, const struct sockaddr_un *addr, const struct options *options)
+{
+	const mode_t mode = options->socket_mode;
+	mode_t before;
+	gid_t gid = (gid_t)-1;
+	int err;
+
+	if (options->socket_group) {
+		err = find_group(options->socket_group, &gid);
+		if (err)
+			return err;
+	}
+	/* With a group of its own, nobody else gets in before the group is right. */
+	before = umask(~(options->socket_group ? mode & 0700 : mode) & 0777);
+	err = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? -errno : 0;
+	umask(before);
+	if (!err && options->socket_group &&
+	    (chown(addr->sun_path, (uid_t)-1, gid) || chmod(addr->sun_path, mode))) {
+		err = -errno;
+		unlink(addr->sun_path);
+	}
+	if (err)
+		log_error("cannot make the socket %s: %s", addr->sun_path, strerror(-err));
+	return err;
+}
+
+static int listen_at(struct listener *listener, const struct options *options)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct stat st;
+	int dir, err;
+
+	/* options.c has checked the length. */
+	strncpy(addr.sun_path, options->socket_path, sizeof(addr.sun_path) - 1);
+	dir = lock_directory(addr.sun_path);
+	if (dir < 0) {
+		log_error("cannot open the directory of %s: %s", addr.sun_path, strerror(-dir));
+		return dir;
+	}
+	err = remove_stale(&addr);
+	if (!err) {
+		listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		err = listener->fd < 0 ? -errno : bind_with_mode(listener->fd, &addr, options);
+	}
+	if (!err && (listen(listener->fd, SOMAXCONN) || stat(addr.sun_path, &st)))
+		err = -errno;
+	close(dir);
+	if (err)
+		return err;
+	listener->path = options->socket_path;
+	listener->dev = st.st_dev;
+	listener->ino = st.st_ino;
+	return 0;
+}
+
+/* ---- a descriptor ---- */
+
+static int check_socket(struct listener *listener, int fd, const char *from)
+{
+	int listening;
+	socklen_t size = sizeof(listening);
+	int type;
+	socklen_t type_size = sizeof(type);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) ||
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size)) {
+		log_error("descriptor %d (%s) is no socket: %s", fd, from, strerror(errno));
+		return -EINVAL;
+	}
+	if (type != SOCK_STREAM || sd_is_socket(fd, AF_UNIX, SOCK_STREAM, -1) <= 0) {
+		log_error("descriptor %d (%s) is no Unix stream socket", fd, from);
+		return -EINVAL;
+	}
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	listener->fd = fd;
+	listener->connected = !listening;
+	return 0;
+}
+
+static int from_systemd(struct listener *listener)
+{
+	const int n = sd_listen_fds(1);
+
+	if (n == 1)
+		return check_socket(listener, SD_LISTEN_FDS_START, "from LISTEN_FDS");
+	if (n > 1)
+		log_error("%d sockets in LISTEN_FDS; one was expected", n);
+	else
+		log_error("no socket: give --socket-path or --fd, or use systemd socket activation");
+	return -EINVAL;
+}
+
+int listener_open(struct listener *listener, const struct options *options)
+{
+	int err;
+
+	*listener = (struct listener){.fd = -1};
+	if (options->socket_path)
+		err = listen_at(listener, options);
+	else if (options->fd >= 0)
+		err = check_socket(listener, options->fd, "--fd");
+	else
+		err = from_systemd(listener);
+	if (err)
+		listener_close(listener);
+	return err;
+}
+
+void listener_close(struct listener *listener)
+{
+	struct stat st;
+
+	if (listener->path && !stat(listener->path, &st) && st.st_dev == listener->dev &&
+	    st.st_ino == listener->ino)
+		unlink(listener->path);
+	if (listener->fd >= 0)
+		close(listener->fd);
+	listener->fd = -1;
+	listener->path = NULL;
+}

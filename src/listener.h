@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where the vhost-user socket comes from: a path, a descriptor that was handed in, or systemd. Control
+ * thread, at start. What is found under the path is not trusted to be ours.
+ */
+#ifndef LISTENER_H
+#define LISTENER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "options.h"
+
+struct listener {
+	int fd;
+	bool connected;   /* not a listening socket but a front-end's connection */
+	const char *path; /* to be removed at the end, if it is still ours; or NULL */
+	dev_t dev;
+	ino_t ino;
+};
+
+/*
+ * Gets the socket that the options (or, without --socket-path and --fd, systemd's LISTEN_FDS) name.
+ * A stale socket under the path is replaced; one that somebody listens on, or a file that is no
+ * socket, is left alone: -EADDRINUSE, -EEXIST. Every error is logged in one line; -errno.
+ */
+int listener_open(struct listener *listener, const struct options *options);
+
+/* Closes what is still open, and removes the path if we made it and it is still ours. */
+void listener_close(struct listener *listener);
+
+#endif

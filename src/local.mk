@@ -1,0 +1,36 @@
+# vublkd. All but main() is a library, so that the unit tests can have it.
+noinst_LTLIBRARIES += src/libvublkd.la
+src_libvublkd_la_SOURCES = \
+	src/blk_config.c src/blk_config.h \
+	src/blk_disk.h \
+	src/blk_req.c src/blk_req.h \
+	src/blk_rw.c \
+	src/blk_zeroes.c \
+	src/capabilities.c src/capabilities.h \
+	src/container.h \
+	src/disk.c src/disk.h \
+	src/engine.c src/engine.h src/engine_internal.h \
+	src/engine_aio.c \
+	src/engine_epoll.c src/engine_epoll.h \
+	src/engine_files.c src/engine_files.h \
+	src/engine_null.c \
+	src/engine_uring.c \
+	src/engine_watches.c src/engine_watches.h \
+	src/image.c src/image.h \
+	src/image_lock.c src/image_lock.h \
+	src/image_probe.c src/image_probe.h \
+	src/listener.c src/listener.h \
+	src/log.c src/log.h \
+	src/loop.c src/loop.h \
+	src/mailbox.c src/mailbox.h \
+	src/offload.c src/offload.h \
+	src/options.c src/options.h \
+	src/queue.c src/queue.h \
+	src/server.c src/server.h \
+	src/worker.c src/worker.h
+src_libvublkd_la_LIBADD = lib/libvublk.la $(LIBURING_LIBS) $(LIBAIO_LIBS) $(JANSSON_LIBS) \
+	$(SYSTEMD_LIBS)
+
+bin_PROGRAMS += src/vublkd
+src_vublkd_SOURCES = src/main.c
+src_vublkd_LDADD = src/libvublkd.la

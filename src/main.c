@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * vublkd: puts the pieces together, in the order in which what was asked for can be found not to
+ * be had, and takes them apart again. Exit status: 0, 1 when something cannot be had, 2 for a
+ * wrong command line.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "capabilities.h"
+#include "container.h"
+#include "disk.h"
+#include "engine.h"
+#include "image.h"
+#include "listener.h"
+#include "log.h"
+#include "loop.h"
+#include "options.h"
+#include "server.h"
+#include "vublk.h"
+#include "worker.h"
+
+/* How long a stop waits for the I/O that the kernel still holds. */
+#define STOP_TIMEOUT_NS 5000000000ull
+
+#define EXIT_USAGE 2
+
+struct program {
+	struct options options;
+	struct loop *loop;
+	struct image image;
+	struct listener listener;
+	struct worker *worker;
+	struct disk *disk;
+	struct server server;
+	struct loop_watch signals;
+	struct loop_timer stop_timer;
+};
+
+static void library_log(enum vublk_log_level level, const char *line)
+{
+	static const enum log_level levels[] = {
+		[VUBLK_LOG_ERROR] = LOG_LEVEL_ERROR,
+		[VUBLK_LOG_WARNING] = LOG_LEVEL_WARNING,
+		[VUBLK_LOG_INFO] = LOG_LEVEL_INFO,
+		[VUBLK_LOG_DEBUG] = LOG_LEVEL_DEBUG,
+	};
+
+	log_write(levels[level], "%s", line);
+}
+
+/* ---- signals ---- */
+
+static void stop_takes_too_long(struct loop_timer *timer)
+{
+	struct program *program = container_of(timer, struct program, stop_timer);
+
+	log_warning("stopping with I/O in flight that has not ended in %llu s",
+		    STOP_TIMEOUT_NS / 1000000000ull);
+	listener_close(&program->listener);
+	_exit(EXIT_SUCCESS);
+}
+
+static void signalled(struct loop_watch *watch, uint32_t events)
+{
+	struct program *program = container_of(watch, struct program, signals);
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(watch->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	log_info("stopping: %s", strsignal((int)info.ssi_signo));
+	sd_notify(0, "STOPPING=1");
+	loop_set_timer(program->loop, &program->stop_timer, STOP_TIMEOUT_NS);
+	server_stop(&program->server);
+}
+
+/* SIGTERM and SIGINT stop us; a peer that closes its end of a pipe does not. */
+static int watch_signals(struct program *program)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	program->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (program->signals.fd < 0)
+		return -errno;
+	program->signals.ready = signalled;
+	program->stop_timer.fire = stop_takes_too_long;
+	return loop_watch(program->loop, &program->signals, EPOLLIN);
+}
+
+/* ---- the pieces ---- */
+
+/* The engine that was asked for; or, where none was and io_uring is switched off, libaio. */
+static int start_worker(struct program *program)
+{
+	const struct engine_class *class = program->options.engine;
+	int err = worker_create(&program->worker, class);
+
+	if (err && class == &engine_uring && !program->options.engine_given) {
+		log_warning("io_uring is not available (%s); using libaio, which is slower",
+			    strerror(-err));
+		class = &engine_aio;
+		err = worker_create(&program->worker, class);
+	}
+	if (err)
+		log_error("the %s engine cannot be used: %s", class->name, strerror(-err));
+	return err;
+}
+
+static int serve(struct program *program)
+{
+	int err = loop_create(&program->loop);
+
+	if (!err)
+		err = watch_signals(program);
+	if (err) {
+		log_error("cannot start: %s", strerror(-err));
+		return err;
+	}
+	err = image_open(&program->image, &program->options.image);
+	if (err)
+		return err;
+	err = start_worker(program);
+	if (err)
+		return err;
+	err = disk_create(&program->disk, program->loop, program->worker, &program->options,
+			  &program->image, &server_events, &program->server);
+	if (err) {
+		log_error("cannot make the disk: %s", strerror(-err));
+		return err;
+	}
+	err = listener_open(&program->listener, &program->options);
+	if (err)
+		return err;
+	err = server_start(&program->server, program->loop, program->disk, &program->listener);
+	if (err)
+		return err;
+	sd_notify(0, "READY=1");
+	log_info("serving %s, %llu bytes", disk_name(program->disk),
+		 (unsigned long long)program->image.size);
+	return loop_run(program->loop);
+}
+
+static int run(struct program *program)
+{
+	int err;
+
+	program->image.fd = program->listener.fd = program->signals.fd = -1;
+	vublk_set_log(library_log);
+	log_set_level(program->options.log_level);
+	err = serve(program);
+	listener_close(&program->listener);
+	disk_destroy(program->disk);
+	if (program->worker)
+		worker_destroy(program->worker);
+	image_close(&program->image);
+	if (program->signals.fd >= 0)
+		close(program->signals.fd);
+	loop_destroy(program->loop);
+	return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* Standard output is part of the answer: a full disk is an error. */
+static int flush_output(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return EXIT_SUCCESS;
+	fprintf(stderr, "vublkd: cannot write to standard output: %s\n", strerror(errno));
+	return EXIT_FAILURE;
+}
+
+int main(int argc, char *argv[])
+{
+	struct program program = {0};
+	char error[256];
+
+	if (options_parse(&program.options, argc, argv, error, sizeof(error))) {
+		fprintf(stderr, "vublkd: %s\n", error);
+		return EXIT_USAGE;
+	}
+	switch (program.options.action) {
+	case OPTIONS_HELP:
+		options_print_help();
+		return flush_output();
+	case OPTIONS_VERSION:
+		puts(PACKAGE_STRING);
+		return flush_output();
+	case OPTIONS_CAPABILITIES:
+		return capabilities_print() ? EXIT_FAILURE : EXIT_SUCCESS;
+	case OPTIONS_SERVE:
+		break;
+	}
+	return run(&program);
+}

@@ -1,0 +1,609 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * See options.h. One table has a row per option; the parser, --help, and the refusal of doubled
+ * options all read that table, and tests/cli/test-help-man.sh holds the man page against it.
+ *
+ * Two passes: the first only looks for the options that are answered at once, since a program
+ * that asks for --print-capabilities must get an answer whatever stands beside it
+ * (vhost-user.rst, "Backend program conventions"). The second is getopt_long().
+ */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "engine.h"
+
+#define MAX_QUEUES              256u
+#define MAX_SERIAL              20 /* VIRTIO_BLK_ID_BYTES */
+#define MAX_LOCK_TIMEOUT        86400u
+#define MAX_PHYSICAL_BLOCK_SIZE (UINT64_C(2) << 20) /* as QEMU's */
+#define SECTOR                  512u
+#define ENGINE_DEFAULT          "io_uring"
+#define ENGINE_WITHOUT_IO       "null"
+
+enum option_id {
+	OPT_SOCKET_PATH,
+	OPT_FD,
+	OPT_SOCKET_MODE,
+	OPT_SOCKET_GROUP,
+	OPT_BLK_FILE,
+	OPT_READ_ONLY,
+	OPT_CACHE,
+	OPT_DISCARD,
+	OPT_BLOCK_SIZE,
+	OPT_PHYSICAL_BLOCK_SIZE,
+	OPT_OPTIMAL_IO_SIZE,
+	OPT_SERIAL,
+	OPT_NUM_QUEUES,
+	OPT_ENGINE,
+	OPT_SIZE,
+	OPT_NO_LOCK,
+	OPT_LOCK_TIMEOUT,
+	OPT_LOG_LEVEL,
+	OPT_PRINT_CAPABILITIES,
+	OPT_HELP,
+	OPT_VERSION,
+	N_OPTIONS,
+};
+
+struct parser {
+	struct options *options;
+	bool seen[N_OPTIONS];
+	char *error;
+	size_t error_size;
+};
+
+struct option_row {
+	const char *name;
+	const char *argument; /* as --help and the man page call it, NULL: takes none */
+	int (*set)(struct parser *parser, const struct option_row *row, const char *value);
+	const char *help; /* lines after the first are indented by their printer */
+};
+
+__attribute__((format(printf, 2, 3))) static int fail(struct parser *parser, const char *format,
+						      ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(parser->error, parser->error_size, format, ap);
+	va_end(ap);
+	for (char *c = parser->error; *c; c++)
+		if (*c > 0 && *c < ' ')
+			*c = '?'; /* it stays one line, whatever was quoted */
+	return -EINVAL;
+}
+
+/* Says what the option takes and what it got. */
+static int fail_value(struct parser *parser, const struct option_row *row, const char *value,
+		      const char *expected)
+{
+	return fail(parser, "--%s wants %s, not '%s'", row->name, expected, value);
+}
+
+/* --- values --- */
+
+/* Digits of `base` and nothing else, up to `max`. */
+static bool parse_digits(const char *text, unsigned base, uint64_t max, uint64_t *result)
+{
+	uint64_t n = 0;
+
+	if (!*text)
+		return false;
+	for (; *text; text++) {
+		unsigned digit = (unsigned)(unsigned char)*text - '0';
+
+		if (digit >= base || digit > max || n > (max - digit) / base)
+			return false;
+		n = n * base + digit;
+	}
+	*result = n;
+	return true;
+}
+
+/* Bytes, or a number with one of K, M, G, T (powers of 1024), up to INT64_MAX as off_t. */
+static bool parse_size(const char *text, uint64_t *bytes)
+{
+	static const char suffixes[] = "KMGT";
+	char digits[24];
+	size_t length = strlen(text);
+	const char *suffix = length ? strchr(suffixes, text[length - 1]) : NULL;
+	unsigned shift = 0;
+
+	if (suffix) {
+		shift = 10 * (unsigned)(suffix - suffixes + 1);
+		length--;
+	}
+	if (length >= sizeof(digits))
+		return false;
+	memcpy(digits, text, length);
+	digits[length] = 0;
+	if (!parse_digits(digits, 10, (uint64_t)INT64_MAX >> shift, bytes))
+		return false;
+	*bytes <<= shift;
+	return true;
+}
+
+static bool is_power_of_two(uint64_t n)
+{
+	return n && !(n & (n - 1));
+}
+
+/* Index of `value` in a NULL-terminated list, or -1. */
+static int find_word(const char *const *words, const char *value)
+{
+	for (int i = 0; words[i]; i++)
+		if (!strcmp(words[i], value))
+			return i;
+	return -1;
+}
+
+/* --- one function per option; `value` is never empty --- */
+
+static int set_socket_path(struct parser *parser, const struct option_row *row, const char *value)
+{
+	/* unix(7): sun_path holds 108 bytes, its final NUL among them. */
+	const size_t room = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+
+	if (strlen(value) > room)
+		return fail(parser, "--%s is %zu bytes long, a socket's path has at most %zu",
+			    row->name, strlen(value), room);
+	parser->options->socket_path = value;
+	return 0;
+}
+
+static int set_fd(struct parser *parser, const struct option_row *row, const char *value)
+{
+	uint64_t n;
+
+	if (!parse_digits(value, 10, INT_MAX, &n))
+		return fail_value(parser, row, value, "the number of an open file descriptor");
+	parser->options->fd = (int)n;
+	return 0;
+}
+
+static int set_socket_mode(struct parser *parser, const struct option_row *row, const char *value)
+{
+	uint64_t n;
+
+	if (!parse_digits(value, 8, 0777, &n))
+		return fail_value(parser, row, value, "octal permission bits, as 0660");
+	parser->options->socket_mode = (mode_t)n;
+	return 0;
+}
+
+static int set_socket_group(struct parser *parser, const struct option_row *row, const char *value)
+{
+	(void)row;
+	parser->options->socket_group = value;
+	return 0;
+}
+
+static int set_blk_file(struct parser *parser, const struct option_row *row, const char *value)
+{
+	(void)row;
+	parser->options->image.path = value;
+	return 0;
+}
+
+static int set_read_only(struct parser *parser, const struct option_row *row, const char *value)
+{
+	(void)row, (void)value;
+	parser->options->image.read_only = true;
+	return 0;
+}
+
+static int set_cache(struct parser *parser, const struct option_row *row, const char *value)
+{
+	static const char *const words[] = {
+		[IMAGE_CACHE_NONE] = "none",
+		[IMAGE_CACHE_WRITEBACK] = "writeback",
+		[IMAGE_CACHE_WRITETHROUGH] = "writethrough",
+		NULL,
+	};
+	int i = find_word(words, value);
+
+	if (i < 0)
+		return fail_value(parser, row, value, row->argument);
+	parser->options->image.cache = (enum image_cache)i;
+	return 0;
+}
+
+static int set_discard(struct parser *parser, const struct option_row *row, const char *value)
+{
+	static const char *const words[] = {"ignore", "unmap", NULL};
+	int i = find_word(words, value);
+
+	if (i < 0)
+		return fail_value(parser, row, value, row->argument);
+	parser->options->image.discard = i == 1;
+	return 0;
+}
+
+static int set_block_size(struct parser *parser, const struct option_row *row, const char *value)
+{
+	uint64_t n;
+
+	if (!parse_size(value, &n) || (n != 512 && n != 4096))
+		return fail_value(parser, row, value, "512 or 4096");
+	parser->options->image.block_size = (uint32_t)n;
+	return 0;
+}
+
+static int set_physical_block_size(struct parser *parser, const struct option_row *row,
+				   const char *value)
+{
+	uint64_t n;
+
+	if (!parse_size(value, &n) || !is_power_of_two(n) || n < SECTOR ||
+	    n > MAX_PHYSICAL_BLOCK_SIZE)
+		return fail_value(parser, row, value, "a power of two from 512 to 2M");
+	parser->options->image.physical_block_size = (uint32_t)n;
+	return 0;
+}
+
+static int set_optimal_io_size(struct parser *parser, const struct option_row *row,
+			       const char *value)
+{
+	uint64_t n;
+
+	if (!parse_size(value, &n) || !n || n % SECTOR || n > UINT32_MAX)
+		return fail_value(parser, row, value, "a multiple of 512 below 4G");
+	parser->options->image.optimal_io_size = (uint32_t)n;
+	return 0;
+}
+
+static int set_serial(struct parser *parser, const struct option_row *row, const char *value)
+{
+	if (strlen(value) > MAX_SERIAL)
+		return fail(parser, "--%s is %zu bytes long, a serial number has at most %d",
+			    row->name, strlen(value), MAX_SERIAL);
+	for (const char *c = value; *c; c++)
+		if (*c < ' ' || *c > '~')
+			return fail(parser, "--%s wants printable ASCII characters only",
+				    row->name);
+	parser->options->serial = value;
+	return 0;
+}
+
+static int set_num_queues(struct parser *parser, const struct option_row *row, const char *value)
+{
+	uint64_t n;
+
+	if (!parse_digits(value, 10, MAX_QUEUES, &n) || !n)
+		return fail_value(parser, row, value, "a number from 1 to 256");
+	parser->options->num_queues = (unsigned)n;
+	return 0;
+}
+
+static int set_engine(struct parser *parser, const struct option_row *row, const char *value)
+{
+	const struct engine_class *engine = engine_find(value);
+
+	if (!engine)
+		return fail_value(parser, row, value, row->argument);
+	parser->options->engine = engine;
+	parser->options->engine_given = true;
+	return 0;
+}
+
+static int set_size(struct parser *parser, const struct option_row *row, const char *value)
+{
+	uint64_t n;
+
+	if (!parse_size(value, &n) || !n || n % SECTOR)
+		return fail_value(parser, row, value,
+				  "a multiple of 512 bytes, as 1048576, 1024K, 20G or 2T");
+	parser->options->image.null_size = n;
+	return 0;
+}
+
+static int set_no_lock(struct parser *parser, const struct option_row *row, const char *value)
+{
+	(void)row, (void)value;
+	parser->options->lock = false;
+	return 0;
+}
+
+static int set_lock_timeout(struct parser *parser, const struct option_row *row, const char *value)
+{
+	uint64_t n;
+
+	if (!parse_digits(value, 10, MAX_LOCK_TIMEOUT, &n))
+		return fail_value(parser, row, value, "a number of seconds from 0 to 86400");
+	parser->options->lock_timeout = (unsigned)n;
+	return 0;
+}
+
+static int set_log_level(struct parser *parser, const struct option_row *row, const char *value)
+{
+	int level = log_level_by_name(value);
+
+	if (level < 0)
+		return fail_value(parser, row, value, row->argument);
+	parser->options->log_level = (enum log_level)level;
+	return 0;
+}
+
+/* The first pass has seen to it. */
+static int set_action(struct parser *parser, const struct option_row *row, const char *value)
+{
+	(void)parser, (void)row, (void)value;
+	return 0;
+}
+
+/* --- the table; --help has its order --- */
+
+static const struct option_row table[N_OPTIONS] = {
+	[OPT_SOCKET_PATH] = {"socket-path", "PATH", set_socket_path,
+			     "listen on a socket made at PATH"},
+	[OPT_FD] = {"fd", "FDNUM", set_fd, "use this open socket, listening or connected"},
+	[OPT_SOCKET_MODE] = {"socket-mode", "MODE", set_socket_mode,
+			     "permissions of the socket, octal (default 0600)"},
+	[OPT_SOCKET_GROUP] = {"socket-group", "GROUP", set_socket_group,
+			      "group of the socket, by name or number"},
+	[OPT_BLK_FILE] = {"blk-file", "PATH", set_blk_file,
+			  "the image: a regular file or a block device"},
+	[OPT_READ_ONLY] = {"read-only", NULL, set_read_only,
+			   "open the image for reading, refuse writes"},
+	[OPT_CACHE] = {"cache", "none|writeback|writethrough", set_cache,
+		       "none: O_DIRECT (the default), writeback: the page\n"
+		       "cache, writethrough: each write durable at once"},
+	[OPT_DISCARD] = {"discard", "unmap|ignore", set_discard,
+			 "pass the guest's discards on (the default) or not"},
+	[OPT_BLOCK_SIZE] = {"block-size", "512|4096", set_block_size,
+			    "logical block size (default: what the image asks)"},
+	[OPT_PHYSICAL_BLOCK_SIZE] = {"physical-block-size", "SIZE", set_physical_block_size,
+				     "physical block size (default: the image's)"},
+	[OPT_OPTIMAL_IO_SIZE] = {"optimal-io-size", "SIZE", set_optimal_io_size,
+				 "preferred size of requests (default: the image's)"},
+	[OPT_SERIAL] = {"serial", "STRING", set_serial,
+			"serial number the guest sees, up to 20 characters"},
+	[OPT_NUM_QUEUES] = {"num-queues", "N", set_num_queues,
+			    "most queues a front-end may use (default 256)"},
+	[OPT_ENGINE] = {"engine", "io_uring|libaio|null", set_engine,
+			"how I/O is done (default io_uring, or libaio where\n"
+			"the kernel has that off); null does none"},
+	[OPT_SIZE] = {"size", "SIZE", set_size,
+		      "size of the disk, for --engine=null without image"},
+	[OPT_NO_LOCK] = {"no-lock", NULL, set_no_lock, "do not lock the image (dangerous)"},
+	[OPT_LOCK_TIMEOUT] = {"lock-timeout", "SECONDS", set_lock_timeout,
+			      "how long to wait for the image's lock (default 30)"},
+	[OPT_LOG_LEVEL] = {"log-level", "error|warning|info|debug", set_log_level,
+			   "how much to say on standard error (default info)"},
+	[OPT_PRINT_CAPABILITIES] = {"print-capabilities", NULL, set_action,
+				    "print the capabilities as JSON and exit"},
+	[OPT_HELP] = {"help", NULL, set_action, "print this text and exit"},
+	[OPT_VERSION] = {"version", NULL, set_action, "print the version and exit"},
+};
+
+/* --- parsing --- */
+
+/* Does "--" + the option's name stand before "--"? */
+static bool stands_anywhere(int argc, char *const *argv, enum option_id id)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+		if (!strncmp(argv[i], "--", 2) && !strcmp(argv[i] + 2, table[id].name))
+			return true;
+	return false;
+}
+
+static enum options_action find_action(int argc, char *const *argv)
+{
+	if (stands_anywhere(argc, argv, OPT_PRINT_CAPABILITIES))
+		return OPTIONS_CAPABILITIES;
+	if (stands_anywhere(argc, argv, OPT_HELP))
+		return OPTIONS_HELP;
+	if (stands_anywhere(argc, argv, OPT_VERSION))
+		return OPTIONS_VERSION;
+	return OPTIONS_SERVE;
+}
+
+static void set_defaults(struct options *options)
+{
+	*options = (struct options){
+		.action = OPTIONS_SERVE,
+		.fd = -1,
+		.socket_mode = 0600,
+		.image = {.cache = IMAGE_CACHE_NONE, .discard = true},
+		.engine = engine_find(ENGINE_DEFAULT),
+		.num_queues = MAX_QUEUES,
+		.serial = "",
+		.lock = true,
+		.lock_timeout = 30,
+		.log_level = LOG_LEVEL_INFO,
+	};
+}
+
+/* getopt_long()'s own table. The row's number comes back by `val`, past all characters. */
+#define VAL_BASE 256
+
+static void fill_long_options(struct option *list)
+{
+	for (int i = 0; i < N_OPTIONS; i++)
+		list[i] = (struct option){
+			.name = table[i].name,
+			.has_arg = table[i].argument ? required_argument : no_argument,
+			.val = VAL_BASE + i,
+		};
+	list[N_OPTIONS] = (struct option){0};
+}
+
+/* What getopt_long() refused: `code` is its answer, `word` the argument it looked at. */
+static int fail_getopt(struct parser *parser, int code, const char *word)
+{
+	const struct option_row *row = optopt >= VAL_BASE ? &table[optopt - VAL_BASE] : NULL;
+
+	if (code == ':' && row)
+		return fail(parser, "--%s needs a value: --%s=%s", row->name, row->name,
+			    row->argument);
+	if (row)
+		return fail(parser, "--%s takes no value", row->name);
+	return fail(parser, "unknown option '%s' (see vublkd --help)", word);
+}
+
+/* getopt_long() takes prefixes; a script that uses them breaks when an option is added. */
+static bool is_abbreviated(const char *word, const struct option_row *row)
+{
+	return strcspn(word + 2, "=") != strlen(row->name);
+}
+
+static int parse_one(struct parser *parser, enum option_id id, const char *word, const char *value)
+{
+	const struct option_row *row = &table[id];
+
+	if (is_abbreviated(word, row))
+		return fail(parser, "unknown option '%s', did you mean --%s?", word, row->name);
+	if (parser->seen[id])
+		return fail(parser, "--%s is given twice", row->name);
+	parser->seen[id] = true;
+	if (value && !*value)
+		return fail(parser, "--%s is empty, it needs a value: --%s=%s", row->name,
+			    row->name, row->argument);
+	return row->set(parser, row, value);
+}
+
+static int parse_all(struct parser *parser, int argc, char *const *argv)
+{
+	struct option list[N_OPTIONS + 1];
+	int r = 0;
+
+	fill_long_options(list);
+	optind = 0; /* glibc: begin anew, also after an earlier parse */
+	opterr = 0;
+	while (!r) {
+		/* "+" stops at what is no option, so this is what it looks at next. */
+		const char *word = argv[optind ? optind : 1];
+		int code = getopt_long(argc, argv, "+:", list, NULL);
+
+		if (code == -1)
+			break;
+		if (code < VAL_BASE)
+			return fail_getopt(parser, code, word);
+		r = parse_one(parser, (enum option_id)(code - VAL_BASE), word, optarg);
+	}
+	if (!r && optind < argc)
+		return fail(parser, "unexpected argument '%s'", argv[optind]);
+	return r;
+}
+
+/* --- what goes together --- */
+
+static int check_socket(struct parser *parser)
+{
+	const bool *seen = parser->seen;
+
+	if (seen[OPT_SOCKET_PATH] && seen[OPT_FD])
+		return fail(parser, "--socket-path and --fd exclude each other");
+	if (seen[OPT_SOCKET_MODE] && !seen[OPT_SOCKET_PATH])
+		return fail(parser, "--socket-mode goes only with --socket-path");
+	if (seen[OPT_SOCKET_GROUP] && !seen[OPT_SOCKET_PATH])
+		return fail(parser, "--socket-group goes only with --socket-path");
+	return 0;
+}
+
+static int check_image(struct parser *parser)
+{
+	const bool *seen = parser->seen;
+	bool null_engine = !strcmp(parser->options->engine->name, ENGINE_WITHOUT_IO);
+
+	if (seen[OPT_SIZE] && seen[OPT_BLK_FILE])
+		return fail(parser, "--size does not go with --blk-file, which has its own size");
+	if (seen[OPT_SIZE] && !null_engine)
+		return fail(parser, "--size goes only with --engine=null");
+	if (null_engine && !seen[OPT_BLK_FILE] && !seen[OPT_SIZE])
+		return fail(parser, "--engine=null needs --size=SIZE or --blk-file=PATH");
+	if (!null_engine && !seen[OPT_BLK_FILE])
+		return fail(parser, "--blk-file=PATH is missing");
+	return 0;
+}
+
+static int check_geometry(struct parser *parser)
+{
+	const struct image_options *image = &parser->options->image;
+
+	if (!image->block_size)
+		return 0; /* image_open() finds it out and checks the others against it */
+	if (image->physical_block_size && image->physical_block_size < image->block_size)
+		return fail(parser, "--physical-block-size is smaller than --block-size");
+	if (image->optimal_io_size % image->block_size)
+		return fail(parser, "--optimal-io-size is no multiple of --block-size");
+	if (image->null_size % image->block_size)
+		return fail(parser, "--size is no multiple of --block-size");
+	return 0;
+}
+
+static int check_lock(struct parser *parser)
+{
+	if (parser->seen[OPT_NO_LOCK] && parser->seen[OPT_LOCK_TIMEOUT])
+		return fail(parser, "--no-lock and --lock-timeout exclude each other");
+	return 0;
+}
+
+int options_parse(struct options *options, int argc, char *const *argv, char *error, size_t size)
+{
+	struct parser parser = {.options = options, .error = error, .error_size = size};
+	int r;
+
+	set_defaults(options);
+	options->action = find_action(argc, argv);
+	if (options->action != OPTIONS_SERVE)
+		return 0;
+	r = parse_all(&parser, argc, argv);
+	if (!r)
+		r = check_socket(&parser);
+	if (!r)
+		r = check_image(&parser);
+	if (!r)
+		r = check_geometry(&parser);
+	if (!r)
+		r = check_lock(&parser);
+	return r;
+}
+
+/* --- --help --- */
+
+#define HELP_COLUMN 30
+
+static void print_row(const struct option_row *row)
+{
+	int width = printf("  --%s%s%s", row->name, row->argument ? "=" : "",
+			   row->argument ? row->argument : "");
+	const char *line = row->help;
+
+	if (width >= HELP_COLUMN) {
+		putchar('\n');
+		width = 0;
+	}
+	while (*line) {
+		int length = (int)strcspn(line, "\n");
+
+		printf("%*s%.*s\n", HELP_COLUMN - width, "", length, line);
+		width = 0;
+		line += length + (line[length] == '\n');
+	}
+}
+
+void options_print_help(void)
+{
+	puts("Usage: vublkd [--socket-path=PATH | --fd=FDNUM] --blk-file=PATH [OPTION]...\n"
+	     "       vublkd --print-capabilities | --help | --version\n"
+	     "\n"
+	     "Serves a raw file or block device as a virtio-blk disk over a vhost-user socket.\n"
+	     "Without --socket-path and --fd the socket comes from systemd (LISTEN_FDS).\n"
+	     "\n"
+	     "Options:");
+	for (int i = 0; i < N_OPTIONS; i++)
+		print_row(&table[i]);
+	puts("\n"
+	     "SIZE is in bytes, or has one of the suffixes K, M, G, T (powers of 1024).\n"
+	     "The manual page vublkd(8) explains every option.");
+}

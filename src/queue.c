@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "queue.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "container.h"
+#include "worker.h"
+
+/* Requests begun in one round before other queues get their turn. */
+#define POPS_AT_ONCE 64
+
+/* ---- control thread ---- */
+
+int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *worker,
+		 const struct blk_disk *disk)
+{
+	const unsigned size = vublk_queue_size(vq);
+	struct queue *queue = calloc(1, sizeof(*queue));
+
+	*queuep = NULL;
+	if (!queue)
+		return -ENOMEM;
+	queue->vq = vq;
+	queue->worker = worker;
+	queue->disk = disk;
+	queue->file = -1;
+	queue->kick.fd = -1;
+	queue->n_slots = size < QUEUE_MAX_REQUESTS ? size : QUEUE_MAX_REQUESTS;
+	/* Address space only, until a slot is used. */
+	queue->slot = mmap(NULL, queue->n_slots * sizeof(*queue->slot), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (queue->slot == MAP_FAILED) {
+		free(queue);
+		return -ENOMEM;
+	}
+	*queuep = queue;
+	return 0;
+}
+
+void queue_destroy(struct queue *queue)
+{
+	munmap(queue->slot, queue->n_slots * sizeof(*queue->slot));
+	free(queue);
+}
+
+/* ---- slots ---- */
+
+static struct blk_req *get_slot(struct queue *queue)
+{
+	struct blk_req *req = queue->free;
+
+	if (req) {
+		queue->free = req->next;
+		return req;
+	}
+	if (queue->n_touched == queue->n_slots)
+		return NULL;
+	req = &queue->slot[queue->n_touched++];
+	req->queue = queue;
+	vublk_chain_init(&req->chain, req->iov, BLK_REQ_IOVS);
+	return req;
+}
+
+static void put_slot(struct queue *queue, struct blk_req *req)
+{
+	req->next = queue->free;
+	queue->free = req;
+}
+
+/* ---- kicks ---- */
+
+static void unwatch_kick(struct queue *queue)
+{
+	if (queue->kick.fd < 0)
+		return;
+	engine_unwatch(worker_engine(queue->worker), &queue->kick);
+	queue->kick.fd = -1;
+}
+
+static void kicked(struct engine_watch *watch)
+{
+	struct queue *queue = container_of(watch, struct queue, kick);
+	int err = vublk_queue_drain_kick(queue->vq);
+
+	if (err) {
+		log_warning("%s: queue %u: its kick descriptor is no use any more: %s",
+			    queue->disk->name, vublk_queue_index(queue->vq), strerror(-err));
+		unwatch_kick(queue);
+	}
+	worker_ready(queue->worker, queue);
+}
+
+/* Watches the kick descriptor that the virtqueue has now, or polls without one. */
+static int watch_kick(struct queue *queue)
+{
+	const int fd = vublk_queue_kick_fd(queue->vq);
+	int err = 0;
+
+	worker_poll(queue->worker, queue, fd < 0);
+	if (fd >= 0) {
+		queue->kick.fd = fd;
+		queue->kick.ready = kicked;
+		err = engine_watch(worker_engine(queue->worker), &queue->kick);
+	}
+	if (err) {
+		log_warning("%s: queue %u: its kick descriptor cannot be watched: %s",
+			    queue->disk->name, vublk_queue_index(queue->vq), strerror(-err));
+		queue->kick.fd = -1;
+		return err;
+	}
+	/* Requests may be waiting that nobody will kick for. */
+	worker_ready(queue->worker, queue);
+	return 0;
+}
+
+/* ---- life ---- */
+
+int queue_begin(struct queue *queue)
+{
+	int err = worker_get_file(queue->worker, queue->disk->image->fd, &queue->file);
+
+	if (err) {
+		log_error("%s: queue %u: the engine takes no more files: %s", queue->disk->name,
+			  vublk_queue_index(queue->vq), strerror(-err));
+		return err;
+	}
+	err = watch_kick(queue);
+	if (err)
+		worker_put_file(queue->worker, queue->file);
+	return err;
+}
+
+int queue_apply(struct queue *queue, struct vublk_update *update)
+{
+	/* The descriptor watched may be the one that is closed now. */
+	unwatch_kick(queue);
+	vublk_queue_apply(queue->vq, update);
+	return watch_kick(queue);
+}
+
+void queue_end(struct queue *queue, void (*drained)(struct queue *queue))
+{
+	queue->stopping = true;
+	queue->drained = drained;
+	unwatch_kick(queue);
+	worker_forget(queue->worker, queue);
+	vublk_queue_want_kicks(queue->vq, false);
+	/* Nothing may be in flight: then this is what says so. */
+	worker_touched(queue->worker, queue);
+}
+
+/* ---- the way down ---- */
+
+bool queue_service(struct queue *queue)
+{
+	struct vublk_queue *vq = queue->vq;
+
+	if (queue->stopping)
+		return false;
+	vublk_queue_want_kicks(vq, false);
+	for (unsigned i = 0; i < POPS_AT_ONCE; i++) {
+		struct blk_req *req = get_slot(queue);
+		int got;
+
+		if (!req)
+			return false; /* queue_finished() goes on */
+		got = vublk_queue_pop(vq, &req->chain);
+		if (got <= 0) {
+			put_slot(queue, req);
+			/* One look more after asking for kicks, or one may be missed. */
+			return got == 0 && vublk_queue_want_kicks(vq, true);
+		}
+		queue->in_flight++;
+		blk_req_begin(req);
+	}
+	return true;
+}
+
+/* ---- the way back ---- */
+
+void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written)
+{
+	const bool starved = queue->in_flight == queue->n_slots;
+
+	vublk_queue_push(queue->vq, &req->chain, written);
+	put_slot(queue, req);
+	queue->in_flight--;
+	worker_touched(queue->worker, queue);
+	if (starved)
+		worker_ready(queue->worker, queue);
+}
+
+void queue_publish(struct queue *queue)
+{
+	vublk_queue_publish(queue->vq);
+	if (!queue->stopping || queue->in_flight)
+		return;
+	worker_put_file(queue->worker, queue->file);
+	queue->drained(queue);
+}

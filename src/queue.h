@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A queue being served: virtqueue on one side, engine on the other, and the request slots in
+ * between. Made and destroyed by the control thread, used by its worker in between.
+ */
+#ifndef QUEUE_H
+#define QUEUE_H
+
+#include <stdbool.h>
+
+#include "blk_disk.h"
+#include "blk_req.h"
+#include "engine.h"
+#include "log.h"
+#include "mailbox.h"
+#include "vublk.h"
+
+/*
+ * Requests of one queue in hand at once. A ring may have more entries; they wait in it. Bounds what a
+ * guest can make us remember.
+ */
+#define QUEUE_MAX_REQUESTS 1024
+
+struct worker;
+
+struct queue {
+	struct vublk_queue *vq;
+	struct worker *worker;
+	const struct blk_disk *disk;
+	int file;                  /* the image, with the worker's engine */
+	struct engine_watch kick;  /* .fd is -1 while nothing is watched */
+	struct log_limit io_errors;
+
+	/* Slots: mapped once, touched when first used, then taken from the free list. */
+	struct blk_req *slot;
+	unsigned n_slots, n_touched;
+	struct blk_req *free;
+	unsigned in_flight;
+
+	bool zero_range_missing; /* the image has answered -EOPNOTSUPP */
+	bool punch_hole_missing;
+	bool stopping;
+
+	/* The worker's lists. */
+	bool ready, touched, polled;
+	struct queue *next_ready, *next_touched, *next_polled;
+
+	/* The control thread's request in hand; see disk.c. */
+	void (*drained)(struct queue *queue);
+	struct call call;
+	struct vublk_update *update;
+	void *disk_owner;
+	int err;
+	struct queue *next; /* waits for the image's lock */
+};
+
+/* Makes a queue for a started virtqueue. 0 or -errno. Control thread. */
+int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *worker,
+		 const struct blk_disk *disk);
+
+/* Nothing of it is in use any more. Control thread. */
+void queue_destroy(struct queue *queue);
+
+/* ---- worker thread ---- */
+
+/* Begins: watches the kick descriptor and looks at the ring. 0 or -errno. */
+int queue_begin(struct queue *queue);
+
+/* Takes over a change of the virtqueue. 0 or -errno (the new kick descriptor is no use). */
+int queue_apply(struct queue *queue, struct vublk_update *update);
+
+/*
+ * Pops nothing more from now on; drained() is called on the worker's thread when everything has been
+ * pushed and published and the worker knows nothing of the queue any more.
+ */
+void queue_end(struct queue *queue, void (*drained)(struct queue *queue));
+
+/*
+ * Pops what is there, up to a bounded number, and begins it. Returns whether there is more to do at
+ * once.
+ */
+bool queue_service(struct queue *queue);
+
+/* Publishes what was pushed; then, if the queue is ending and has drained, says so. */
+void queue_publish(struct queue *queue);
+
+/* The request is answered: pushes its chain and takes the slot back. */
+void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written);
+
+#endif

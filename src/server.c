@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "container.h"
+#include "log.h"
+#include "vublk.h"
+
+static void unwatch(struct server *server, struct loop_watch *watch)
+{
+	if (watch->fd >= 0)
+		loop_unwatch(server->loop, watch);
+	watch->fd = -1;
+}
+
+/* The front-end is gone, or has to go. */
+static void leave(struct server *server)
+{
+	unwatch(server, &server->conn_watch);
+	/* Who comes now waits until the session is over. */
+	unwatch(server, &server->listen_watch);
+	server->leaving = true;
+	disk_disconnect(server->disk);
+}
+
+/* ---- the connection ---- */
+
+static void conn_ready(struct loop_watch *watch, uint32_t events)
+{
+	struct server *server = container_of(watch, struct server, conn_watch);
+	int err;
+
+	if (!(events & EPOLLIN)) {
+		/* Hung up while its last message is still being worked on. */
+		log_info("%s: the front-end has gone", disk_name(server->disk));
+		leave(server);
+		return;
+	}
+	err = vublk_dev_input(disk_device(server->disk));
+	if (err == 1) {
+		loop_rewatch(server->loop, watch, 0);
+	} else if (err < 0) {
+		log_info("%s: the front-end is disconnected", disk_name(server->disk));
+		leave(server);
+	}
+}
+
+static void resume(void *opaque, bool again)
+{
+	struct server *server = opaque;
+
+	if (server->leaving)
+		return;
+	if (again)
+		loop_rewatch(server->loop, &server->conn_watch, EPOLLIN);
+	else
+		leave(server);
+}
+
+static int serve(struct server *server, int fd)
+{
+	int err = vublk_dev_connect(disk_device(server->disk), fd);
+
+	if (err) {
+		log_error("%s: cannot serve the connection: %s", disk_name(server->disk),
+			  strerror(-err));
+		return err;
+	}
+	server->connected = true;
+	server->leaving = false;
+	server->conn_watch = (struct loop_watch){.fd = fd, .ready = conn_ready};
+	err = loop_watch(server->loop, &server->conn_watch, EPOLLIN);
+	if (err) {
+		log_error("%s: cannot watch the connection: %s", disk_name(server->disk),
+			  strerror(-err));
+		server->conn_watch.fd = -1;
+		leave(server);
+		return err;
+	}
+	log_info("%s: a front-end is connected", disk_name(server->disk));
+	return 0;
+}
+
+/* ---- the listening socket ---- */
+
+/* Is the front-end that we serve still there? It may have gone without our having seen it. */
+static bool has_hung_up(const struct server *server)
+{
+	struct pollfd pfd = {.fd = server->conn_watch.fd, .events = POLLRDHUP};
+
+	return poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLRDHUP | POLLHUP | POLLERR);
+}
+
+static void listen_ready(struct loop_watch *watch, uint32_t events)
+{
+	struct server *server = container_of(watch, struct server, listen_watch);
+	int fd;
+
+	(void)events;
+	if (server->connected && has_hung_up(server)) {
+		/* What it sent last is moot; the one that waits is perhaps the same one. */
+		log_info("%s: the front-end has gone", disk_name(server->disk));
+		leave(server);
+		return;
+	}
+	fd = accept4(server->listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0) {
+		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+			log_error("%s: cannot accept a connection: %s", disk_name(server->disk),
+				  strerror(errno));
+		return;
+	}
+	if (server->connected) {
+		log_warning("%s: another front-end is refused: one is connected",
+			    disk_name(server->disk));
+		close(fd);
+		return;
+	}
+	serve(server, fd);
+}
+
+static int watch_listener(struct server *server)
+{
+	server->listen_watch =
+		(struct loop_watch){.fd = server->listener->fd, .ready = listen_ready};
+	return loop_watch(server->loop, &server->listen_watch, EPOLLIN);
+}
+
+static void disconnected(void *opaque)
+{
+	struct server *server = opaque;
+
+	server->connected = false;
+	if (server->stopping || server->listener->connected) {
+		loop_quit(server->loop, EXIT_SUCCESS);
+	} else if (watch_listener(server)) {
+		log_error("%s: cannot watch the listening socket", disk_name(server->disk));
+		loop_quit(server->loop, EXIT_FAILURE);
+	}
+}
+
+const struct disk_events server_events = {
+	.resume = resume,
+	.disconnected = disconnected,
+};
+
+/* ---- life ---- */
+
+int server_start(struct server *server, struct loop *loop, struct disk *disk,
+		 struct listener *listener)
+{
+	server->loop = loop;
+	server->disk = disk;
+	server->listener = listener;
+	server->listen_watch.fd = server->conn_watch.fd = -1;
+	if (listener->connected) {
+		const int fd = listener->fd;
+
+		listener->fd = -1; /* the device's now */
+		return serve(server, fd);
+	}
+	return watch_listener(server);
+}
+
+void server_stop(struct server *server)
+{
+	if (server->stopping)
+		return;
+	server->stopping = true;
+	unwatch(server, &server->listen_watch);
+	if (!server->connected)
+		loop_quit(server->loop, EXIT_SUCCESS);
+	else if (!server->leaving)
+		leave(server);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Accepts front-ends for one disk, one at a time, and feeds the disk's device its socket. Control
+ * thread.
+ *
+ * While a front-end is connected, another one is refused: its connection is accepted, closed at
+ * once and logged, so that it does not hang. When the first one is gone but its I/O has not
+ * ended, a new one waits in the socket's backlog until it has.
+ */
+#ifndef SERVER_H
+#define SERVER_H
+
+#include <stdbool.h>
+
+#include "disk.h"
+#include "listener.h"
+#include "loop.h"
+
+struct server {
+	struct loop *loop;
+	struct disk *disk;
+	struct listener *listener;
+	struct loop_watch listen_watch, conn_watch; /* .fd is -1 while not watched */
+	bool connected;                             /* until disconnected() */
+	bool leaving;                               /* disk_disconnect() was called */
+	bool stopping;
+};
+
+/* What the disk tells the server; for disk_create(), with the server as opaque. */
+extern const struct disk_events server_events;
+
+/* Begins to accept, or serves the one connection there is. 0 or -errno (logged). */
+int server_start(struct server *server, struct loop *loop, struct disk *disk,
+		 struct listener *listener);
+
+/* Accepts nobody any more, ends the session, then quits the loop with status 0. */
+void server_stop(struct server *server);
+
+#endif

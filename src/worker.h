@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A worker: one thread, one engine, and the queues that it serves. The control thread reaches it by
+ * posting calls; everything else here is for its own thread.
+ */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "engine.h"
+#include "mailbox.h"
+
+struct queue;
+struct worker;
+
+/*
+ * Starts a thread with an engine of this class and waits until it is ready. 0 or -errno, as the
+ * engine gave it. Control thread.
+ */
+int worker_create(struct worker **workerp, const struct engine_class *class);
+
+/* Ends the thread; it must have no queue. */
+void worker_destroy(struct worker *worker);
+
+/* Has the worker run a call between two rounds. Control thread. */
+void worker_call(struct worker *worker, struct call *call);
+
+/* ---- worker thread ---- */
+
+struct engine *worker_engine(struct worker *worker);
+
+/*
+ * The engine's handle of an open file, shared by all queues that use it; -1 stays -1 (no file). 0 and
+ * *file, or -errno. Every success is matched by a worker_put_file().
+ */
+int worker_get_file(struct worker *worker, int fd, int *file);
+void worker_put_file(struct worker *worker, int file);
+
+/* The queue has something to pop, or may have. */
+void worker_ready(struct worker *worker, struct queue *queue);
+
+/* The queue has something to publish. */
+void worker_touched(struct worker *worker, struct queue *queue);
+
+/* Has the queue looked at all the time, since nobody kicks it; or no longer. */
+void worker_poll(struct worker *worker, struct queue *queue, bool polled);
+
+/* The queue is ready no more and polled no more. What it has to publish stays on the list. */
+void worker_forget(struct worker *worker, struct queue *queue);
+
+/*
+ * A bounce buffer of BOUNCE_SIZE bytes, aligned to 4096. 0; -EAGAIN when as many are out as there may
+ * be: then the request is remembered and blk_rw_bounce() called when one is put back; -ENOMEM.
+ */
+#define BOUNCE_SIZE ((size_t)256 << 10)
+struct blk_req;
+int worker_bounce_get(struct worker *worker, struct blk_req *req, void **buffer);
+void worker_bounce_put(struct worker *worker, void *buffer);
+
+#endif
