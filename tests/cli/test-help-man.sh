@@ -1,0 +1,107 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# The manual page and --help tell of the same options, with the same names for their values, and
+# the page is clean mdoc. From the environment: VUBLKD, SRCDIR (tests/run sets them).
+set -u -o pipefail
+export LC_ALL=C
+
+SRCDIR=${SRCDIR:-$(cd "$(dirname "$0")/../.." && pwd)}
+VUBLKD=${VUBLKD:-${BUILDDIR:-$SRCDIR/build}/src/vublkd}
+PAGE=$SRCDIR/man/vublkd.8
+CASES=0
+STATUS=0
+
+# ok DESCRIPTION COMMAND...: a case that passes if the command does and prints nothing.
+ok()
+{
+	local description=$1 output result=ok status
+
+	shift
+	output=$("$@" 2>&1)
+	status=$?
+	if ((status)) || [[ -n $output ]]; then
+		result='not ok'
+		STATUS=1
+	fi
+	echo "$result $((++CASES)) - $description"
+	[[ -z $output ]] || sed 's/^/# /' <<<"$output"
+}
+
+# The entries of --help, such as --fd=FDNUM.
+help_entries()
+{
+	"$VUBLKD" --help | sed -n 's/^  \(--[^ ]*\).*/\1/p'
+}
+
+# The tags of the page's OPTIONS section: its lines that are indented least and begin so.
+page_entries()
+{
+	mandoc -T ascii "$PAGE" 2>/dev/null | sed 's/.\x08//g' |
+		sed -n '/^OPTIONS/,/^[A-Z]/s/^     \(--[^ ]*\)$/\1/p'
+}
+
+# Prints the lines that only one of the two commands gives.
+differences()
+{
+	comm -3 <("$1" | sort) <("$2" | sort) |
+		sed "s/^\t\(.*\)/\1 is in $2 only/; t; s/\$/ is in $1 only/"
+}
+
+some_entries()
+{
+	(($("$1" | wc -l) >= 20)) || echo "$1 finds $("$1" | wc -l) options"
+}
+
+twice()
+{
+	"$1" | sort | uniq -d
+}
+
+# What is said of other pages depends on what is installed here.
+lint()
+{
+	mandoc -T lint "$1" 2>&1 | grep -v -e 'referenced manual not found' -e 'outdated mandoc.db'
+	return 0
+}
+
+# The test can fail: of a page with a mistake something must be said.
+lint_sees_mistakes()
+{
+	local copy=${TMPDIR:-/tmp}/vublkd-page.$$
+
+	sed 's/^\.Sh DESCRIPTION/.Sh DESCRIPTION\n.Xx/' "$PAGE" >"$copy"
+	[[ -n $(lint "$copy") ]] || echo "a page with a wrong macro is clean, too"
+	rm -f "$copy"
+}
+
+# The usage of --help names the options that stand in the page's SYNOPSIS.
+synopsis_of_help()
+{
+	"$VUBLKD" --help | sed '/^$/q' | grep -o -e '--[a-z-]*'
+}
+
+synopsis_of_page()
+{
+	mandoc -T ascii "$PAGE" 2>/dev/null | sed 's/.\x08//g' |
+		sed -n '/^SYNOPSIS/,/^DESCRIPTION/p' | grep -o -e '--[a-z-]*'
+}
+
+if ! command -v mandoc >/dev/null; then
+	echo "1..0 # SKIP mandoc is not installed"
+	exit 77
+fi
+if [[ ! -x $VUBLKD ]]; then
+	echo "Bail out! $VUBLKD is not built"
+	exit 1
+fi
+ok 'help lists the options' some_entries help_entries
+ok 'the page lists the options' some_entries page_entries
+ok 'help and page have the same options and values' differences help_entries page_entries
+ok 'help lists each option once' twice help_entries
+ok 'the page lists each option once' twice page_entries
+ok 'usage and synopsis have the same options' differences synopsis_of_help synopsis_of_page
+ok 'the page is clean mdoc' lint "$PAGE"
+ok 'mistakes in the page are seen' lint_sees_mistakes
+echo "1..$CASES"
+exit $STATUS

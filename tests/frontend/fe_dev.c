@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The device's life, see fe_dev.h. Owns the connection, the guest memory and the rings. */
+#define _GNU_SOURCE
+#include "fe_dev.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_MEM_SIZE   (32ull << 20)
+#define DEFAULT_QUEUE_SIZE 128
+
+#define STATUS_DRIVER_OK                                                                           \
+	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |      \
+	 VIRTIO_CONFIG_S_DRIVER_OK)
+
+/* What this front-end knows how to live with. */
+#define OUR_FEATURES                                                                               \
+	(FE_BIT(VIRTIO_BLK_F_SIZE_MAX) | FE_BIT(VIRTIO_BLK_F_SEG_MAX) |                            \
+	 FE_BIT(VIRTIO_BLK_F_GEOMETRY) | FE_BIT(VIRTIO_BLK_F_RO) | FE_BIT(VIRTIO_BLK_F_BLK_SIZE) | \
+	 FE_BIT(VIRTIO_BLK_F_FLUSH) | FE_BIT(VIRTIO_BLK_F_TOPOLOGY) |                              \
+	 FE_BIT(VIRTIO_BLK_F_CONFIG_WCE) | FE_BIT(VIRTIO_BLK_F_MQ) |                               \
+	 FE_BIT(VIRTIO_BLK_F_DISCARD) | FE_BIT(VIRTIO_BLK_F_WRITE_ZEROES) |                        \
+	 FE_BIT(VIRTIO_RING_F_INDIRECT_DESC) | FE_BIT(VIRTIO_RING_F_EVENT_IDX) |                   \
+	 FE_BIT(VHU_F_PROTOCOL_FEATURES) | FE_BIT(VIRTIO_F_VERSION_1))
+#define OUR_PROTOCOL                                                                               \
+	(FE_BIT(VHU_PROTOCOL_F_MQ) | FE_BIT(VHU_PROTOCOL_F_REPLY_ACK) |                            \
+	 FE_BIT(VHU_PROTOCOL_F_CONFIG) | FE_BIT(VHU_PROTOCOL_F_BACKEND_REQ) |                      \
+	 FE_BIT(VHU_PROTOCOL_F_RESET_DEVICE) | FE_BIT(VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS) |        \
+	 FE_BIT(VHU_PROTOCOL_F_STATUS))
+
+/* Runs `call`; leaves the function with its answer unless that is 0. */
+#define TRY(call)                                                                                  \
+	do {                                                                                       \
+		int try_ret = (call);                                                              \
+		if (try_ret)                                                                       \
+			return try_ret;                                                            \
+	} while (0)
+
+static int negotiate_protocol(struct fe_dev *dev)
+{
+	struct fe_conn *conn = &dev->conn;
+
+	TRY(fe_ask_u64(conn, VHU_GET_PROTOCOL_FEATURES, &dev->protocol_offered));
+	dev->protocol = dev->protocol_offered & OUR_PROTOCOL & ~dev->options.protocol_off;
+	TRY(fe_tell_u64(conn, VHU_SET_PROTOCOL_FEATURES, dev->protocol));
+	conn->reply_ack = fe_dev_speaks(dev, VHU_PROTOCOL_F_REPLY_ACK);
+	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_MQ))
+		TRY(fe_ask_u64(conn, VHU_GET_QUEUE_NUM, &dev->max_queues));
+	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
+		TRY(fe_ask_u64(conn, VHU_GET_MAX_MEM_SLOTS, &dev->max_slots));
+	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_CONFIG))
+		TRY(fe_get_config(conn, 0, FE_CONFIG_SIZE, &dev->config));
+	return 0;
+}
+
+int fe_dev_negotiate(struct fe_dev *dev)
+{
+	TRY(fe_tell(&dev->conn, VHU_SET_OWNER, NULL, 0, NULL, 0));
+	TRY(fe_ask_u64(&dev->conn, VHU_GET_FEATURES, &dev->offered));
+	dev->features = dev->offered & OUR_FEATURES & ~dev->options.features_off;
+	dev->max_queues = 1;
+	if (fe_dev_has(dev, VHU_F_PROTOCOL_FEATURES))
+		TRY(negotiate_protocol(dev));
+	return fe_tell_u64(&dev->conn, VHU_SET_FEATURES, dev->features);
+}
+
+int fe_dev_add_region(struct fe_dev *dev, unsigned int region)
+{
+	const struct fe_region *r = &dev->mem.region[region];
+	struct vhu_mem_reg reg = {.region = r->wire};
+
+	return fe_tell(&dev->conn, VHU_ADD_MEM_REG, &reg, sizeof(reg), &r->fd, 1);
+}
+
+int fe_dev_remove_region(struct fe_dev *dev, unsigned int region)
+{
+	struct vhu_mem_reg reg = {.region = dev->mem.region[region].wire};
+
+	return fe_tell(&dev->conn, VHU_REM_MEM_REG, &reg, sizeof(reg), NULL, 0);
+}
+
+int fe_dev_share_memory(struct fe_dev *dev)
+{
+	struct vhu_mem_table table = {.count = dev->mem.n_regions};
+	int fds[VHU_MAX_TABLE];
+
+	if (dev->options.mem_slots) {
+		for (unsigned int i = 0; i < dev->mem.n_regions; i++)
+			TRY(fe_dev_add_region(dev, i));
+		return 0;
+	}
+	if (table.count > VHU_MAX_TABLE)
+		return -E2BIG;
+	for (unsigned int i = 0; i < table.count; i++) {
+		table.region[i] = dev->mem.region[i].wire;
+		fds[i] = dev->mem.region[i].fd;
+	}
+	return fe_tell(&dev->conn, VHU_SET_MEM_TABLE, &table,
+		       (uint32_t)(offsetof(struct vhu_mem_table, region) +
+				  table.count * sizeof(table.region[0])),
+		       fds, table.count);
+}
+
+int fe_dev_make_vqs(struct fe_dev *dev)
+{
+	unsigned int size = dev->options.queue_size ? dev->options.queue_size : DEFAULT_QUEUE_SIZE;
+	unsigned int n = dev->options.n_queues ? dev->options.n_queues : 1;
+
+	while (dev->n_queues < n) {
+		TRY(fe_vq_init(&dev->vq[dev->n_queues], &dev->mem, size,
+			       fe_dev_has(dev, VIRTIO_RING_F_EVENT_IDX)));
+		dev->n_queues++;
+	}
+	return 0;
+}
+
+int fe_dev_set_addr(struct fe_dev *dev, unsigned int index)
+{
+	const struct fe_vq *vq = &dev->vq[index];
+	struct vhu_vring_addr addr = {
+		.index = index,
+		.desc = fe_user_addr(&dev->mem, vq->desc_gpa),
+		.avail = fe_user_addr(&dev->mem, vq->avail_gpa),
+		.used = fe_user_addr(&dev->mem, vq->used_gpa),
+	};
+
+	return fe_tell(&dev->conn, VHU_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0);
+}
+
+int fe_dev_enable_vq(struct fe_dev *dev, unsigned int index, bool enable)
+{
+	return fe_tell_state(&dev->conn, VHU_SET_VRING_ENABLE, index, enable);
+}
+
+int fe_dev_start_vq(struct fe_dev *dev, unsigned int index)
+{
+	struct fe_conn *conn = &dev->conn;
+	struct fe_vq *vq = &dev->vq[index];
+
+	TRY(fe_tell_state(conn, VHU_SET_VRING_NUM, index, vq->num));
+	TRY(fe_tell_state(conn, VHU_SET_VRING_BASE, index, vq->base));
+	TRY(fe_dev_set_addr(dev, index));
+	TRY(fe_tell_vring_fd(conn, VHU_SET_VRING_ERR, index, vq->err_fd));
+	TRY(fe_tell_vring_fd(conn, VHU_SET_VRING_CALL, index, vq->call_fd));
+	TRY(fe_tell_vring_fd(conn, VHU_SET_VRING_KICK, index, vq->kick_fd));
+	/* "Ring states": without the bit rings start enabled. */
+	return fe_dev_has(dev, VHU_F_PROTOCOL_FEATURES) ? fe_dev_enable_vq(dev, index, true) : 0;
+}
+
+int fe_dev_set_driver_ok(struct fe_dev *dev)
+{
+	if (!fe_dev_speaks(dev, VHU_PROTOCOL_F_STATUS))
+		return 0;
+	return fe_tell_u64(&dev->conn, VHU_SET_STATUS, STATUS_DRIVER_OK);
+}
+
+static int start_connected(struct fe_dev *dev)
+{
+	TRY(fe_dev_negotiate(dev));
+	if (!dev->mem.n_regions) {
+		int region = fe_mem_add(&dev->mem, 0,
+					dev->options.mem_size ? dev->options.mem_size :
+								DEFAULT_MEM_SIZE,
+					0);
+
+		if (region < 0)
+			return region;
+	}
+	TRY(fe_dev_share_memory(dev));
+	TRY(fe_dev_make_vqs(dev));
+	for (unsigned int i = 0; i < dev->n_queues; i++)
+		TRY(fe_dev_start_vq(dev, i));
+	return fe_dev_set_driver_ok(dev);
+}
+
+int fe_dev_start_on(struct fe_dev *dev, int fd, const struct fe_dev_options *options)
+{
+	dev->options = options ? *options : (struct fe_dev_options){0};
+	dev->conn = (struct fe_conn){.fd = fd};
+	return start_connected(dev);
+}
+
+int fe_dev_start(struct fe_dev *dev, const char *path, const struct fe_dev_options *options)
+{
+	struct fe_conn conn;
+
+	TRY(fe_conn_open(&conn, path));
+	return fe_dev_start_on(dev, conn.fd, options);
+}
+
+int fe_dev_reconnect(struct fe_dev *dev, const char *path)
+{
+	TRY(fe_conn_open(&dev->conn, path));
+	/* After a crash nobody can be asked: the used index is where to go on (field notes, 5). */
+	for (unsigned int i = 0; i < dev->n_queues; i++)
+		dev->vq[i].base = __atomic_load_n(&dev->vq[i].ring.used->idx, __ATOMIC_ACQUIRE);
+	return start_connected(dev);
+}
+
+int fe_dev_stop_vq(struct fe_dev *dev, unsigned int index)
+{
+	uint32_t base;
+
+	TRY(fe_ask_base(&dev->conn, index, &base));
+	dev->vq[index].base = (uint16_t)base;
+	return base > UINT16_MAX ? -EPROTO : 0;
+}
+
+int fe_dev_stop(struct fe_dev *dev)
+{
+	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_STATUS))
+		TRY(fe_tell_u64(&dev->conn, VHU_SET_STATUS, 0));
+	for (unsigned int i = 0; i < dev->n_queues; i++) {
+		if (fe_dev_has(dev, VHU_F_PROTOCOL_FEATURES))
+			TRY(fe_dev_enable_vq(dev, i, false));
+		TRY(fe_dev_stop_vq(dev, i));
+	}
+	return 0;
+}
+
+void fe_dev_hang_up(struct fe_dev *dev)
+{
+	fe_conn_close(&dev->conn);
+}
+
+void fe_dev_close(struct fe_dev *dev)
+{
+	if (dev->conn.fd > 0) /* 0: a zeroed device, never opened */
+		fe_dev_hang_up(dev);
+	while (dev->n_queues)
+		fe_vq_free(&dev->vq[--dev->n_queues]);
+	fe_mem_free(&dev->mem);
+	memset(dev, 0, sizeof(*dev));
+}

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# The test runner, the guest tests and the demo; included by the top Makefile.am, which has set
+# check_PROGRAMS and EXTRA_DIST before.
+
+check_PROGRAMS += tests/no-uring tests/guest/poke
+
+tests_no_uring_SOURCES = tests/no-uring.c
+tests_guest_poke_SOURCES = tests/guest/poke.c
+
+EXTRA_DIST += \
+	tests/run \
+	tests/meta/test-runner.sh \
+	tests/guest/init \
+	tests/guest/lib.sh \
+	tests/guest/test-basic.sh \
+	tests/guest/test-boot.sh \
+	tests/guest/test-features.sh \
+	tests/guest/test-read-only.sh \
+	tests/guest/test-uml.sh \
+	contrib/demo/demo

@@ -1,0 +1,571 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# What the guest tests and the demo share: start a vublkd, start a guest on it, call functions in
+# the guest and wait for their end, stop both and look whether all was well. Sourced by
+# tests/guest/test-*.sh and contrib/demo/demo. Nothing here sleeps and hopes: whatever is waited
+# for is looked for until it is there, its process is gone, or its deadline has passed.
+#
+# The pieces, in the order in which a test uses them:
+#	guest_begin			check what is installed; a cleanup on every way out
+#	daemon_start ARG...		vublkd on $SOCKET, ready to be connected to
+#	qemu_start / uml_start		a guest; returns when its init waits for orders
+#	guest_call FUNCTION [ARG]...	runs a function of $GUEST_SCRIPT in the guest, shows its cases
+#	guest_reboot / guest_poweroff
+#	daemon_stop			SIGTERM; status, messages and speed are cases
+#	guest_end			the TAP plan
+# Their words are TAP. The init of the guests is tests/guest/init.
+#
+# From the environment: SRCDIR, BUILDDIR, TMPDIR, VUBLKD, VUBLKD_WRAPPER, VUBLKD_EXTRA,
+# VUBLKD_VARIANT (tests/run sets them), and by hand:
+#	VUBLKD_PEER=qsd		serve with qemu-storage-daemon instead, to try the tests themselves
+#	VUBLKD_TEST_KVM=1	run the guests under KVM instead of TCG
+#	VUBLKD_TEST_KEEP=1	do not remove the working directory
+
+set -u
+export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+
+GUEST_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+SRCDIR=${SRCDIR:-$(cd "$GUEST_LIB/../.." && pwd)}
+BUILDDIR=${BUILDDIR:-$SRCDIR/build}
+VUBLKD=${VUBLKD:-$BUILDDIR/src/vublkd}
+VUBLKD_PEER=${VUBLKD_PEER:-vublkd}
+VUBLKD_VARIANT=${VUBLKD_VARIANT:-io_uring}
+POKE=$BUILDDIR/tests/guest/poke
+
+readonly BOOT_DEADLINE=90 # seconds, for a loaded machine; a boot takes about 4
+readonly CALL_DEADLINE=60
+readonly STOP_DEADLINE=10
+
+WORK=''            # the working directory
+SOCKET=''          # the vhost-user socket
+GUEST_SCRIPT=''    # a file with the functions that guest_call can call
+CONSOLE=''         # log of the guest's console
+DAEMON_PID=''
+DAEMON_LOG=''
+export DAEMON_EXPECTED='' # extended regex of warnings and errors that the daemon may log
+GUEST_PID=''
+GUEST_IN=''        # fd that writes to the guest's console
+CONSOLE_SEEN=0     # lines of it that have been dealt with
+CASES=0
+FAILED=0           # of them
+export VALUE=''    # what the last guest_call had as its value, if any
+DAEMON_COMMAND=()  # the words of its command line
+GUEST_COMMAND=()
+
+### Cases #########################################################################################
+
+tap()
+{
+	CASES=$((CASES + 1))
+	[[ $1 == not* ]] && FAILED=$((FAILED + 1))
+	echo "$*"
+}
+
+ok()
+{
+	tap "ok - $*"
+}
+
+not_ok()
+{
+	tap "not ok - $*"
+}
+
+skip_case()
+{
+	tap "ok - $1 # SKIP $2"
+}
+
+# check DESCRIPTION COMMAND...: one case, passed if the command succeeds.
+check()
+{
+	local what=$1
+
+	shift
+	if "$@" >"$WORK/check.out" 2>&1; then
+		ok "$what"
+		return 0
+	fi
+	not_ok "$what ($*)"
+	sed 's/^/# /' "$WORK/check.out"
+	return 1
+}
+
+# no COMMAND...: succeeds if the command fails, to turn a check about.
+no()
+{
+	! "$@"
+}
+
+# Shows file $1; succeeds if there was something in it.
+cat_some()
+{
+	cat "$1"
+	[[ -s $1 ]]
+}
+
+# The test cannot go on.
+give_up()
+{
+	not_ok "$*"
+	post_mortem daemon "$DAEMON_PID"
+	post_mortem guest "$GUEST_PID"
+	show_logs
+	exit 1
+}
+
+skip_all()
+{
+	echo "$*"
+	exit 77
+}
+
+# post_mortem NAME PID: has it died already?
+post_mortem()
+{
+	local status
+
+	[[ -n $2 ]] && gone "$2" || return 0
+	wait "$2"
+	status=$?
+	echo "# the $1 is dead, status $status"
+}
+
+show_logs()
+{
+	local file
+
+	for file in "$DAEMON_LOG" "$CONSOLE" "$WORK/guest.err"; do
+		[[ -s $file ]] || continue
+		echo "# the end of ${file##*/}:"
+		tail -n 30 "$file" | tr -d '\r' | sed 's/^/#   /'
+	done
+}
+
+### Beginning and end #############################################################################
+
+# need COMMAND PACKAGE
+need()
+{
+	command -v "$1" >/dev/null || skip_all "$1 is missing (Debian package $2)"
+}
+
+guest_begin()
+{
+	need qemu-system-x86_64 qemu-system-x86
+	need busybox busybox-static
+	need mkfs.ext4 e2fsprogs
+	need cpio cpio
+	WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/guest.XXXXXX") || exit 1
+	SOCKET=$WORK/s
+	CONSOLE=$WORK/console.log
+	trap guest_cleanup EXIT
+	trap 'exit 143' TERM INT HUP
+	[[ $VUBLKD_PEER == qsd || -x $VUBLKD ]] || give_up "there is no $VUBLKD: build it first"
+}
+
+guest_cleanup()
+{
+	local pid
+
+	for pid in "$GUEST_PID" "$DAEMON_PID"; do
+		[[ -n $pid ]] || continue
+		kill -KILL "$pid" 2>/dev/null
+		wait "$pid" 2>/dev/null
+	done
+	[[ -n ${VUBLKD_TEST_KEEP:-} ]] && echo "# kept: $WORK" && return
+	rm -rf -- "$WORK"
+}
+
+guest_end()
+{
+	echo "1..$CASES"
+	exit $((FAILED != 0))
+}
+
+# wait_until SECONDS COMMAND...: 0 as soon as the command succeeds, 1 after that time.
+wait_until()
+{
+	local deadline=$((${EPOCHREALTIME/./} + $1 * 1000000))
+
+	shift
+	until "$@"; do
+		((${EPOCHREALTIME/./} < deadline)) || return 1
+		sleep 0.05
+	done
+}
+
+alive()
+{
+	[[ -n $1 ]] && kill -0 "$1" 2>/dev/null
+}
+
+gone()
+{
+	! alive "$1"
+}
+
+### The daemon ####################################################################################
+
+# Sets COMMAND to the daemon's command line for the arguments given.
+daemon_command()
+{
+	# shellcheck disable=SC2206 # the wrapper and the extras are words, none or one
+	COMMAND=(${VUBLKD_WRAPPER:-} "$VUBLKD" ${VUBLKD_EXTRA:-} "--socket-path=$SOCKET" "$@")
+}
+
+# The same for qemu-storage-daemon, as far as it can do what is asked.
+qsd_command()
+{
+	local arg file='' disk="discard=unmap" export="writable=on,num-queues=4"
+
+	for arg; do
+		case $arg in
+		--blk-file=*) file=${arg#*=} ;;
+		--read-only)
+			disk+=",read-only=on"
+			export=${export/writable=on/writable=off}
+			;;
+		--block-size=*) export+=",logical-block-size=${arg#*=}" ;;
+		--num-queues=*) export=${export/num-queues=4/num-queues=${arg#*=}} ;;
+		--discard=unmap) ;;
+		*) skip_all "qemu-storage-daemon has nothing like $arg" ;;
+		esac
+	done
+	COMMAND=(qemu-storage-daemon
+		--blockdev "driver=file,filename=$file,node-name=d,$disk"
+		--export "type=vhost-user-blk,id=e,node-name=d,addr.type=unix,addr.path=$SOCKET,$export")
+}
+
+# A socket that is being listened on, told without connecting to it: a connection more could be
+# mistaken for the front-end.
+socket_listens()
+{
+	grep -qF -- " $SOCKET" /proc/net/unix && return 0
+	gone "$DAEMON_PID" # no use to wait longer
+}
+
+# daemon_start ARG...: returns when the socket is there.
+daemon_start()
+{
+	local COMMAND
+
+	if [[ $VUBLKD_PEER == qsd ]]; then
+		qsd_command "$@"
+	else
+		daemon_command "$@"
+	fi
+	# shellcheck disable=SC2034 # for our users
+	DAEMON_COMMAND=("${COMMAND[@]}")
+	DAEMON_LOG=$WORK/daemon.log
+	"${COMMAND[@]}" </dev/null >"$WORK/daemon.out" 2>"$DAEMON_LOG" &
+	DAEMON_PID=$!
+	wait_until "$STOP_DEADLINE" socket_listens || give_up "no socket after $STOP_DEADLINE s"
+	alive "$DAEMON_PID" || give_up "the daemon ended at once: ${COMMAND[*]}"
+}
+
+# Lines of the daemon's log that nobody expects.
+daemon_complaints()
+{
+	local expected=$DAEMON_EXPECTED
+
+	# The fall-back says so, as the variant means it to.
+	[[ $VUBLKD_VARIANT == nouring ]] && expected+="${expected:+|}libaio"
+	grep -aE '(warning|error):|Sanitizer|runtime error|ssertion' "$DAEMON_LOG" |
+		grep -avE -- "${expected:-^\$}"
+}
+
+# The daemon must be alive, end with status 0 when asked to, and have complained about nothing.
+daemon_stop()
+{
+	local status begin us
+
+	alive "$DAEMON_PID" || give_up "the daemon is alive at the end"
+	ok "the daemon is alive at the end"
+	begin=${EPOCHREALTIME/./}
+	kill -TERM "$DAEMON_PID"
+	wait_until "$STOP_DEADLINE" gone "$DAEMON_PID" || give_up "the daemon ignores SIGTERM"
+	us=$((${EPOCHREALTIME/./} - begin))
+	wait "$DAEMON_PID"
+	status=$?
+	DAEMON_PID=''
+	if ((status)); then
+		not_ok "the daemon exits with status 0 on SIGTERM, not $status"
+		show_logs
+	else
+		ok "the daemon exits with status 0 on SIGTERM ($((us / 1000)) ms)"
+	fi
+	if daemon_complaints >"$WORK/complaints"; then
+		not_ok "the daemon logs no unexpected warning or error"
+		sed 's/^/# /' "$WORK/complaints"
+	else
+		ok "the daemon logs no unexpected warning or error"
+	fi
+}
+
+### The initramfs #################################################################################
+
+# Prints the names of modules $2... of tree $1 and of all that they need, in the order of loading.
+module_order()
+{
+	local tree=$1 name
+
+	shift
+	for name; do
+		# modules.dep names what is needed last first.
+		awk -v name="/$name.ko:" 'index($1, name) {
+			for (i = NF; i > 0; i--) { sub(/:$/, "", $i); print $i }
+		}' "$tree/modules.dep"
+	done | awk '!seen[$0]++'
+}
+
+# Copies program $2 with its shared libraries into tree $1.
+copy_program()
+{
+	local root=$1 program lib
+
+	program=$(command -v "$2") || return
+	cp -L "$program" "$root/sbin/" || return
+	while read -r lib; do
+		mkdir -p "$root${lib%/*}" && cp -Ln "$lib" "$root$lib" || return
+	done < <(ldd "$program" | grep -o '/[^ ]*')
+}
+
+# make_initramfs TREE OUTPUT MODULE...: everything but the functions of the test.
+make_initramfs()
+{
+	local tree=$1 output=$2 root module status
+
+	shift 2
+	root=$(mktemp -d "$output.XXXXXX") || return
+	mkdir -p "$root"/{bin,sbin,dev,proc,sys,run,mnt,modules}
+	cp -L "$(command -v busybox)" "$root/bin/busybox"
+	install -m 755 "$GUEST_LIB/init" "$root/init"
+	copy_program "$root" mke2fs && ln -s mke2fs "$root/sbin/mkfs.ext4"
+	copy_program "$root" e2fsck
+	[[ -x $POKE ]] && copy_program "$root" "$POKE"
+	module_order "$tree" "$@" | while read -r module; do
+		cp "$tree/$module" "$root/modules/" && echo "${module##*/}"
+	done >"$root/modules/order"
+	mknod "$root/dev/console" c 5 1 2>/dev/null # not for others than root; devtmpfs has it too
+	(cd "$root" && find . | cpio --quiet -o -H newc -R 0:0) >"$output.new" &&
+		mv "$output.new" "$output"
+	status=$?
+	rm -rf -- "$root"
+	return "$status"
+}
+
+# initramfs NAME TREE MODULE...: prints the path of the initramfs for the kernel whose modules are
+# in TREE. Made once per build tree and change of its parts, however many tests ask at once.
+initramfs()
+{
+	local name=$1 cache=$BUILDDIR/tests/guest-cache sum path
+
+	shift
+	mkdir -p "$cache" || return
+	sum=$(cat "$GUEST_LIB/init" "$GUEST_LIB/lib.sh" "$1/modules.dep" "$(command -v busybox)" \
+		"$(command -v mke2fs)" "$(command -v e2fsck)" "$POKE" 2>/dev/null | sha256sum)
+	path=$cache/$name-${1##*/}-${sum:0:12}.cpio
+	(
+		flock 9
+		[[ -s $path ]] || make_initramfs "$1" "$path" "${@:2}"
+	) 9>"$cache/lock" || return
+	echo "$path"
+}
+
+# with_guest_script BASE: prints the path of that initramfs with $GUEST_SCRIPT as /guest.sh in it.
+# (The kernel unpacks one archive after the other.)
+with_guest_script()
+{
+	local dir=$WORK/initramfs.d
+
+	mkdir -p "$dir" || return
+	cp "$GUEST_SCRIPT" "$dir/guest.sh" || return
+	{
+		cat "$1" && (cd "$dir" && echo guest.sh | cpio --quiet -o -H newc -R 0:0)
+	} >"$WORK/initramfs" && echo "$WORK/initramfs"
+}
+
+### The guest: what both kinds share ##############################################################
+
+# Prints the number of the first line of the console, after those dealt with, that matches $1.
+console_line()
+{
+	tr -d '\r\0' <"$CONSOLE" | awk -v seen="$CONSOLE_SEEN" -v want="$1" \
+		'NR > seen && $0 ~ want { print NR; exit }'
+}
+
+# Has a line that matches $1 come, or is it in vain to wait for it?
+console_has()
+{
+	CONSOLE_HIT=$(console_line "$1")
+	[[ -n $CONSOLE_HIT ]] || gone "$GUEST_PID" || gone "$DAEMON_PID"
+}
+
+# console_wait SECONDS REGEX: sets MARKER to the line awaited and deals with all before it:
+# cases told by the guest become ours.
+console_wait()
+{
+	local line from=$((CONSOLE_SEEN + 1))
+
+	CONSOLE_HIT=''
+	wait_until "$1" console_has "$2"
+	# It may have come with the guest's last breath.
+	[[ -n $CONSOLE_HIT ]] || CONSOLE_HIT=$(console_line "$2")
+	[[ -n $CONSOLE_HIT ]] || return 1
+	CONSOLE_SEEN=$CONSOLE_HIT
+	while read -r line; do
+		case $line in
+		@@tap*) tap "${line#@@tap }" ;;
+		@@diag*) echo "#${line#@@diag}" ;;
+		@@value*) VALUE=${line#@@value } ;;
+		esac
+		MARKER=$line
+	done < <(tr -d '\r\0' <"$CONSOLE" | sed -n "$from,${CONSOLE_HIT}p")
+}
+
+# guest_launch COMMAND...: starts it with its console on $CONSOLE and $GUEST_IN.
+guest_launch()
+{
+	GUEST_COMMAND=("$@")
+	rm -f "$WORK/console.in"
+	mkfifo "$WORK/console.in" || exit 1
+	# Opened for both so that neither end waits for the other, nor sees an end of file.
+	exec {GUEST_IN}<>"$WORK/console.in"
+	: >"$CONSOLE"
+	CONSOLE_SEEN=0
+	"$@" <"$WORK/console.in" >"$CONSOLE" 2>"$WORK/guest.err" &
+	GUEST_PID=$!
+}
+
+guest_wait_ready()
+{
+	console_wait "$BOOT_DEADLINE" '^@@ready;$' || give_up "the guest does not boot"
+}
+
+# guest_tell LINE: without waiting for what comes of it.
+guest_tell()
+{
+	echo "$*" >&"$GUEST_IN"
+}
+
+# guest_call FUNCTION [ARG]...: runs it in the guest. A status that is not 0 is a failed case, unless
+# it has told of one itself.
+guest_call()
+{
+	local failed=$FAILED
+
+	guest_tell "$*"
+	console_wait "$CALL_DEADLINE" '^@@done [0-9]+;$' || give_up "guest: $* does not end"
+	[[ $MARKER == '@@done 0;' ]] || ((FAILED > failed)) || not_ok "guest: $* (${MARKER#@@})"
+}
+
+# The same QEMU process goes on: the firmware and the kernel start anew and with them the rings.
+guest_reboot()
+{
+	guest_tell reboot -f
+	guest_wait_ready
+}
+
+# The guest's process must end by itself, with status 0. QEMU tells on stderr of what it does not
+# like about the device; UML has its first words there.
+guest_poweroff()
+{
+	local status
+
+	guest_tell poweroff -f
+	wait_until "$STOP_DEADLINE" gone "$GUEST_PID" || give_up "the guest does not power off"
+	wait "$GUEST_PID"
+	status=$?
+	GUEST_PID=''
+	exec {GUEST_IN}>&-
+	if [[ ${GUEST_COMMAND[0]} == qemu* ]]; then
+		check "QEMU has nothing to complain about" no cat_some "$WORK/guest.err"
+	fi
+	check "the guest's process ends with status 0 (it is $status)" [ "$status" -eq 0 ]
+}
+
+### QEMU ##########################################################################################
+
+# Sets KERNEL and MODULE_TREE to the newest Debian cloud kernel that has both.
+find_kernel()
+{
+	local image
+
+	while read -r image; do
+		MODULE_TREE=/lib/modules/${image#/boot/vmlinuz-}
+		KERNEL=$image
+		[[ -r $image && -r $MODULE_TREE/modules.dep ]] && return 0
+	done < <(printf '%s\n' /boot/vmlinuz-*-cloud-amd64 | sort -rV)
+	skip_all "no readable /boot/vmlinuz-*-cloud-amd64 (Debian package linux-image-cloud-amd64)"
+}
+
+# Sets QEMU to the command line common to all guests: QUEUES queues (and processors, default 1)
+# of one disk on $SOCKET. QEMU_DISK_OPTIONS is appended to the device's.
+qemu_command()
+{
+	local queues=${QUEUES:-1} accel=tcg
+
+	[[ ${VUBLKD_TEST_KVM:-} == 1 ]] && accel=kvm
+	# shellcheck disable=SC2054 # the commas are QEMU's
+	QEMU=(qemu-system-x86_64 -nodefaults -no-user-config -display none
+		-machine "q35,accel=$accel,memory-backend=mem" -cpu max -smp "$queues" -m 256M
+		-object memory-backend-memfd,id=mem,size=256M,share=on
+		-chardev "socket,id=c0,path=$SOCKET,reconnect=1"
+		-device "vhost-user-blk-pci,chardev=c0,num-queues=$queues${QEMU_DISK_OPTIONS:-}"
+		-chardev stdio,id=console,signal=off -serial chardev:console)
+}
+
+# qemu_start: boots $GUEST_SCRIPT's guest and waits for its init.
+qemu_start()
+{
+	local QEMU KERNEL MODULE_TREE base initrd
+
+	find_kernel
+	base=$(initramfs pc "$MODULE_TREE" virtio_pci virtio_blk) || give_up "no initramfs"
+	initrd=$(with_guest_script "$base") || give_up "no initramfs"
+	qemu_command
+	guest_launch "${QEMU[@]}" -kernel "$KERNEL" -initrd "$initrd" \
+		-append "console=ttyS0 panic=-1 quiet"
+	guest_wait_ready
+}
+
+### Images ########################################################################################
+
+# 512-byte blocks that file $1 occupies.
+blocks_of()
+{
+	stat -c %b "$1"
+}
+
+# The host's opinion of the file system in image $1.
+check_image_fsck()
+{
+	check "the host's e2fsck finds the image clean" e2fsck -fn "$1"
+}
+
+### User-mode Linux ###############################################################################
+
+# uml_start: boots $GUEST_SCRIPT's guest as a User-mode Linux with its disk on $SOCKET.
+uml_start()
+{
+	local tree base initrd
+
+	need linux.uml user-mode-linux
+	tree=$(printf '%s\n' /usr/lib/uml/modules/*/ | sort -rV | head -n 1)
+	[[ -r ${tree}modules.dep ]] || skip_all "no /usr/lib/uml/modules (Debian package user-mode-linux)"
+	base=$(initramfs uml "${tree%/}" virtio_blk) || give_up "no initramfs"
+	initrd=$(with_guest_script "$base") || give_up "no initramfs"
+	# Its memory is a file in TMPDIR, its pid file and control socket go to uml_dir.
+	TMPDIR=$(shared_memory_dir) guest_launch linux.uml mem=128M "initrd=$initrd" \
+		"virtio_uml.device=$SOCKET:2" "uml_dir=$WORK/uml" umid=guest \
+		con0=fd:0,fd:1 con=null console=tty0 panic=-1 quiet
+	guest_wait_ready
+}
+
+# /dev/shm may be small or missing in a container; any file system that can map a file will do.
+shared_memory_dir()
+{
+	if [[ -w /dev/shm ]]; then echo /dev/shm; else echo "$WORK"; fi
+}

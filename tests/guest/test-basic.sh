@@ -1,0 +1,153 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# timeout: 240
+#
+# The life of a disk: a guest makes a file system, writes, verifies and discards; reboots (the same
+# QEMU makes new rings) and verifies; dies in the middle of writing; a new QEMU comes to the same
+# daemon with an old-fashioned device, repairs and verifies; at last the host looks at the image.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+guest_begin
+
+image=$WORK/disk.img
+size=$((192 * 1024 * 1024))
+truncate -s "$size" "$image"
+
+GUEST_SCRIPT=$WORK/guest.sh
+cat >"$GUEST_SCRIPT" <<'END'
+make()
+{
+	wait_for_disk /dev/vda || return
+	check_is "capacity in bytes" "$1" "$(blockdev --getsize64 /dev/vda)"
+	check_is "read-only flag" 0 "$(cat /sys/block/vda/ro)"
+	check "mkfs.ext4" mkfs.ext4 -q /dev/vda
+	check "mount" mount /dev/vda /mnt
+	write_files /mnt/first 60
+}
+
+flush()
+{
+	local before=$(flushes vda)
+
+	dd if=/dev/zero of=/mnt/flushed bs=4k count=1 conv=fsync 2>/dev/null || return
+	check "fsync of a file becomes a flush of the disk" [ "$(flushes vda)" -gt "$before" ]
+}
+
+fill()
+{
+	dd if=/dev/urandom of=/mnt/big bs=1M count=32 conv=fsync 2>/dev/null
+}
+
+trim()
+{
+	rm /mnt/big
+	sync
+	check "fstrim" fstrim /mnt
+}
+
+leave()
+{
+	check "umount" umount /mnt
+	check "the guest's e2fsck finds the disk clean" e2fsck -fn /dev/vda
+	check_kernel_is_happy
+}
+
+# The device alone, without a file system that could hide something. Its last 4 MiB belong to
+# nobody: the file system of the tests is smaller.
+raw()
+{
+	local at=$((64 * 1024 * 1024))
+
+	dd if=/dev/urandom of=/dev/vda bs=1M seek=64 count=4 conv=fsync 2>/dev/null
+	check_is "before zeroing" data "$(poke read /dev/vda $at 65536)"
+	check "BLKZEROOUT of 1 MiB" poke zero /dev/vda $at 1048576
+	check_is "after zeroing" zeros "$(poke read /dev/vda $at 1048576)"
+	check_is "behind the zeroed range" data "$(poke read /dev/vda $((at + 1048576)) 4096)"
+	check "blkdiscard of the whole disk" blkdiscard /dev/vda
+}
+
+verify()
+{
+	wait_for_disk /dev/vda || return
+	check "mount" mount /dev/vda /mnt
+	verify_files /mnt/first "$1"
+}
+
+# Is feature bit $1 negotiated? (Linux shows bit 0 first.)
+has_feature()
+{
+	[ "$(cut -c $(($1 + 1)) /sys/block/vda/device/features)" = 1 ]
+}
+
+modern()
+{
+	check "VERSION_1" has_feature 32
+	check "EVENT_IDX" has_feature 29
+	check "INDIRECT_DESC" has_feature 28
+}
+
+legacy()
+{
+	check_fails "no VERSION_1" has_feature 32
+	check_fails "no EVENT_IDX" has_feature 29
+	check_fails "no INDIRECT_DESC" has_feature 28
+}
+
+# The host kills this guest while it is at it.
+write_on()
+{
+	write_files /mnt/second 5
+	(while :; do write_files /mnt/third 40; done) >/dev/null 2>&1 &
+}
+END
+
+check_discard()
+{
+	local before after
+
+	before=$(blocks_of "$image")
+	guest_call fill
+	check "32 MiB written occupy blocks" [ "$(blocks_of "$image")" -ge $((before + 65000)) ]
+	guest_call trim
+	after=$(blocks_of "$image")
+	check "fstrim frees the image's blocks ($after left, $before before)" \
+		[ "$after" -le $((before + 2000)) ]
+}
+
+daemon_start "--blk-file=$image"
+
+qemu_start
+guest_call make "$size"
+first=$VALUE
+guest_call modern
+[[ $VUBLKD_PEER == qsd ]] || guest_call flush # it says "write through"
+check_discard
+guest_call leave
+check_image_fsck "$image"
+
+guest_reboot
+guest_call verify "$first"
+guest_call leave
+
+guest_reboot
+guest_call verify "$first"
+guest_call write_on
+second=$VALUE
+kill -KILL "$GUEST_PID"
+wait "$GUEST_PID" 2>/dev/null
+check "the daemon survives its front-end's sudden death" alive "$DAEMON_PID"
+
+old=,disable-modern=on,disable-legacy=off,event_idx=off,indirect_desc=off
+[[ $VUBLKD_PEER == qsd ]] && old='' # it knows modern devices only
+QEMU_DISK_OPTIONS=$old qemu_start
+guest_call verify "$first"
+[[ -z $old ]] || guest_call legacy
+guest_call verify_files /mnt/second "$second"
+guest_call leave
+check_image_fsck "$image"
+guest_call raw
+check "a discarded image is empty ($(blocks_of "$image") blocks)" [ "$(blocks_of "$image")" -le 16 ]
+guest_poweroff
+
+daemon_stop
+guest_end

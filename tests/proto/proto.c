@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The protocol tests' common ground, see proto.h. Owns the case's daemon, device and requests. */
+#define _GNU_SOURCE
+#include "tests/proto/proto.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEPTH 4
+
+char dir[256];
+struct fe_daemon server;
+struct fe_dev dev;
+struct fe_blk blk;
+
+void proto_setup(void)
+{
+	REQUIRE_OK(fe_temp_dir(dir));
+	fe_daemon_prepare(&server, dir);
+}
+
+void proto_teardown(void)
+{
+	static char log[16384];
+
+	detach();
+	if (server.pid) {
+		CHECK(fe_daemon_alive(&server));
+		CHECK_EQ(fe_daemon_stop(&server, SIGTERM, NULL), 0);
+	}
+	if (tap_failed() && fe_daemon_stderr(&server, log, sizeof(log)))
+		tap_diag("the daemon's log:\n%.3500s", log);
+}
+
+void proto_serve_again(const char *const options[])
+{
+	REQUIRE_OK(fe_daemon_serve(&server, options));
+}
+
+void proto_serve(uint64_t size, const char *const options[])
+{
+	REQUIRE_OK(fe_image_make(server.image, size));
+	proto_serve_again(options);
+}
+
+void proto_attach(const struct fe_dev_options *options)
+{
+	REQUIRE_OK(fe_dev_start(&dev, server.socket, options));
+	REQUIRE_OK(fe_blk_init(&blk, &dev, 0, DEPTH, SLOT_SIZE));
+}
+
+void proto_greet(const struct fe_dev_options *options)
+{
+	dev.options = *options;
+	REQUIRE_OK(fe_conn_open(&dev.conn, server.socket));
+	REQUIRE_OK(fe_dev_negotiate(&dev));
+}
+
+void detach(void)
+{
+	fe_blk_free(&blk);
+	fe_dev_close(&dev);
+}
+
+void check_round_trip(struct fe_blk *b, uint64_t sector, uint32_t len)
+{
+	static uint64_t seed;
+	void *buf = malloc(len);
+
+	fe_pattern(buf, 0, len, ++seed);
+	CHECK_EQ(fe_blk_write(b, sector, buf, len), VIRTIO_BLK_S_OK);
+	memset(buf, 0, len);
+	CHECK_EQ(fe_blk_read(b, sector, buf, len), VIRTIO_BLK_S_OK);
+	CHECK_EQ(fe_pattern_differs(buf, 0, len, seed), -1);
+	memset(buf, 0, len);
+	CHECK_OK(fe_image_read(server.image, sector * FE_SECTOR, buf, len));
+	CHECK_EQ(fe_pattern_differs(buf, 0, len, seed), -1);
+	free(buf);
+}
+
+void check_serves(void)
+{
+	detach();
+	CHECK(fe_daemon_alive(&server));
+	attach();
+	check_round_trip(&blk, 8, 4096);
+	detach();
+}
+
+int proto_run(const char *const args[])
+{
+	needs_vublkd();
+	REQUIRE_OK(fe_daemon_spawn(&server, args, NULL, NULL));
+	return fe_daemon_wait(&server);
+}
+
+const char *option(const char *name, const char *value)
+{
+	static char text[16][512];
+	static unsigned int next;
+	char *out = text[next++ % 16];
+
+	snprintf(out, sizeof(text[0]), "%s=%s", name, value);
+	return out;
+}
+
+void needs_vublkd(void)
+{
+	if (fe_daemon_is_qsd())
+		tap_skip("only for vublkd");
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the protocol tests share: one daemon, one device and one set of requests, made before each
+ * case and ended, with a look at how the daemon ended, after it. A suite that uses it has
+ * .setup = proto_setup, .teardown = proto_teardown. Everything here REQUIREs its success.
+ */
+#ifndef PROTO_H
+#define PROTO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tests/frontend/fe_blk.h"
+#include "tests/frontend/fe_daemon.h"
+#include "tests/frontend/fe_dev.h"
+#include "tests/frontend/fe_image.h"
+#include "tests/frontend/fe_time.h"
+#include "tests/tap.h"
+
+#define KIB 1024ull
+#define MIB (1024 * KIB)
+
+#define SLOT_SIZE (1024 * 1024) /* of the slots in `blk`, bytes */
+
+extern char dir[256];	       /* this case's, removed by tap */
+extern struct fe_daemon server; /* serving server.image once serve() was called */
+extern struct fe_dev dev;
+extern struct fe_blk blk; /* on dev's queue 0 */
+
+void proto_setup(void);
+
+/*
+ * Ends the case: closes the device, and if the daemon was started and not stopped by the case,
+ * checks that it is alive and ends with status 0 on SIGTERM. Shows its log if the case failed.
+ */
+void proto_teardown(void);
+
+/* Starts the daemon on a new image of `size` bytes, with these options. */
+void proto_serve(uint64_t size, const char *const options[]);
+#define serve(size, ...) proto_serve(size, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+
+/* Starts the daemon on the image as it is. */
+void proto_serve_again(const char *const options[]);
+#define serve_again(...) proto_serve_again((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+
+/* Starts `dev` on the daemon, with the options' fields given, and `blk` on queue 0. */
+void proto_attach(const struct fe_dev_options *options);
+#define attach(...) proto_attach(&(struct fe_dev_options){__VA_ARGS__})
+
+/* attach() up to, but not including, the memory table. */
+void proto_greet(const struct fe_dev_options *options);
+#define greet(...) proto_greet(&(struct fe_dev_options){__VA_ARGS__})
+
+/* Closes `blk` and `dev`. */
+void detach(void);
+
+/*
+ * A new front-end: hangs up `dev` and connects afresh, writes and reads back, and looks at the
+ * image itself. Ends with `dev` detached.
+ */
+void check_serves(void);
+
+/* Writes and reads back a pattern at `sector` through `b`, and looks at the image. */
+void check_round_trip(struct fe_blk *b, uint64_t sector, uint32_t len);
+
+/* Does the daemon, asked to run with these arguments, exit by itself; with which status? */
+int proto_run(const char *const args[]);
+#define run(...) proto_run((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+
+/* "--name=value" in memory of the case. */
+const char *option(const char *name, const char *value);
+
+/* For cases that need our daemon: skips under VUBLKD_PEER=qsd. */
+void needs_vublkd(void);
+
+#endif

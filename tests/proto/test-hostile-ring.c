@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a hostile guest can put into its rings. Each case ends with the daemon alive, a second queue
+ * of the same device still served, and a fresh connection served. A chain that cannot be walked
+ * breaks its ring, which the error fd tells; a request that can be answered is answered.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/proto/proto.h"
+
+#define BROKEN      1000 /* outcome: the ring is broken */
+#define HEADER      16u
+#define FUZZ_ROUNDS 60
+
+static struct fe_blk other; /* the innocent queue */
+static struct fe_vq *vq;    /* the hostile one */
+static struct virtio_blk_outhdr *header;
+static uint64_t header_gpa, data_gpa, status_gpa, table_gpa;
+static uint8_t *status;
+
+static void prepare(const struct fe_dev_options *options)
+{
+	struct fe_dev_options o = *options;
+
+	o.n_queues = 2;
+	needs_vublkd(); /* qemu-storage-daemon gives up on the connection */
+	serve(MIB);
+	proto_attach(&o);
+	REQUIRE_OK(fe_blk_init(&other, &dev, 1, 4, 64 * KIB));
+	vq = &dev.vq[0];
+	header_gpa = blk.slot[0].header_gpa;
+	header = blk.slot[0].header;
+	data_gpa = blk.slot[0].data_gpa;
+	status_gpa = blk.slot[0].status_gpa;
+	status = blk.slot[0].status;
+	table_gpa = fe_alloc(&dev.mem, 65536 * 16ull, 16);
+	*header = (struct virtio_blk_outhdr){.type = VIRTIO_BLK_T_IN};
+	*status = FE_NO_STATUS;
+	REQUIRE_OK(fe_sync(&dev.conn));
+	fe_vq_take_event(vq->err_fd);
+}
+
+/*
+ * What becomes of the hostile thing that has been published: the status of an answered request,
+ * BROKEN, or -ETIMEDOUT.
+ */
+static int outcome(void)
+{
+	uint64_t deadline = fe_deadline(FE_TIMEOUT_MS);
+	uint16_t used = vq->used_idx;
+
+	fe_vq_raw_kick(vq);
+	for (;;) {
+		struct pollfd p[] = {{.fd = vq->err_fd, .events = POLLIN},
+				     {.fd = vq->call_fd, .events = POLLIN}};
+
+		if (poll(p, 2, fe_left_ms(deadline)) <= 0)
+			return -ETIMEDOUT;
+		if (p[0].revents) {
+			fe_vq_take_event(vq->err_fd);
+			return BROKEN;
+		}
+		fe_vq_take_event(vq->call_fd);
+		if (__atomic_load_n(&vq->ring.used->idx, __ATOMIC_ACQUIRE) != used)
+			return *status;
+	}
+}
+
+/* The rest of the world after it. */
+static void check_world(void)
+{
+	CHECK(fe_daemon_alive(&server));
+	check_round_trip(&other, 64, 4096);
+	CHECK_OK(fe_sync(&dev.conn));
+	fe_blk_free(&other);
+	check_serves();
+}
+
+static void set_desc(struct vring_desc *table, unsigned int i, uint64_t addr, uint32_t len,
+		     uint16_t flags, uint16_t next)
+{
+	table[i] = (struct vring_desc){.addr = addr, .len = len, .flags = flags, .next = next};
+}
+
+#define RING vq->ring.desc
+#define N    VRING_DESC_F_NEXT
+#define W    VRING_DESC_F_WRITE
+#define I    VRING_DESC_F_INDIRECT
+
+/* A read of one sector in descriptors 0 to 2 of `table`, for a case to spoil. */
+static void good_chain(struct vring_desc *table)
+{
+	set_desc(table, 0, header_gpa, HEADER, N, 1);
+	set_desc(table, 1, data_gpa, 512, N | W, 2);
+	set_desc(table, 2, status_gpa, 1, W, 0);
+}
+
+static struct vring_desc *table(void)
+{
+	return fe_ptr(&dev.mem, table_gpa, 65536 * 16ull);
+}
+
+static void expect(int wanted)
+{
+	CHECK_EQ(outcome(), wanted);
+	check_world();
+}
+
+/* A chain that starts at descriptor 0 of the ring. */
+static void expect_of_chain(int wanted)
+{
+	fe_vq_raw_push(vq, 0);
+	expect(wanted);
+}
+
+/* Descriptor 0 refers to the indirect table of `len` bytes. */
+static void expect_of_table(uint32_t len, int wanted)
+{
+	set_desc(RING, 0, table_gpa, len, I, 0);
+	expect_of_chain(wanted);
+}
+
+#define CASE(name)                                                                                 \
+	static void name##_body(void);                                                             \
+	static void name(void)                                                                     \
+	{                                                                                          \
+		prepare(&(struct fe_dev_options){.queue_size = 128});                              \
+		good_chain(RING);                                                                  \
+		good_chain(table());                                                               \
+		name##_body();                                                                     \
+	}                                                                                          \
+	static void name##_body(void)
+
+CASE(nothing_wrong)
+{
+	expect_of_chain(VIRTIO_BLK_S_OK);
+}
+
+CASE(head_out_of_range)
+{
+	fe_vq_raw_push(vq, 128);
+	expect(BROKEN);
+}
+
+CASE(head_far_out_of_range)
+{
+	fe_vq_raw_push(vq, 0xffff);
+	expect(BROKEN);
+}
+
+CASE(available_index_too_far_ahead)
+{
+	fe_vq_raw_avail_idx(vq, 129);
+	expect(BROKEN);
+}
+
+CASE(available_index_backwards)
+{
+	fe_vq_raw_avail_idx(vq, 0xffff);
+	expect(BROKEN);
+}
+
+CASE(next_out_of_range)
+{
+	RING[1].next = 128;
+	expect_of_chain(BROKEN);
+}
+
+CASE(next_far_out_of_range)
+{
+	RING[0].next = 0xffff;
+	expect_of_chain(BROKEN);
+}
+
+CASE(descriptor_that_follows_itself)
+{
+	RING[0].next = 0;
+	expect_of_chain(BROKEN);
+}
+
+CASE(loop_of_two)
+{
+	set_desc(RING, 1, data_gpa, 512, N, 0);
+	expect_of_chain(BROKEN);
+}
+
+CASE(loop_of_writable_descriptors)
+{
+	set_desc(RING, 2, data_gpa, 512, N | W, 1);
+	expect_of_chain(BROKEN);
+}
+
+CASE(loop_in_an_indirect_table)
+{
+	set_desc(table(), 2, status_gpa, 1, N | W, 1);
+	expect_of_table(3 * 16, BROKEN);
+}
+
+CASE(next_out_of_the_indirect_table)
+{
+	table()[1].next = 3;
+	expect_of_table(3 * 16, BROKEN);
+}
+
+CASE(indirect_table_in_an_indirect_table)
+{
+	set_desc(table(), 1, table_gpa + 4096, 3 * 16, I, 0);
+	good_chain(table() + 256);
+	expect_of_table(2 * 16, BROKEN);
+}
+
+CASE(indirect_table_that_contains_itself)
+{
+	set_desc(table(), 0, table_gpa, 16, I, 0);
+	expect_of_table(16, BROKEN);
+}
+
+CASE(indirect_table_that_is_empty)
+{
+	expect_of_table(0, BROKEN);
+}
+
+CASE(indirect_table_that_is_no_multiple_of_16)
+{
+	expect_of_table(3 * 16 + 8, BROKEN);
+}
+
+CASE(indirect_table_outside_memory)
+{
+	set_desc(RING, 0, FE_BIT(40), 3 * 16, I, 0);
+	expect_of_chain(BROKEN);
+}
+
+CASE(indirect_table_across_the_end_of_memory)
+{
+	set_desc(RING, 0, dev.mem.region[0].size - 16, 3 * 16, I, 0);
+	expect_of_chain(BROKEN);
+}
+
+CASE(indirect_table_across_the_end_of_addresses)
+{
+	set_desc(RING, 0, UINT64_MAX - 15, 3 * 16, I, 0);
+	expect_of_chain(BROKEN);
+}
+
+CASE(indirect_table_of_4_gib)
+{
+	expect_of_table(0xfffffff0, BROKEN);
+}
+
+CASE(indirect_descriptor_with_next)
+{
+	set_desc(RING, 0, table_gpa, 3 * 16, I | N, 1);
+	expect_of_chain(BROKEN);
+}
+
+/* The longest chain there can be, of descriptors without end: it must not take for ever. */
+CASE(indirect_table_of_65536_descriptors)
+{
+	for (unsigned int i = 0; i < 65536; i++)
+		set_desc(table(), i, data_gpa, 1, i ? W | N : N, (uint16_t)(i + 1));
+	fe_vq_raw_push(vq, 0);
+	set_desc(RING, 0, table_gpa, 65536 * 16, I, 0);
+	CHECK(outcome() >= 0);
+	check_world();
+}
+
+CASE(descriptor_outside_memory)
+{
+	RING[1].addr = FE_BIT(40);
+	expect_of_chain(BROKEN);
+}
+
+CASE(descriptor_across_the_end_of_memory)
+{
+	RING[1].addr = dev.mem.region[0].size - 511;
+	expect_of_chain(BROKEN);
+}
+
+CASE(descriptor_across_the_end_of_addresses)
+{
+	RING[1].addr = UINT64_MAX - 255;
+	expect_of_chain(BROKEN);
+}
+
+CASE(descriptor_of_4_gib)
+{
+	RING[1].len = UINT32_MAX;
+	expect_of_chain(BROKEN);
+}
+
+CASE(header_of_4_gib)
+{
+	RING[0].len = UINT32_MAX;
+	expect_of_chain(BROKEN);
+}
+
+/* 1000 times 16 MiB of the same memory are more bytes than 32 bits count. */
+CASE(data_of_many_gib)
+{
+	uint32_t len = 16 * MIB;
+
+	set_desc(table(), 0, header_gpa, HEADER, N, 1);
+	for (uint16_t i = 1; i <= 1000; i++)
+		set_desc(table(), i, 0, len, N | W, (uint16_t)(i + 1));
+	set_desc(table(), 1001, status_gpa, 1, W, 0);
+	/* as if every byte of this had been read, nothing of it may be written */
+	set_desc(RING, 0, table_gpa, 1002 * 16, I, 0);
+	fe_vq_raw_push(vq, 0);
+	int ret = outcome();
+
+	CHECK(ret == BROKEN || ret == VIRTIO_BLK_S_IOERR);
+	check_world();
+}
+
+/* Legal or not is not settled; answered or broken, but never stuck. */
+CASE(descriptors_of_length_zero)
+{
+	set_desc(RING, 0, header_gpa, HEADER, N, 3);
+	set_desc(RING, 3, data_gpa, 0, N, 4);
+	set_desc(RING, 4, data_gpa, 0, N | W, 1);
+	fe_vq_raw_push(vq, 0);
+	int ret = outcome();
+
+	CHECK(ret == BROKEN || ret == VIRTIO_BLK_S_OK || ret == VIRTIO_BLK_S_IOERR);
+	check_world();
+}
+
+CASE(descriptor_of_length_zero_outside_memory)
+{
+	set_desc(RING, 1, UINT64_MAX, 0, N | W, 2);
+	fe_vq_raw_push(vq, 0);
+	CHECK(outcome() >= 0);
+	check_world();
+}
+
+CASE(chain_of_nothing)
+{
+	set_desc(RING, 0, header_gpa, 0, 0, 0);
+	expect_of_chain(BROKEN);
+}
+
+CASE(header_alone)
+{
+	RING[0].flags = 0;
+	expect_of_chain(BROKEN); /* no byte to say so */
+}
+
+CASE(header_write_only)
+{
+	RING[0].flags = W | N;
+	fe_vq_raw_push(vq, 0);
+	int ret = outcome();
+
+	CHECK(ret == BROKEN || ret == VIRTIO_BLK_S_IOERR);
+	check_world();
+}
+
+CASE(header_too_short)
+{
+	RING[0].len = 15;
+	fe_vq_raw_push(vq, 0);
+	int ret = outcome();
+
+	CHECK(ret == BROKEN || ret == VIRTIO_BLK_S_IOERR);
+	check_world();
+}
+
+CASE(no_status_byte)
+{
+	header->type = VIRTIO_BLK_T_OUT;
+	set_desc(RING, 1, data_gpa, 512, 0, 0);
+	expect_of_chain(BROKEN);
+}
+
+CASE(read_without_room)
+{
+	/* one writable byte: it is the status */
+	set_desc(RING, 0, header_gpa, HEADER, N, 2);
+	fe_vq_raw_push(vq, 0);
+	CHECK(outcome() <= VIRTIO_BLK_S_IOERR);
+	check_world();
+}
+
+CASE(readable_after_writable)
+{
+	/* 2.7.4.2: "device-readable ... before any device-writable" */
+	set_desc(RING, 0, header_gpa, HEADER, N, 1);
+	set_desc(RING, 1, data_gpa, 512, N | W, 3);
+	set_desc(RING, 3, data_gpa, 512, N, 2);
+	fe_vq_raw_push(vq, 0);
+	int ret = outcome();
+
+	CHECK(ret == BROKEN || ret == VIRTIO_BLK_S_IOERR);
+	check_world();
+}
+
+static void indirect_without_being_negotiated(void)
+{
+	prepare(&(struct fe_dev_options){.features_off = FE_BIT(VIRTIO_RING_F_INDIRECT_DESC)});
+	good_chain(table());
+	expect_of_table(3 * 16, BROKEN);
+}
+
+/* The same head twice: two requests for the device, no loop, but the driver must not. */
+CASE(head_twice)
+{
+	fe_vq_raw_push(vq, 0);
+	fe_vq_raw_push(vq, 0);
+	CHECK(outcome() >= 0);
+	check_world();
+}
+
+CASE(broken_ring_stays_broken_and_restarts)
+{
+	fe_vq_raw_push(vq, 999);
+	CHECK_EQ(outcome(), BROKEN);
+	/* no more service on it, however it is kicked */
+	fe_vq_raw_push(vq, 0);
+	fe_vq_raw_kick(vq);
+	check_round_trip(&other, 64, 4096);
+	CHECK_OK(fe_sync(&dev.conn));
+	CHECK_EQ(*status, FE_NO_STATUS);
+	/* until it is stopped and set up anew */
+	REQUIRE_OK(fe_dev_stop_vq(&dev, 0));
+	fe_vq_reset(vq, 0);
+	REQUIRE_OK(fe_dev_start_vq(&dev, 0));
+	check_round_trip(&blk, 0, 4096);
+	check_world();
+}
+
+/* A guest that changes what it has made available while the device reads it. */
+struct flipper {
+	pthread_t thread;
+	bool stop;
+};
+
+static void *flip(void *arg)
+{
+	struct flipper *f = arg;
+	uint64_t rng = 1;
+
+	while (!__atomic_load_n(&f->stop, __ATOMIC_RELAXED)) {
+		struct vring_desc *d = table() + fe_random(&rng) % 3;
+		struct vring_desc was = *d;
+
+		switch (fe_random(&rng) % 5) {
+		case 0:
+			d->addr = fe_random(&rng);
+			break;
+		case 1:
+			d->len = (uint32_t)fe_random(&rng);
+			break;
+		case 2:
+			d->flags ^= I;
+			break;
+		case 3:
+			d->next = (uint16_t)fe_random(&rng);
+			break;
+		case 4:
+			header->type = (uint32_t)fe_random(&rng);
+			header->sector = fe_random(&rng);
+			break;
+		}
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		*d = was;
+		*header = (struct virtio_blk_outhdr){.type = VIRTIO_BLK_T_IN};
+	}
+	return NULL;
+}
+
+CASE(descriptors_that_change_under_the_device)
+{
+	struct flipper f = {0};
+	uint64_t end = fe_deadline(2000);
+	unsigned int answered = 0;
+
+	REQUIRE_OK(pthread_create(&f.thread, NULL, flip, &f));
+	while (fe_left_ms(end)) {
+		set_desc(RING, 0, table_gpa, 3 * 16, I, 0);
+		fe_vq_raw_push(vq, 0);
+		if (outcome() == BROKEN) {
+			CHECK_OK(fe_dev_stop_vq(&dev, 0));
+			fe_vq_reset(vq, 0);
+			CHECK_OK(fe_dev_start_vq(&dev, 0));
+		} else {
+			vq->used_idx++;
+			answered++;
+		}
+	}
+	__atomic_store_n(&f.stop, true, __ATOMIC_RELAXED);
+	pthread_join(f.thread, NULL);
+	CHECK(answered > 0);
+	check_world();
+}
+
+/* Noise with a little sense in it, so that it gets further than the first check. */
+static void random_desc(uint64_t *rng, struct vring_desc *d, unsigned int n)
+{
+	uint64_t dice = fe_random(rng);
+
+	d->addr = dice % 8 ? dice >> 8 & (dev.mem.region[0].size - 1) : fe_random(rng);
+	/* not the rings: what the device writes there is its own nonsense */
+	if (d->addr < MIB)
+		d->addr += MIB;
+	d->len = dice % 7 ? dice >> 16 & 0xfff : (uint32_t)fe_random(rng);
+	d->flags = dice % 5 ? (uint16_t)(dice >> 32 & 3) : (uint16_t)(dice >> 32 & 7);
+	d->next = (uint16_t)(dice % 9 ? (dice >> 48) % n : dice >> 48);
+}
+
+CASE(noise)
+{
+	uint64_t rng = fe_now_ns();
+
+	tap_diag("the seed is %llu", (unsigned long long)rng);
+	for (unsigned int round = 0; round < FUZZ_ROUNDS; round++) {
+		for (unsigned int i = 0; i < 128; i++) {
+			random_desc(&rng, &RING[i], 128);
+			random_desc(&rng, &table()[i], 64);
+			if (RING[i].flags & I)
+				RING[i].addr = table_gpa, RING[i].len &= 0x7f0;
+		}
+		for (unsigned int i = 0; i < 64; i++)
+			fe_vq_raw_push(vq, (uint16_t)(fe_random(&rng) % (round % 8 ? 128 : 200)));
+		fe_vq_raw_kick(vq);
+		check_round_trip(&other, 64, 4096);
+		REQUIRE_OK(fe_dev_stop_vq(&dev, 0));
+		fe_vq_reset(vq, 0);
+		REQUIRE_OK(fe_dev_start_vq(&dev, 0));
+	}
+	check_world();
+}
+
+#define ROW(name) {#name, name}
+static const struct tap_case cases[] = {
+	ROW(nothing_wrong),
+	ROW(head_out_of_range),
+	ROW(head_far_out_of_range),
+	ROW(available_index_too_far_ahead),
+	ROW(available_index_backwards),
+	ROW(next_out_of_range),
+	ROW(next_far_out_of_range),
+	ROW(descriptor_that_follows_itself),
+	ROW(loop_of_two),
+	ROW(loop_of_writable_descriptors),
+	ROW(loop_in_an_indirect_table),
+	ROW(next_out_of_the_indirect_table),
+	ROW(indirect_table_in_an_indirect_table),
+	ROW(indirect_table_that_contains_itself),
+	ROW(indirect_table_that_is_empty),
+	ROW(indirect_table_that_is_no_multiple_of_16),
+	ROW(indirect_table_outside_memory),
+	ROW(indirect_table_across_the_end_of_memory),
+	ROW(indirect_table_across_the_end_of_addresses),
+	ROW(indirect_table_of_4_gib),
+	ROW(indirect_descriptor_with_next),
+	ROW(indirect_table_of_65536_descriptors),
+	ROW(indirect_without_being_negotiated),
+	ROW(descriptor_outside_memory),
+	ROW(descriptor_across_the_end_of_memory),
+	ROW(descriptor_across_the_end_of_addresses),
+	ROW(descriptor_of_4_gib),
+	ROW(header_of_4_gib),
+	ROW(data_of_many_gib),
+	ROW(descriptors_of_length_zero),
+	ROW(descriptor_of_length_zero_outside_memory),
+	ROW(chain_of_nothing),
+	ROW(header_alone),
+	ROW(header_write_only),
+	ROW(header_too_short),
+	ROW(no_status_byte),
+	ROW(read_without_room),
+	ROW(readable_after_writable),
+	ROW(head_twice),
+	ROW(broken_ring_stays_broken_and_restarts),
+	ROW(descriptors_that_change_under_the_device),
+	ROW(noise),
+	{0},
+};
+
+static const struct tap_suite suites[] = {
+	{.name = "hostile-ring", .setup = proto_setup, .teardown = proto_teardown, .cases = cases},
+	{0},
+};
+
+int main(int argc, char **argv)
+{
+	return tap_main(argc, argv, suites);
+}
