@@ -21,8 +21,8 @@ static_assert(VUBLK_MAX_QUEUES == VHU_MAX_QUEUES, "one number");
 static_assert(VUBLK_MAX_CONFIG == VHU_MAX_CONFIG, "one number");
 
 /* What the library does for any device type. */
-#define TRANSPORT_FEATURES                                                                         \
-	(BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |                         \
+#define TRANSPORT_FEATURES \
+	(BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) | \
 	 BIT(VIRTIO_F_VERSION_1) | BIT(VHU_F_PROTOCOL_FEATURES))
 
 /*
@@ -30,15 +30,15 @@ static_assert(VUBLK_MAX_CONFIG == VHU_MAX_CONFIG, "one number");
  * offered, would not be understood. Other bits of the front-end's own (ANY_LAYOUT,
  * NOTIFY_ON_EMPTY: QEMU passes them on) are ignored.
  */
-#define KNOWN_TRANSPORT_FEATURES                                                                   \
-	(TRANSPORT_FEATURES | BIT(VHU_F_LOG_ALL) | BIT(VIRTIO_F_ACCESS_PLATFORM) |                 \
-	 BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER) | BIT(38 /* NOTIFICATION_DATA */) |    \
+#define KNOWN_TRANSPORT_FEATURES \
+	(TRANSPORT_FEATURES | BIT(VHU_F_LOG_ALL) | BIT(VIRTIO_F_ACCESS_PLATFORM) | \
+	 BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER) | BIT(38 /* NOTIFICATION_DATA */) | \
 	 BIT(VIRTIO_F_RING_RESET))
 
-#define PROTOCOL_FEATURES                                                                          \
-	(BIT(VHU_PROTOCOL_F_MQ) | BIT(VHU_PROTOCOL_F_REPLY_ACK) |                                  \
-	 BIT(VHU_PROTOCOL_F_BACKEND_REQ) | BIT(VHU_PROTOCOL_F_CONFIG) |                            \
-	 BIT(VHU_PROTOCOL_F_RESET_DEVICE) | BIT(VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS) |              \
+#define PROTOCOL_FEATURES \
+	(BIT(VHU_PROTOCOL_F_MQ) | BIT(VHU_PROTOCOL_F_REPLY_ACK) | \
+	 BIT(VHU_PROTOCOL_F_BACKEND_REQ) | BIT(VHU_PROTOCOL_F_CONFIG) | \
+	 BIT(VHU_PROTOCOL_F_RESET_DEVICE) | BIT(VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS) | \
 	 BIT(VHU_PROTOCOL_F_STATUS))
 
 /* Messages served in one go, so that one front-end cannot keep the control thread. */
@@ -291,7 +291,7 @@ int vhu_dev_rem_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg)
 
 /* ---- configuration space, status ---- */
 
-/* Is the part of the configuration space that is meant all there? The payload's size says so too. */
+/* Is the part of the configuration space that is meant all there? The payload's size says so. */
 static int check_config(const struct vublk_dev *dev, const struct vhu_msg *msg)
 {
 	const struct vhu_config *config = &msg->payload.config;

@@ -60,7 +60,7 @@ struct vublk_dev {
 	uint64_t features, protocol_features;
 	uint8_t status;
 	struct vhu_mem *mem;
-	int backend_fd; /* the channel for requests of the back-end, -1: none */
+	int backend_fd;          /* the channel for requests of the back-end, -1: none */
 	struct vhu_vring *vring; /* params.num_queues of them */
 
 	/* The message in hand. */

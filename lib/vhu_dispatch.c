@@ -38,8 +38,8 @@ struct vhu_row {
 static const struct vhu_row rows[VHU_REQUEST_LIMIT] = {
 	[VHU_GET_FEATURES] = {vhu_dev_get_features, .reply_size = 8},
 	[VHU_SET_FEATURES] = {vhu_dev_set_features, U64, .vital = true},
-	[VHU_SET_OWNER] = {vhu_dev_ignore},
-	[VHU_RESET_OWNER] = {vhu_dev_ignore},
+	[VHU_SET_OWNER] = {.handle = vhu_dev_ignore},
+	[VHU_RESET_OWNER] = {.handle = vhu_dev_ignore},
 	[VHU_SET_MEM_TABLE] = {vhu_dev_set_mem_table, .min_size = 8,
 			       .max_size = sizeof(struct vhu_mem_table), .max_fds = VHU_MAX_TABLE,
 			       .vital = true},

@@ -150,8 +150,8 @@ static int map_region(const char *name, const struct vhu_region *r, int fd, stru
 		    (off_t)(r->mmap_offset - skip));
 	if (base == MAP_FAILED) {
 		err = -errno;
-		vhu_log(VUBLK_LOG_WARNING, "%s: cannot map a memory region of %llu bytes: %s",
-			name, (unsigned long long)r->size, strerror(-err));
+		vhu_log(VUBLK_LOG_WARNING, "%s: cannot map a memory region of %llu bytes: %s", name,
+			(unsigned long long)r->size, strerror(-err));
 		free(mapping);
 		return err;
 	}
@@ -202,22 +202,22 @@ int vhu_mem_new(struct vhu_mem **memp, const char *name, const struct vhu_region
 /* The regions of `mem` but for number `without`, in a new map with room for `n`. */
 static struct vhu_mem *copy(const struct vhu_mem *mem, unsigned n, unsigned without)
 {
-	struct vhu_mem *new = mem_alloc(n);
+	struct vhu_mem *next = mem_alloc(n);
 
-	for (unsigned i = 0; new && mem && i < mem->n; i++) {
+	for (unsigned i = 0; next && mem && i < mem->n; i++) {
 		if (i == without)
 			continue;
 		atomic_fetch_add(&mem->region[i].mapping->refs, 1);
-		new->region[new->n++] = mem->region[i];
+		next->region[next->n++] = mem->region[i];
 	}
-	return new;
+	return next;
 }
 
 int vhu_mem_add(struct vhu_mem **memp, const char *name, const struct vhu_mem *mem,
 		const struct vhu_region *region, int fd)
 {
 	unsigned n = mem ? mem->n : 0;
-	struct vhu_mem *new;
+	struct vhu_mem *next;
 	int err;
 
 	*memp = NULL;
@@ -226,15 +226,15 @@ int vhu_mem_add(struct vhu_mem **memp, const char *name, const struct vhu_mem *m
 			VHU_MEM_MAX_SLOTS);
 		return -ENOSPC;
 	}
-	new = copy(mem, n + 1, UINT32_MAX);
-	if (!new)
+	next = copy(mem, n + 1, UINT32_MAX);
+	if (!next)
 		return -ENOMEM;
-	err = insert(new, name, region, fd);
+	err = insert(next, name, region, fd);
 	if (err) {
-		vhu_mem_put(new);
+		vhu_mem_put(next);
 		return err;
 	}
-	*memp = new;
+	*memp = next;
 	return 0;
 }
 

@@ -11,51 +11,51 @@
 #include <stdint.h>
 
 /* "Front-end message types". The macro keeps number and name together. */
-#define VHU_MESSAGES(X)                                                                            \
-	X(GET_FEATURES, 1)                                                                         \
-	X(SET_FEATURES, 2)                                                                         \
-	X(SET_OWNER, 3)                                                                            \
-	X(RESET_OWNER, 4)                                                                          \
-	X(SET_MEM_TABLE, 5)                                                                        \
-	X(SET_LOG_BASE, 6)                                                                         \
-	X(SET_LOG_FD, 7)                                                                           \
-	X(SET_VRING_NUM, 8)                                                                        \
-	X(SET_VRING_ADDR, 9)                                                                       \
-	X(SET_VRING_BASE, 10)                                                                      \
-	X(GET_VRING_BASE, 11)                                                                      \
-	X(SET_VRING_KICK, 12)                                                                      \
-	X(SET_VRING_CALL, 13)                                                                      \
-	X(SET_VRING_ERR, 14)                                                                       \
-	X(GET_PROTOCOL_FEATURES, 15)                                                               \
-	X(SET_PROTOCOL_FEATURES, 16)                                                               \
-	X(GET_QUEUE_NUM, 17)                                                                       \
-	X(SET_VRING_ENABLE, 18)                                                                    \
-	X(SEND_RARP, 19)                                                                           \
-	X(NET_SET_MTU, 20)                                                                         \
-	X(SET_BACKEND_REQ_FD, 21)                                                                  \
-	X(IOTLB_MSG, 22)                                                                           \
-	X(SET_VRING_ENDIAN, 23)                                                                    \
-	X(GET_CONFIG, 24)                                                                          \
-	X(SET_CONFIG, 25)                                                                          \
-	X(CREATE_CRYPTO_SESSION, 26)                                                               \
-	X(CLOSE_CRYPTO_SESSION, 27)                                                                \
-	X(POSTCOPY_ADVISE, 28)                                                                     \
-	X(POSTCOPY_LISTEN, 29)                                                                     \
-	X(POSTCOPY_END, 30)                                                                        \
-	X(GET_INFLIGHT_FD, 31)                                                                     \
-	X(SET_INFLIGHT_FD, 32)                                                                     \
-	X(GPU_SET_SOCKET, 33)                                                                      \
-	X(RESET_DEVICE, 34)                                                                        \
-	X(VRING_KICK, 35)                                                                          \
-	X(GET_MAX_MEM_SLOTS, 36)                                                                   \
-	X(ADD_MEM_REG, 37)                                                                         \
-	X(REM_MEM_REG, 38)                                                                         \
-	X(SET_STATUS, 39)                                                                          \
-	X(GET_STATUS, 40)                                                                          \
-	X(GET_SHARED_OBJECT, 41)                                                                   \
-	X(SET_DEVICE_STATE_FD, 42)                                                                 \
-	X(CHECK_DEVICE_STATE, 43)                                                                  \
-	X(GET_SHMEM_CONFIG, 44)                                                                    \
+#define VHU_MESSAGES(X) \
+	X(GET_FEATURES, 1) \
+	X(SET_FEATURES, 2) \
+	X(SET_OWNER, 3) \
+	X(RESET_OWNER, 4) \
+	X(SET_MEM_TABLE, 5) \
+	X(SET_LOG_BASE, 6) \
+	X(SET_LOG_FD, 7) \
+	X(SET_VRING_NUM, 8) \
+	X(SET_VRING_ADDR, 9) \
+	X(SET_VRING_BASE, 10) \
+	X(GET_VRING_BASE, 11) \
+	X(SET_VRING_KICK, 12) \
+	X(SET_VRING_CALL, 13) \
+	X(SET_VRING_ERR, 14) \
+	X(GET_PROTOCOL_FEATURES, 15) \
+	X(SET_PROTOCOL_FEATURES, 16) \
+	X(GET_QUEUE_NUM, 17) \
+	X(SET_VRING_ENABLE, 18) \
+	X(SEND_RARP, 19) \
+	X(NET_SET_MTU, 20) \
+	X(SET_BACKEND_REQ_FD, 21) \
+	X(IOTLB_MSG, 22) \
+	X(SET_VRING_ENDIAN, 23) \
+	X(GET_CONFIG, 24) \
+	X(SET_CONFIG, 25) \
+	X(CREATE_CRYPTO_SESSION, 26) \
+	X(CLOSE_CRYPTO_SESSION, 27) \
+	X(POSTCOPY_ADVISE, 28) \
+	X(POSTCOPY_LISTEN, 29) \
+	X(POSTCOPY_END, 30) \
+	X(GET_INFLIGHT_FD, 31) \
+	X(SET_INFLIGHT_FD, 32) \
+	X(GPU_SET_SOCKET, 33) \
+	X(RESET_DEVICE, 34) \
+	X(VRING_KICK, 35) \
+	X(GET_MAX_MEM_SLOTS, 36) \
+	X(ADD_MEM_REG, 37) \
+	X(REM_MEM_REG, 38) \
+	X(SET_STATUS, 39) \
+	X(GET_STATUS, 40) \
+	X(GET_SHARED_OBJECT, 41) \
+	X(SET_DEVICE_STATE_FD, 42) \
+	X(CHECK_DEVICE_STATE, 43) \
+	X(GET_SHMEM_CONFIG, 44) \
 	X(GET_VRING_BASE_SKIP_DRAIN, 45)
 
 enum vhu_request {
@@ -115,10 +115,10 @@ enum vhu_protocol_feature {
 #define VHU_VRING_INDEX_MASK 0xffull
 #define VHU_VRING_NOFD       0x100ull
 
-#define VHU_MAX_QUEUES       256 /* what the index mask can name */
-#define VHU_MAX_TABLE        32  /* regions in one SET_MEM_TABLE: 8 by the text, some send more */
-#define VHU_MAX_FDS          VHU_MAX_TABLE
-#define VHU_MAX_CONFIG       256 /* VHOST_USER_MAX_CONFIG_SIZE of the peers */
+#define VHU_MAX_QUEUES 256 /* what the index mask can name */
+#define VHU_MAX_TABLE  32  /* regions in one SET_MEM_TABLE: 8 by the text, some send more */
+#define VHU_MAX_FDS    VHU_MAX_TABLE
+#define VHU_MAX_CONFIG 256 /* VHOST_USER_MAX_CONFIG_SIZE of the peers */
 
 struct vhu_header {
 	uint32_t request;
@@ -138,8 +138,8 @@ static_assert(sizeof(struct vhu_vring_state) == 8, "wire size");
 struct vhu_vring_addr {
 	uint32_t index;
 	uint32_t flags;
-	uint64_t desc;  /* user addresses, */
-	uint64_t used;  /* or IOVAs with VIRTIO_F_ACCESS_PLATFORM */
+	uint64_t desc; /* user addresses, */
+	uint64_t used; /* or IOVAs with VIRTIO_F_ACCESS_PLATFORM */
 	uint64_t avail;
 	uint64_t log;
 };
@@ -183,9 +183,9 @@ struct vhu_config {
 	uint32_t flags;
 	uint8_t data[VHU_MAX_CONFIG];
 };
-#define VHU_CONFIG_HEADER           12
-#define VHU_CONFIG_FLAG_WRITABLE    0u
-#define VHU_CONFIG_FLAG_MIGRATION   1u
+#define VHU_CONFIG_HEADER         12
+#define VHU_CONFIG_FLAG_WRITABLE  0u
+#define VHU_CONFIG_FLAG_MIGRATION 1u
 static_assert(sizeof(struct vhu_config) == VHU_CONFIG_HEADER + VHU_MAX_CONFIG, "wire size");
 
 /* "Inflight description": 20 bytes by the text, QEMU sends its padded 24. */

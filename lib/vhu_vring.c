@@ -39,7 +39,9 @@ static int start(struct vublk_dev *dev, struct vhu_vring *vring)
 	if (!vring->layout.size || !vring->addr_set || !dev->mem) {
 		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u is started without its %s", dev->name,
 			vring->vq.index,
-			!vring->layout.size ? "size" : !vring->addr_set ? "addresses" : "memory");
+			!vring->layout.size ? "size"
+			: !vring->addr_set  ? "addresses"
+					    : "memory");
 		return fail(vring, -EINVAL);
 	}
 	err = vq_setup(&vring->vq, &vring->layout, dev->mem, dev->features);

@@ -148,7 +148,7 @@ int vq_setup(struct vublk_queue *vq, const struct vq_layout *layout, struct vhu_
 	vq->kicks_wanted = true;
 	vq->called = false;
 	vq->next_avail = layout->base;
-	/* The one place of the ring that only we write; a driver that changes it misleads itself. */
+	/* Only we write it while the ring is in use; a driver that does misleads itself. */
 	vq->used_idx = __atomic_load_n(&vq->split.used->idx, __ATOMIC_RELAXED);
 	vq->n_pushed = 0;
 	/* An earlier session may have left the driver told not to kick. */

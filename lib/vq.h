@@ -48,8 +48,8 @@ struct vublk_queue {
 	struct vq_split split;
 	struct vq_lease *lease;
 	uint16_t size;
-	bool indirect;  /* VIRTIO_F_INDIRECT_DESC */
-	bool event_idx; /* VIRTIO_F_EVENT_IDX */
+	bool indirect;                /* VIRTIO_F_INDIRECT_DESC */
+	bool event_idx;               /* VIRTIO_F_EVENT_IDX */
 	int kick_fd, call_fd, err_fd; /* owned; -1: none */
 
 	/* The worker's own while running. */

@@ -22,9 +22,9 @@ static uint16_t load_used_event(const struct vublk_queue *vq)
 static void store_avail_event(struct vublk_queue *vq, uint16_t value)
 {
 	/* It follows ring[], 2 bytes where an element would have 8. */
-	uint16_t *event = (uint16_t *)(void *)((char *)vq->split.used +
-					       offsetof(struct vring_used, ring) +
-					       vq->size * sizeof(struct vring_used_elem));
+	uint16_t *event =
+		(uint16_t *)(void *)((char *)vq->split.used + offsetof(struct vring_used, ring) +
+				     vq->size * sizeof(struct vring_used_elem));
 
 	__atomic_store_n(event, value, __ATOMIC_RELAXED);
 }
@@ -96,7 +96,7 @@ void vublk_queue_publish(struct vublk_queue *vq)
 	vq->n_pushed = 0;
 	/* Release: the elements, and the data before them, come first. */
 	__atomic_store_n(&vq->split.used->idx, vq->used_idx, __ATOMIC_RELEASE);
-	/* The index must be seen before we look whether the driver sleeps (virtio 2.7.13.4's twin). */
+	/* The index must be seen before we look whether the driver sleeps. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (vq->call_fd >= 0 && wants_call(vq))
 		vq_signal(vq->call_fd);

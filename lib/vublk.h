@@ -187,8 +187,8 @@ bool vublk_queue_want_kicks(struct vublk_queue *queue, bool want);
 void vublk_queue_apply(struct vublk_queue *queue, struct vublk_update *update);
 
 /*
- * Marks the ring broken, for a request that not even an error can be answered to; `why` is logged.
- * The error descriptor is signalled, and nothing more is popped.
+ * Marks the ring broken, for a request that not even an error can be answered to; `why` is
+ * logged. The error descriptor is signalled, and nothing more is popped.
  */
 void vublk_queue_break(struct vublk_queue *queue, const char *why);
 
@@ -201,7 +201,8 @@ bool vublk_queue_broken(const struct vublk_queue *queue);
 uint64_t vublk_iov_size(const struct iovec *iov, unsigned n);
 
 /* Copies `size` bytes from `offset` bytes into the list to `data`; returns how many there were. */
-size_t vublk_iov_read(const struct iovec *iov, unsigned n, uint64_t offset, void *data, size_t size);
+size_t vublk_iov_read(const struct iovec *iov, unsigned n, uint64_t offset, void *data,
+		      size_t size);
 
 /* Copies `size` bytes of `data` into the list from `offset` on; returns how many had room. */
 size_t vublk_iov_write(const struct iovec *iov, unsigned n, uint64_t offset, const void *data,
@@ -210,7 +211,7 @@ size_t vublk_iov_write(const struct iovec *iov, unsigned n, uint64_t offset, con
 /* Writes zeros; else like vublk_iov_write(). */
 uint64_t vublk_iov_zero(const struct iovec *iov, unsigned n, uint64_t offset, uint64_t size);
 
-/* Shortens the list by `size` bytes (at most what it has) at its beginning, changing its elements. */
+/* Takes `size` bytes (at most what it has) off the front of the list, changing its elements. */
 void vublk_iov_drop(struct iovec **iov, unsigned *n, uint64_t size);
 
 #endif

@@ -56,7 +56,8 @@ void blk_config_fill(struct virtio_blk_config *config, const struct image *image
 	config->wce = wce;
 	config->num_queues = htole16((uint16_t)num_queues);
 	if (image->can_discard) {
-		config->max_discard_sectors = htole32(min_u32(image->max_discard / 512, UINT32_MAX));
+		config->max_discard_sectors =
+			htole32(min_u32(image->max_discard / 512, UINT32_MAX));
 		config->max_discard_seg = htole32(1);
 		config->discard_sector_alignment = htole32(image->discard_alignment / 512);
 	}

@@ -21,8 +21,8 @@ struct blk_disk {
 };
 
 /*
- * Must a write be durable before it completes? virtio 5.2.6.2: when neither CONFIG_WCE nor FLUSH was
- * negotiated, or writeback is 0; or the operator said so.
+ * Must a write be durable before it completes? virtio 5.2.6.2: when neither CONFIG_WCE nor FLUSH
+ * was negotiated, or writeback is 0; or the operator said so.
  */
 bool blk_disk_durable(const struct blk_disk *disk);
 

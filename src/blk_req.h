@@ -43,7 +43,7 @@ struct blk_req {
 	uint64_t offset, left; /* bytes */
 	void *bounce;          /* the buffer that the parts go through, or NULL */
 	struct iovec bounce_iov;
-	uint8_t step;          /* blk_zeroes.c */
+	uint8_t step; /* blk_zeroes.c */
 
 	struct iovec iov[BLK_REQ_IOVS];
 };
@@ -55,8 +55,8 @@ void blk_req_begin(struct blk_req *req);
 void blk_req_io_done(struct blk_req *req);
 
 /*
- * Answers: err 0 is VIRTIO_BLK_S_OK, -EOPNOTSUPP is UNSUPP, everything else IOERR. Hands the request
- * back to its queue.
+ * Answers: err 0 is VIRTIO_BLK_S_OK, -EOPNOTSUPP is UNSUPP, everything else IOERR. Hands the
+ * request back to its queue.
  */
 void blk_req_finish(struct blk_req *req, int err);
 

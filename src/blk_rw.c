@@ -94,8 +94,8 @@ static void finish(struct blk_req *req, int err)
 }
 
 /*
- * The read stopped short at or before the end of the file. The rest of that block, or of the request
- * if nothing came at all, is beyond it.
+ * The read stopped short, maybe at the end of the file. The rest of that block, or of the
+ * request if nothing came at all, is beyond it.
  */
 static void read_beyond_end(struct blk_req *req, uint64_t done)
 {

@@ -15,7 +15,13 @@
 #include "blk_req.h"
 #include "queue.h"
 
-enum step { STEP_PUNCH_HOLE, STEP_ZERO_RANGE, STEP_WRITE, STEP_SYNC, STEP_DISCARD };
+enum step {
+	STEP_PUNCH_HOLE,
+	STEP_ZERO_RANGE,
+	STEP_WRITE,
+	STEP_SYNC,
+	STEP_DISCARD
+};
 
 /* What is written where nothing better is to be had; aligned for O_DIRECT. */
 #define ZEROS_SIZE 65536

@@ -185,8 +185,8 @@ static void try_lock(struct loop_timer *timer)
 		return;
 	}
 	if (err == -EAGAIN)
-		log_error("%s: the image is %s by another process; gave up after %u s",
-			  disk->name, holder, disk->options->lock_timeout);
+		log_error("%s: the image is %s by another process; gave up after %u s", disk->name,
+			  holder, disk->options->lock_timeout);
 	else if (err)
 		log_error("%s: cannot lock the image: %s (--no-lock does without)", disk->name,
 			  strerror(-err));
@@ -203,8 +203,8 @@ static void wait_for_lock(struct disk *disk, struct queue *queue, const char *ho
 	disk->last_waiting = &queue->next;
 	if (disk->lock_timer.set)
 		return;
-	log_warning("%s: the image is %s by another process; waiting up to %u s for it",
-		    disk->name, holder, disk->options->lock_timeout);
+	log_warning("%s: the image is %s by another process; waiting up to %u s for it", disk->name,
+		    holder, disk->options->lock_timeout);
 	disk->lock_since = loop_now();
 	loop_set_timer(disk->loop, &disk->lock_timer, LOCK_RETRY_NS);
 }

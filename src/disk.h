@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One served disk: its image with the lock on it, its vhost-user device, and the queues that workers
- * serve for it. Control thread.
+ * One served disk: its image with the lock on it, its vhost-user device, and the queues that
+ * workers serve for it. Control thread.
  */
 #ifndef DISK_H
 #define DISK_H

@@ -7,12 +7,8 @@
 #ifndef ENGINE_INTERNAL_H
 #define ENGINE_INTERNAL_H
 
-#include <stddef.h>
-
+#include "container.h"
 #include "engine.h"
-
-/* The object of `type` whose `member` is at `ptr`. */
-#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* A first-in-first-out list through io.next. All zero is an empty one. */
 struct io_list {

@@ -177,7 +177,8 @@ static int from_systemd(struct listener *listener)
 	if (n > 1)
 		log_error("%d sockets in LISTEN_FDS; one was expected", n);
 	else
-		log_error("no socket: give --socket-path or --fd, or use systemd socket activation");
+		log_error(
+			"no socket: give --socket-path or --fd, or use systemd socket activation");
 	return -EINVAL;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where the vhost-user socket comes from: a path, a descriptor that was handed in, or systemd. Control
- * thread, at start. What is found under the path is not trusted to be ours.
+ * Where the vhost-user socket comes from: a path, a descriptor that was handed in, or systemd.
+ * Control thread, at start. What is found under the path is not trusted to be ours.
  */
 #ifndef LISTENER_H
 #define LISTENER_H

@@ -167,8 +167,8 @@ static int timeout_ms(const struct loop *loop)
 int loop_run(struct loop *loop)
 {
 	while (!loop->quit) {
-		loop->n_events = epoll_wait(loop->epoll_fd, loop->event, EVENTS_AT_ONCE,
-					    timeout_ms(loop));
+		loop->n_events =
+			epoll_wait(loop->epoll_fd, loop->event, EVENTS_AT_ONCE, timeout_ms(loop));
 		if (loop->n_events < 0 && errno != EINTR)
 			return -errno;
 		for (int i = 0; i < loop->n_events; i++) {

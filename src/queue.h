@@ -16,8 +16,8 @@
 #include "vublk.h"
 
 /*
- * Requests of one queue in hand at once. A ring may have more entries; they wait in it. Bounds what a
- * guest can make us remember.
+ * Requests of one queue in hand at once. A ring may have more entries; they wait in it. Bounds
+ * what a guest can make us remember.
  */
 #define QUEUE_MAX_REQUESTS 1024
 
@@ -27,8 +27,8 @@ struct queue {
 	struct vublk_queue *vq;
 	struct worker *worker;
 	const struct blk_disk *disk;
-	int file;                  /* the image, with the worker's engine */
-	struct engine_watch kick;  /* .fd is -1 while nothing is watched */
+	int file;                 /* the image, with the worker's engine */
+	struct engine_watch kick; /* .fd is -1 while nothing is watched */
 	struct log_limit io_errors;
 
 	/* Slots: mapped once, touched when first used, then taken from the free list. */
@@ -70,8 +70,8 @@ int queue_begin(struct queue *queue);
 int queue_apply(struct queue *queue, struct vublk_update *update);
 
 /*
- * Pops nothing more from now on; drained() is called on the worker's thread when everything has been
- * pushed and published and the worker knows nothing of the queue any more.
+ * Pops nothing more from now on; drained() is called on the worker's thread when everything has
+ * been pushed and published and the worker knows nothing of the queue any more.
  */
 void queue_end(struct queue *queue, void (*drained)(struct queue *queue));
 

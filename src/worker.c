@@ -269,7 +269,7 @@ static void *worker_main(void *arg)
 		timeout = worker->ready ? 0 : worker->polled ? POLL_NS : -1;
 		n = engine_run(worker->engine, timeout);
 		if (n < 0) {
-			/* Not input but a bug or a kernel in trouble: requests cannot be answered. */
+			/* Not input, but a bug or a kernel in trouble: nothing can go on. */
 			log_error("the %s engine failed: %s", worker->class->name, strerror(-n));
 			_exit(EXIT_FAILURE);
 		}

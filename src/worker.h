@@ -32,8 +32,8 @@ void worker_call(struct worker *worker, struct call *call);
 struct engine *worker_engine(struct worker *worker);
 
 /*
- * The engine's handle of an open file, shared by all queues that use it; -1 stays -1 (no file). 0 and
- * *file, or -errno. Every success is matched by a worker_put_file().
+ * The engine's handle of an open file, shared by all queues that use it; -1 stays -1 (no file). 0
+ * and *file, or -errno. Every success is matched by a worker_put_file().
  */
 int worker_get_file(struct worker *worker, int fd, int *file);
 void worker_put_file(struct worker *worker, int file);
@@ -51,8 +51,8 @@ void worker_poll(struct worker *worker, struct queue *queue, bool polled);
 void worker_forget(struct worker *worker, struct queue *queue);
 
 /*
- * A bounce buffer of BOUNCE_SIZE bytes, aligned to 4096. 0; -EAGAIN when as many are out as there may
- * be: then the request is remembered and blk_rw_bounce() called when one is put back; -ENOMEM.
+ * A bounce buffer of BOUNCE_SIZE bytes, aligned to 4096. 0; -EAGAIN when as many are out as there
+ * may be: then the request is remembered and blk_rw_bounce() called when one is put back; -ENOMEM.
  */
 #define BOUNCE_SIZE ((size_t)256 << 10)
 struct blk_req;

@@ -40,10 +40,65 @@ tests_proto_libproto_la_SOURCES = tests/proto/proto.c tests/proto/proto.h
 tests_proto_libproto_la_LIBADD = tests/frontend/libfrontend.la tests/libtap.la $(CUNIT_LIBS)
 
 proto_tests = \
-	tests/proto/test-stress
+	tests/proto/test-command \
+	tests/proto/test-framing \
+	tests/proto/test-hostile-message \
+	tests/proto/test-hostile-ring \
+	tests/proto/test-lock \
+	tests/proto/test-memory \
+	tests/proto/test-message \
+	tests/proto/test-request \
+	tests/proto/test-session \
+	tests/proto/test-socket \
+	tests/proto/test-stress \
+	tests/proto/test-vring
 
 check_PROGRAMS += $(proto_tests)
+
+tests_proto_test_command_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_command_SOURCES = tests/proto/test-command.c
+tests_proto_test_command_LDADD = tests/proto/libproto.la
+
+tests_proto_test_framing_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_framing_SOURCES = tests/proto/test-framing.c
+tests_proto_test_framing_LDADD = tests/proto/libproto.la
+
+tests_proto_test_hostile_message_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_hostile_message_SOURCES = tests/proto/test-hostile-message.c
+tests_proto_test_hostile_message_LDADD = tests/proto/libproto.la
+
+tests_proto_test_hostile_ring_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_hostile_ring_SOURCES = tests/proto/test-hostile-ring.c
+tests_proto_test_hostile_ring_LDADD = tests/proto/libproto.la
+
+tests_proto_test_lock_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_lock_SOURCES = tests/proto/test-lock.c
+tests_proto_test_lock_LDADD = tests/proto/libproto.la
+
+tests_proto_test_memory_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_memory_SOURCES = tests/proto/test-memory.c
+tests_proto_test_memory_LDADD = tests/proto/libproto.la
+
+tests_proto_test_message_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_message_SOURCES = tests/proto/test-message.c
+tests_proto_test_message_LDADD = tests/proto/libproto.la
+
+tests_proto_test_request_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_request_SOURCES = tests/proto/test-request.c
+tests_proto_test_request_LDADD = tests/proto/libproto.la
+
+tests_proto_test_session_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_session_SOURCES = tests/proto/test-session.c
+tests_proto_test_session_LDADD = tests/proto/libproto.la
+
+tests_proto_test_socket_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_socket_SOURCES = tests/proto/test-socket.c
+tests_proto_test_socket_LDADD = tests/proto/libproto.la
 
 tests_proto_test_stress_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_stress_SOURCES = tests/proto/test-stress.c
 tests_proto_test_stress_LDADD = tests/proto/libproto.la
+
+tests_proto_test_vring_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_vring_SOURCES = tests/proto/test-vring.c
+tests_proto_test_vring_LDADD = tests/proto/libproto.la

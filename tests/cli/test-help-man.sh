@@ -3,6 +3,7 @@
 #
 # The manual page and --help tell of the same options, with the same names for their values, and
 # the page is clean mdoc. From the environment: VUBLKD, SRCDIR (tests/run sets them).
+# shellcheck disable=SC2001,SC2317 # ok() calls the functions
 set -u -o pipefail
 export LC_ALL=C
 
@@ -28,17 +29,25 @@ ok()
 	[[ -z $output ]] || sed 's/^/# /' <<<"$output"
 }
 
+# The page as text without overstriking.
+rendered()
+{
+	mandoc -T ascii "$PAGE" 2>/dev/null | sed 's/.\x08//g'
+}
+
 # The entries of --help, such as --fd=FDNUM.
 help_entries()
 {
 	"$VUBLKD" --help | sed -n 's/^  \(--[^ ]*\).*/\1/p'
 }
 
-# The tags of the page's OPTIONS section: its lines that are indented least and begin so.
+# The tags of the page's OPTIONS section: first words of a line after an empty one or a heading.
 page_entries()
 {
-	mandoc -T ascii "$PAGE" 2>/dev/null | sed 's/.\x08//g' |
-		sed -n '/^OPTIONS/,/^[A-Z]/s/^     \(--[^ ]*\)$/\1/p'
+	rendered | awk '
+	/^[A-Z]/ { inside = $0 == "OPTIONS" }
+	inside && last ~ /^(   [^ ].*)?$/ && /^     --/ { print $1 }
+	{ last = $0 }'
 }
 
 # Prints the lines that only one of the two commands gives.
@@ -83,8 +92,7 @@ synopsis_of_help()
 
 synopsis_of_page()
 {
-	mandoc -T ascii "$PAGE" 2>/dev/null | sed 's/.\x08//g' |
-		sed -n '/^SYNOPSIS/,/^DESCRIPTION/p' | grep -o -e '--[a-z-]*'
+	rendered | sed -n '/^SYNOPSIS/,/^DESCRIPTION/p' | grep -o -e '--[a-z-]*'
 }
 
 if ! command -v mandoc >/dev/null; then

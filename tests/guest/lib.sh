@@ -7,7 +7,7 @@
 # for is looked for until it is there, its process is gone, or its deadline has passed.
 #
 # The pieces, in the order in which a test uses them:
-#	guest_begin			check what is installed; a cleanup on every way out
+#	guest_begin			a working directory and a cleanup on every way out
 #	daemon_start ARG...		vublkd on $SOCKET, ready to be connected to
 #	qemu_start / uml_start		a guest; returns when its init waits for orders
 #	guest_call FUNCTION [ARG]...	runs a function of $GUEST_SCRIPT in the guest, shows its cases
@@ -17,7 +17,7 @@
 # Their words are TAP. The init of the guests is tests/guest/init.
 #
 # From the environment: SRCDIR, BUILDDIR, TMPDIR, VUBLKD, VUBLKD_WRAPPER, VUBLKD_EXTRA,
-# VUBLKD_VARIANT (tests/run sets them), and by hand:
+# VUBLKD_VARIANT (tests/run sets them; without it the engine is whatever the host has), and by hand:
 #	VUBLKD_PEER=qsd		serve with qemu-storage-daemon instead, to try the tests themselves
 #	VUBLKD_TEST_KVM=1	run the guests under KVM instead of TCG
 #	VUBLKD_TEST_KEEP=1	do not remove the working directory
@@ -30,12 +30,13 @@ SRCDIR=${SRCDIR:-$(cd "$GUEST_LIB/../.." && pwd)}
 BUILDDIR=${BUILDDIR:-$SRCDIR/build}
 VUBLKD=${VUBLKD:-$BUILDDIR/src/vublkd}
 VUBLKD_PEER=${VUBLKD_PEER:-vublkd}
-VUBLKD_VARIANT=${VUBLKD_VARIANT:-io_uring}
+VUBLKD_VARIANT=${VUBLKD_VARIANT:-any}
 POKE=$BUILDDIR/tests/guest/poke
 
 readonly BOOT_DEADLINE=90 # seconds, for a loaded machine; a boot takes about 4
 readonly CALL_DEADLINE=60
 readonly STOP_DEADLINE=10
+readonly DONE='^@@done [0-9]+;$' # what the guest says after each call
 
 WORK=''            # the working directory
 SOCKET=''          # the vhost-user socket
@@ -145,7 +146,7 @@ show_logs()
 
 ### Beginning and end #############################################################################
 
-# need COMMAND PACKAGE
+# need COMMAND PACKAGE: before the first case, as a test is skipped whole or not at all.
 need()
 {
 	command -v "$1" >/dev/null || skip_all "$1 is missing (Debian package $2)"
@@ -153,7 +154,6 @@ need()
 
 guest_begin()
 {
-	need qemu-system-x86_64 qemu-system-x86
 	need busybox busybox-static
 	need mkfs.ext4 e2fsprogs
 	need cpio cpio
@@ -270,10 +270,29 @@ daemon_complaints()
 {
 	local expected=$DAEMON_EXPECTED
 
-	# The fall-back says so, as the variant means it to.
-	[[ $VUBLKD_VARIANT == nouring ]] && expected+="${expected:+|}libaio"
+	# The fall-back says so, as it should.
+	[[ $VUBLKD_VARIANT == nouring || $VUBLKD_VARIANT == any ]] &&
+		expected+="${expected:+|}io_uring is not available"
 	grep -aE '(warning|error):|Sanitizer|runtime error|ssertion' "$DAEMON_LOG" |
 		grep -avE -- "${expected:-^\$}"
+}
+
+has_io_uring()
+{
+	find "/proc/$DAEMON_PID/fd" -printf '%l\n' | grep -qF 'anon_inode:[io_uring]'
+}
+
+# A variant that is not what it says would test another one twice.
+check_engine()
+{
+	case $VUBLKD_PEER-$VUBLKD_VARIANT in
+	vublkd-io_uring) check "the daemon uses io_uring" has_io_uring ;;
+	vublkd-libaio) check "the daemon uses no io_uring" no has_io_uring ;;
+	vublkd-nouring)
+		check "the daemon uses no io_uring" no has_io_uring
+		check "and says so" grep 'warning: io_uring is not available' "$DAEMON_LOG"
+		;;
+	esac
 }
 
 # The daemon must be alive, end with status 0 when asked to, and have complained about nothing.
@@ -283,6 +302,7 @@ daemon_stop()
 
 	alive "$DAEMON_PID" || give_up "the daemon is alive at the end"
 	ok "the daemon is alive at the end"
+	check_engine
 	begin=${EPOCHREALTIME/./}
 	kill -TERM "$DAEMON_PID"
 	wait_until "$STOP_DEADLINE" gone "$DAEMON_PID" || give_up "the daemon ignores SIGTERM"
@@ -450,15 +470,19 @@ guest_tell()
 	echo "$*" >&"$GUEST_IN"
 }
 
-# guest_call FUNCTION [ARG]...: runs it in the guest. A status that is not 0 is a failed case, unless
-# it has told of one itself.
+# guest_await WHAT FAILED: waits for the end of what guest_tell has started, when FAILED cases had
+# failed. A status that is not 0 is a failed case, unless the guest has told of one itself.
+guest_await()
+{
+	console_wait "$CALL_DEADLINE" "$DONE" || give_up "guest: $1 does not end"
+	[[ $MARKER == '@@done 0;' ]] || ((FAILED > $2)) || not_ok "guest: $1 (${MARKER#@@})"
+}
+
+# guest_call FUNCTION [ARG]...: runs it in the guest, to its end.
 guest_call()
 {
-	local failed=$FAILED
-
 	guest_tell "$*"
-	console_wait "$CALL_DEADLINE" '^@@done [0-9]+;$' || give_up "guest: $* does not end"
-	[[ $MARKER == '@@done 0;' ]] || ((FAILED > failed)) || not_ok "guest: $* (${MARKER#@@})"
+	guest_await "$*" "$FAILED"
 }
 
 # The same QEMU process goes on: the firmware and the kernel start anew and with them the rings.
@@ -507,6 +531,7 @@ qemu_command()
 {
 	local queues=${QUEUES:-1} accel=tcg
 
+	need qemu-system-x86_64 qemu-system-x86
 	[[ ${VUBLKD_TEST_KVM:-} == 1 ]] && accel=kvm
 	# shellcheck disable=SC2054 # the commas are QEMU's
 	QEMU=(qemu-system-x86_64 -nodefaults -no-user-config -display none
@@ -517,7 +542,37 @@ qemu_command()
 		-chardev stdio,id=console,signal=off -serial chardev:console)
 }
 
-# qemu_start: boots $GUEST_SCRIPT's guest and waits for its init.
+# Adds a monitor, for qmp, to QEMU: a pair of named pipes.
+qemu_with_monitor()
+{
+	rm -f "$WORK"/monitor.{in,out}
+	mkfifo "$WORK"/monitor.{in,out} || exit 1
+	exec {MONITOR_IN}<>"$WORK/monitor.in" {MONITOR_OUT}<>"$WORK/monitor.out"
+	# shellcheck disable=SC2054 # the commas are QEMU's
+	QEMU+=(-chardev "pipe,id=monitor,path=$WORK/monitor" -mon chardev=monitor,mode=control)
+	MONITOR_READY=''
+}
+
+# qmp COMMAND: a QMP command without arguments; returns when QEMU has answered.
+qmp()
+{
+	local line
+
+	if [[ -z $MONITOR_READY ]]; then
+		MONITOR_READY=1
+		qmp qmp_capabilities
+	fi
+	echo "{\"execute\": \"$1\"}" >&"$MONITOR_IN"
+	while read -r -t "$STOP_DEADLINE" line <&"$MONITOR_OUT"; do
+		case $line in
+		'{"return"'*) return 0 ;;
+		'{"error"'*) break ;;
+		esac
+	done
+	give_up "QEMU's monitor: $1: ${line:-no answer within $STOP_DEADLINE s}"
+}
+
+# qemu_start: boots $GUEST_SCRIPT's guest and waits for its init. MONITOR=1 makes qmp usable.
 qemu_start()
 {
 	local QEMU KERNEL MODULE_TREE base initrd
@@ -526,6 +581,7 @@ qemu_start()
 	base=$(initramfs pc "$MODULE_TREE" virtio_pci virtio_blk) || give_up "no initramfs"
 	initrd=$(with_guest_script "$base") || give_up "no initramfs"
 	qemu_command
+	[[ -z ${MONITOR:-} ]] || qemu_with_monitor
 	guest_launch "${QEMU[@]}" -kernel "$KERNEL" -initrd "$initrd" \
 		-append "console=ttyS0 panic=-1 quiet"
 	guest_wait_ready

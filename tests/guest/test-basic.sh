@@ -3,8 +3,9 @@
 # timeout: 240
 #
 # The life of a disk: a guest makes a file system, writes, verifies and discards; reboots (the same
-# QEMU makes new rings) and verifies; dies in the middle of writing; a new QEMU comes to the same
-# daemon with an old-fashioned device, repairs and verifies; at last the host looks at the image.
+# QEMU makes new rings) and verifies; is reset in the middle of writing, repairs and verifies; dies
+# in the middle of writing, QEMU and all; a new QEMU comes to the same daemon with an old-fashioned
+# device, repairs and verifies; at last the host looks at the image.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 guest_begin
@@ -93,11 +94,18 @@ legacy()
 	check_fails "no INDIRECT_DESC" has_feature 28
 }
 
-# The host kills this guest while it is at it.
+# This guest will not end well: it is at it when the host kills it or it resets itself.
 write_on()
 {
-	write_files /mnt/second 5
-	(while :; do write_files /mnt/third 40; done) >/dev/null 2>&1 &
+	write_files "/mnt/$1" 5
+	for i in 1 2 3; do
+		(while :; do write_files "/mnt/$1-$i" 40; done) >/dev/null 2>&1 &
+	done
+}
+
+reset_now()
+{
+	echo b >/proc/sysrq-trigger
 }
 END
 
@@ -127,12 +135,16 @@ check_image_fsck "$image"
 
 guest_reboot
 guest_call verify "$first"
-guest_call leave
-
-guest_reboot
-guest_call verify "$first"
-guest_call write_on
+guest_call write_on second
 second=$VALUE
+guest_tell reset_now
+guest_wait_ready
+guest_call verify "$first"
+guest_call verify_files /mnt/second "$second"
+guest_call check_kernel_is_happy
+
+guest_call write_on third
+third=$VALUE
 kill -KILL "$GUEST_PID"
 wait "$GUEST_PID" 2>/dev/null
 check "the daemon survives its front-end's sudden death" alive "$DAEMON_PID"
@@ -143,6 +155,7 @@ QEMU_DISK_OPTIONS=$old qemu_start
 guest_call verify "$first"
 [[ -z $old ]] || guest_call legacy
 guest_call verify_files /mnt/second "$second"
+guest_call verify_files /mnt/third "$third"
 guest_call leave
 check_image_fsck "$image"
 guest_call raw

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # What a guest is told about the disk and can set: block sizes, topology, serial, queues, write
-# cache; with a file system on 4096-byte blocks and two processors that write at the same time.
+# cache; with a file system on 4096-byte blocks and two processors that write at the same time,
+# also while QEMU stops and goes on (which drains each ring and starts it where it was).
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 guest_begin
@@ -59,6 +60,16 @@ two_writers()
 	verify_files /mnt/one "$(sed 's/@@value //' /run/one)"
 }
 
+# The host stops and continues QEMU while this runs.
+write_and_verify()
+{
+	(write_files /mnt/three 40 >/run/three) &
+	write_files /mnt/two 40 >/run/two
+	wait
+	verify_files /mnt/two "$(sed 's/@@value //' /run/two)"
+	verify_files /mnt/three "$(sed 's/@@value //' /run/three)"
+}
+
 cache_mode()
 {
 	cat /sys/block/vda/cache_type
@@ -97,15 +108,31 @@ leave()
 }
 END
 
+# stop_and_go FUNCTION: calls it in the guest and stops QEMU again and again meanwhile.
+stop_and_go()
+{
+	local times=0 failed=$FAILED
+
+	guest_tell "$1"
+	while ((times < 30)) && ! console_has "$DONE"; do
+		qmp stop
+		qmp cont
+		times=$((times + 1))
+	done
+	guest_await "$1" "$failed"
+	check "QEMU was stopped at least 3 times (it was $times)" [ "$times" -ge 3 ]
+}
+
 options=(--block-size=4096)
 if [[ $VUBLKD_PEER != qsd ]]; then
 	options+=(--physical-block-size=16384 --optimal-io-size=65536 "--serial=guest test 4711")
 fi
 daemon_start "--blk-file=$image" --num-queues=2 "${options[@]}"
-QUEUES=2 qemu_start
+QUEUES=2 MONITOR=1 qemu_start
 guest_call look "$size" "$VUBLKD_PEER"
 guest_call queues
 guest_call two_writers
+stop_and_go write_and_verify
 guest_call write_cache "$VUBLKD_PEER"
 guest_call leave
 guest_poweroff

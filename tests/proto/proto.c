@@ -17,6 +17,8 @@ struct fe_blk blk;
 
 void proto_setup(void)
 {
+	tap_check(fe_daemon_is_qsd() || getenv("VUBLKD"), true, __FILE__, __LINE__,
+		  "VUBLKD, the path of the daemon to test, is not set");
 	REQUIRE_OK(fe_temp_dir(dir));
 	fe_daemon_prepare(&server, dir);
 }

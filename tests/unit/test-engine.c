@@ -99,6 +99,18 @@ static void need_io(void)
 		tap_skip("the null engine does no I/O");
 }
 
+/*
+ * Valgrind 3.19 takes io_uring_enter(2) for a call that does not sleep: while one thread is in it
+ * no other has its turn, and no signal arrives.
+ */
+static void need_others_awake(void)
+{
+	const char *preload = getenv("LD_PRELOAD");
+
+	if (class == &engine_uring && preload && strstr(preload, "vgpreload"))
+		tap_skip("valgrind stops other threads during io_uring_enter");
+}
+
 static void open_engine(unsigned depth)
 {
 	struct engine_config config = {depth, complete};
@@ -468,6 +480,7 @@ static void test_discard_device(void)
 	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number, loop;
 	char name[32];
 
+	need_others_awake();
 	need_io();
 	if (control < 0)
 		tap_skip("no loop devices");
@@ -512,7 +525,6 @@ static void check_errors(void)
 	expect_error(transfer(IO_READ, direct_file, buf + 1, BLOCK, 0), direct_fd, -EINVAL);
 	expect_error(transfer(IO_READ, direct_file, buf, BLOCK, 1), direct_fd, -EINVAL);
 	expect_error(transfer(IO_READ, direct_file, buf, BLOCK - 1, 0), direct_fd, -EINVAL);
-	expect_error(transfer(IO_READ, file, (void *)8, BLOCK, 0), fd, -EFAULT);
 	/* The offset -1 is the current position to some system calls. */
 	expect_error(transfer(IO_WRITE, file, buf, BLOCK, UINT64_MAX), fd, -EINVAL);
 	expect_error(transfer(IO_READ, file, buf, BLOCK, UINT64_MAX), fd, -EINVAL);
@@ -529,6 +541,7 @@ static void check_errors(void)
 
 static void test_errors(void)
 {
+	need_others_awake();
 	need_io();
 	check_errors();
 }
@@ -624,7 +637,8 @@ struct watched {
 	struct engine_watch watch;
 	unsigned calls;
 	bool drain;
-	struct watched *end; /* to be unwatched from ready() */
+	struct watched *end;   /* to be unwatched from ready() */
+	struct watched *begin; /* and what to watch then */
 };
 
 static void ready(struct engine_watch *watch)
@@ -638,6 +652,8 @@ static void ready(struct engine_watch *watch)
 		CHECK_OK(eventfd_read(watch->fd, &count));
 	if (w->end)
 		engine_unwatch(engine, &w->end->watch);
+	if (w->begin)
+		CHECK_OK(engine_watch(engine, &w->begin->watch));
 }
 
 static struct watched watched_eventfd(unsigned count)
@@ -703,6 +719,7 @@ static void test_watch_wakes(void)
 	struct watched w = watched_eventfd(0);
 	pthread_t thread;
 
+	need_others_awake();
 	start_watch(&w);
 	run_a_while();
 	REQUIRE_OK(pthread_create(&thread, NULL, kick_later, &w.watch.fd));
@@ -762,6 +779,30 @@ static void test_unwatch_other_from_ready(void)
 	CHECK_EQ(a.calls + b.calls, 1);
 	stop_watch(&a);
 	stop_watch(&b);
+}
+
+/* The same, and the slot of the one that ended goes to a third at once. */
+static void test_replace_other_from_ready(void)
+{
+	struct watched a = watched_eventfd(0), b = watched_eventfd(0), c = watched_eventfd(0);
+
+	a.end = &b;
+	b.end = &a;
+	a.begin = b.begin = &c;
+	start_watch(&a);
+	start_watch(&b);
+	run_a_while();
+	eventfd_write(a.watch.fd, 1);
+	eventfd_write(b.watch.fd, 1);
+	RUN_UNTIL(a.calls + b.calls);
+	run_a_while();
+	CHECK_EQ(a.calls + b.calls, 1);
+	CHECK_EQ(c.calls, 0);
+	eventfd_write(c.watch.fd, 1);
+	RUN_UNTIL(c.calls == 1);
+	stop_watch(&a);
+	stop_watch(&b);
+	stop_watch(&c);
 }
 
 static void test_unwatch_self_from_ready(void)
@@ -921,6 +962,7 @@ static void test_signal(void)
 	struct sigaction action = {.sa_handler = on_alarm};
 	int64_t start;
 
+	need_others_awake();
 	run_a_while();
 	start = now();
 	sigaction(SIGALRM, &action, NULL);
@@ -1069,6 +1111,7 @@ static const struct tap_case cases[] = {
 	{"watch_refused", test_watch_refused},
 	{"watch_hang_up", test_watch_hang_up},
 	{"unwatch_other_from_ready", test_unwatch_other_from_ready},
+	{"replace_other_from_ready", test_replace_other_from_ready},
 	{"unwatch_self_from_ready", test_unwatch_self_from_ready},
 	{"unwatch_with_event", test_unwatch_with_event},
 	{"unwatch_at_once", test_unwatch_at_once},

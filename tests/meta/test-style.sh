@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# The house style, as far as a program can tell it.
+set -u
+cd "$SRCDIR" || exit 1
+cases=0
+
+# report NAME WHAT: a case that passes if there is nothing to say.
+report()
+{
+	cases=$((cases + 1))
+	if [[ -z $2 ]]; then
+		echo "ok - $1"
+	else
+		echo "not ok - $1"
+		printf '# %s\n' "${2//$'\n'/$'\n'# }"
+	fi
+}
+
+mapfile -t sources < <(find lib src tests contrib -name '*.[ch]' | sort)
+mapfile -t scripts < <(grep -lE '^#!(/bin/bash|/bin/sh|/usr/bin/env bash)' -r bootstrap .ci tests contrib \
+	2>/dev/null | sort)
+
+report "there is something to look at" \
+	"$([[ ${#sources[@]} -gt 50 && ${#scripts[@]} -gt 5 ]] || echo "${#sources[@]} ${#scripts[@]}")"
+if command -v clang-format >/dev/null; then
+	report "clang-format has nothing to change" \
+		"$(clang-format --dry-run "${sources[@]}" 2>&1 | grep -o '^[^ ]*: warning' | uniq | head -40)"
+else
+	echo "ok - clang-format has nothing to change # SKIP clang-format is not installed"
+	cases=$((cases + 1))
+fi
+if command -v shellcheck >/dev/null; then
+	report "shellcheck has nothing to say" "$(shellcheck -x "${scripts[@]}" 2>&1 | head -40)"
+else
+	echo "ok - shellcheck has nothing to say # SKIP shellcheck is not installed"
+	cases=$((cases + 1))
+fi
+report "no line is longer than 100 columns" \
+	"$(for f in "${sources[@]}"; do expand "$f" | awk -v f="$f" 'length > 100 { print f ":" FNR }'; done)"
+report "every source begins with its licence" \
+	"$(for f in "${sources[@]}"; do head -n 1 "$f" | grep -q SPDX-License-Identifier || echo "$f"; done)"
+report "src/ sees the library through vublk.h alone" "$(grep -nE '#include "(vhu_|vq)' -r src)"
+report "lib/ neither exits, nor aborts, nor prints, nor opens files" \
+	"$(grep -nE '\b(exit|_exit|abort|assert|printf|fprintf|perror|open|fopen)\(' lib/*.c)"
+report "no promises in the code" "$(grep -nE 'TODO|FIXME|\bXXX\b' "${sources[@]}")"
+report "no file holds more than one idea" "$(wc -l lib/*.[ch] src/*.[ch] | awk '$1 > 700 && $2 != "total"')"
+echo "1..$cases"
