@@ -158,6 +158,11 @@ void vublk_dev_disconnect(struct vublk_dev *dev)
 		forget(dev);
 }
 
+bool vublk_dev_memory_lost(const struct vublk_dev *dev)
+{
+	return vhu_mem_is_lost(dev->mem);
+}
+
 /* ---- features ---- */
 
 int vhu_dev_ignore(struct vublk_dev *dev, struct vhu_msg *msg)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vhu_guard.h"
 #include "vhu_log.h"
 
 /* One mmap(), shared by every map that has the region. */
@@ -17,6 +18,7 @@ struct mapping {
 	atomic_uint refs;
 	void *base;
 	size_t size; /* bytes mapped */
+	int guard;
 };
 
 struct region {
@@ -35,6 +37,7 @@ static void mapping_put(struct mapping *mapping)
 {
 	if (atomic_fetch_sub(&mapping->refs, 1) != 1)
 		return;
+	vhu_guard_remove(mapping->guard);
 	munmap(mapping->base, mapping->size);
 	free(mapping);
 }
@@ -155,6 +158,13 @@ static int map_region(const char *name, const struct vhu_region *r, int fd, stru
 		free(mapping);
 		return err;
 	}
+	mapping->guard = vhu_guard_add(base, size);
+	if (mapping->guard < 0) {
+		err = mapping->guard;
+		munmap(base, size);
+		free(mapping);
+		return err;
+	}
 	/* A core dump is about us; the guest's secrets do not belong in it. */
 	madvise(base, size, MADV_DONTDUMP);
 	atomic_init(&mapping->refs, 1);
@@ -256,6 +266,14 @@ int vhu_mem_remove(struct vhu_mem **memp, const char *name, const struct vhu_mem
 		(unsigned long long)region->guest_addr, (unsigned long long)region->user_addr,
 		(unsigned long long)region->size);
 	return -ENOENT;
+}
+
+bool vhu_mem_is_lost(const struct vhu_mem *mem)
+{
+	for (unsigned i = 0; mem && i < mem->n; i++)
+		if (vhu_guard_is_lost(mem->region[i].mapping->guard))
+			return true;
+	return false;
 }
 
 void *vhu_mem_gpa(const struct vhu_mem *mem, uint64_t gpa, uint64_t *size)

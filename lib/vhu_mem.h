@@ -5,12 +5,13 @@
  * old one keeps it alive, so memory is never pulled from under I/O.
  *
  * The control thread makes maps, workers look things up; references may be dropped anywhere.
- * What a front-end says of a region is checked against the descriptor it sent. That the file
- * keeps its size afterwards is the front-end's word only.
+ * What a front-end says of a region is checked against the descriptor it sent. If the file gets
+ * shorter afterwards, vhu_guard replaces the region.
  */
 #ifndef VHU_MEM_H
 #define VHU_MEM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "vhu_proto.h"
@@ -45,6 +46,9 @@ struct vhu_mem *vhu_mem_get(struct vhu_mem *mem);
 
 /* One reference less; the last one unmaps what no newer map shares. NULL is allowed. */
 void vhu_mem_put(struct vhu_mem *mem);
+
+/* Has the front-end truncated any of it, so that it was replaced (vhu_guard.h)? NULL: no. */
+bool vhu_mem_is_lost(const struct vhu_mem *mem);
 
 /*
  * Our address of a guest-physical one. *size (bytes, > 0) is cut to what lies in one piece

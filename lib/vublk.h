@@ -38,6 +38,15 @@ enum vublk_log_level {
  */
 void vublk_set_log(void (*log)(enum vublk_log_level level, const char *line));
 
+/*
+ * Installs a handler for SIGBUS, which a front-end can cause by truncating the memory that it
+ * shared: that memory is replaced by zeros and counts as lost. Returns a descriptor that becomes
+ * readable then (and stays the library's); call vublk_dev_memory_lost() for each device. -errno
+ * if that cannot be had. Once, before there are other threads. A SIGBUS for any other reason ends
+ * the process as ever.
+ */
+int vublk_guard_memory(void);
+
 /* ---- device: control thread ---- */
 
 struct vublk_dev;
@@ -113,6 +122,9 @@ int vublk_dev_input(struct vublk_dev *dev);
  * front-end, closes the socket and calls ops->disconnected(), maybe before this returns.
  */
 void vublk_dev_disconnect(struct vublk_dev *dev);
+
+/* Was memory of this session lost? Then nothing it holds means anything: end the session. */
+bool vublk_dev_memory_lost(const struct vublk_dev *dev);
 
 /* ---- queue: control thread ---- */
 

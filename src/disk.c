@@ -172,6 +172,14 @@ static void lock_settled(struct disk *disk, int err)
 	}
 }
 
+/* Two that try in step would refuse each other for ever, so no two delays are alike. */
+static void set_lock_timer(struct disk *disk)
+{
+	const uint64_t jitter = loop_now() / 1000 % 97 * (LOCK_RETRY_NS / 97);
+
+	loop_set_timer(disk->loop, &disk->lock_timer, LOCK_RETRY_NS + jitter);
+}
+
 static void try_lock(struct loop_timer *timer)
 {
 	struct disk *disk = container_of(timer, struct disk, lock_timer);
@@ -181,7 +189,7 @@ static void try_lock(struct loop_timer *timer)
 
 	disk->locked = !err;
 	if (err == -EAGAIN && waited < disk->options->lock_timeout * 1000 * MS) {
-		loop_set_timer(disk->loop, timer, LOCK_RETRY_NS);
+		set_lock_timer(disk);
 		return;
 	}
 	if (err == -EAGAIN)
@@ -206,7 +214,7 @@ static void wait_for_lock(struct disk *disk, struct queue *queue, const char *ho
 	log_warning("%s: the image is %s by another process; waiting up to %u s for it", disk->name,
 		    holder, disk->options->lock_timeout);
 	disk->lock_since = loop_now();
-	loop_set_timer(disk->loop, &disk->lock_timer, LOCK_RETRY_NS);
+	set_lock_timer(disk);
 }
 
 /* 0: locked, or no lock is wanted; -EAGAIN: the queue waits for it; other -errno (logged). */

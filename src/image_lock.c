@@ -40,10 +40,10 @@ static const struct lock_byte own[] = {
 };
 
 static const struct lock_byte probes[] = {
-	{BYTE_UNSHARED + PERM_CONSISTENT_READ, false, "somebody else wants no other reader"},
-	{BYTE_UNSHARED + PERM_WRITE, true, "somebody else wants no other writer"},
-	{BYTE_USED + PERM_WRITE, false, "somebody else writes to it"},
-	{BYTE_USED + PERM_RESIZE, false, "somebody else may resize it"},
+	{BYTE_UNSHARED + PERM_CONSISTENT_READ, false, "kept from other readers"},
+	{BYTE_UNSHARED + PERM_WRITE, true, "kept from other writers"},
+	{BYTE_USED + PERM_WRITE, false, "in use for writing"},
+	{BYTE_USED + PERM_RESIZE, false, "in use for resizing"},
 };
 
 #define N_OWN    (sizeof(own) / sizeof(own[0]))
@@ -76,7 +76,7 @@ static int take(int fd, bool write, const char **holder)
 		r = lock_byte(fd, F_OFD_SETLK, F_RDLCK, own[i].byte);
 		if (r == -EAGAIN || r == -EACCES) {
 			/* Not QEMU: it takes read locks only. */
-			*holder = "another program has locked the file";
+			*holder = "locked as a whole";
 			return -EAGAIN;
 		}
 		if (r < 0)

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -42,7 +43,7 @@ struct program {
 	struct worker *worker;
 	struct disk *disk;
 	struct server server;
-	struct loop_watch signals;
+	struct loop_watch signals, memory_lost;
 	struct loop_timer stop_timer;
 };
 
@@ -102,6 +103,25 @@ static int watch_signals(struct program *program)
 	return loop_watch(program->loop, &program->signals, EPOLLIN);
 }
 
+/* ---- memory that a front-end takes away ---- */
+
+static void memory_lost(struct loop_watch *watch, uint32_t events)
+{
+	uint64_t count;
+
+	(void)events;
+	eventfd_read(watch->fd, &count);
+	server_check_memory(&container_of(watch, struct program, memory_lost)->server);
+}
+
+static int guard_memory(struct program *program)
+{
+	const int fd = vublk_guard_memory();
+
+	program->memory_lost = (struct loop_watch){.fd = fd, .ready = memory_lost};
+	return fd < 0 ? fd : loop_watch(program->loop, &program->memory_lost, EPOLLIN);
+}
+
 /* ---- the pieces ---- */
 
 /* The engine that was asked for; or, where none was and io_uring is switched off, libaio. */
@@ -127,6 +147,8 @@ static int serve(struct program *program)
 
 	if (!err)
 		err = watch_signals(program);
+	if (!err)
+		err = guard_memory(program);
 	if (err) {
 		log_error("cannot start: %s", strerror(-err));
 		return err;
@@ -183,6 +205,15 @@ static int flush_output(void)
 	return EXIT_FAILURE;
 }
 
+static int print_capabilities(void)
+{
+	int err = capabilities_print();
+
+	if (err)
+		fprintf(stderr, "vublkd: cannot write the capabilities: %s\n", strerror(-err));
+	return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 int main(int argc, char *argv[])
 {
 	struct program program = {0};
@@ -200,7 +231,7 @@ int main(int argc, char *argv[])
 		puts(PACKAGE_STRING);
 		return flush_output();
 	case OPTIONS_CAPABILITIES:
-		return capabilities_print() ? EXIT_FAILURE : EXIT_SUCCESS;
+		return print_capabilities();
 	case OPTIONS_SERVE:
 		break;
 	}

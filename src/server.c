@@ -169,6 +169,16 @@ int server_start(struct server *server, struct loop *loop, struct disk *disk,
 	return watch_listener(server);
 }
 
+void server_check_memory(struct server *server)
+{
+	if (!server->connected || server->leaving ||
+	    !vublk_dev_memory_lost(disk_device(server->disk)))
+		return;
+	log_error("%s: ending the connection: the front-end has truncated the memory it shared",
+		  disk_name(server->disk));
+	leave(server);
+}
+
 void server_stop(struct server *server)
 {
 	if (server->stopping)

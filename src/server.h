@@ -33,6 +33,9 @@ extern const struct disk_events server_events;
 int server_start(struct server *server, struct loop *loop, struct disk *disk,
 		 struct listener *listener);
 
+/* Some front-end's memory was lost (vublk_guard_memory()): ends the session if it is this one's. */
+void server_check_memory(struct server *server);
+
 /* Accepts nobody any more, ends the session, then quits the loop with status 0. */
 void server_stop(struct server *server);
 

@@ -123,9 +123,6 @@ int worker_get_file(struct worker *worker, int fd, int *file)
 {
 	struct file *empty = NULL;
 
-	*file = -1;
-	if (fd < 0)
-		return 0;
 	for (unsigned i = 0; i < MAX_FILES; i++) {
 		struct file *f = &worker->file[i];
 
@@ -290,7 +287,7 @@ static void quit(struct call *call)
 int worker_create(struct worker **workerp, const struct engine_class *class)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
-	sigset_t all, before;
+	sigset_t blocked, before;
 	int err;
 
 	*workerp = NULL;
@@ -302,9 +299,13 @@ int worker_create(struct worker **workerp, const struct engine_class *class)
 	if (err)
 		goto free_worker;
 	sem_init(&worker->started, 0, 0);
-	/* Signals are the control thread's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before);
+	/* Signals are the control thread's, but for those that a thread causes itself. */
+	sigfillset(&blocked);
+	sigdelset(&blocked, SIGBUS);
+	sigdelset(&blocked, SIGSEGV);
+	sigdelset(&blocked, SIGFPE);
+	sigdelset(&blocked, SIGILL);
+	pthread_sigmask(SIG_BLOCK, &blocked, &before);
 	err = -pthread_create(&worker->thread, NULL, worker_main, worker);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (err)

@@ -32,8 +32,8 @@ void worker_call(struct worker *worker, struct call *call);
 struct engine *worker_engine(struct worker *worker);
 
 /*
- * The engine's handle of an open file, shared by all queues that use it; -1 stays -1 (no file). 0
- * and *file, or -errno. Every success is matched by a worker_put_file().
+ * The engine's handle of an open file (of -1, with the null engine), shared by all queues that use
+ * it. 0 and *file, or -errno. Every success is matched by a worker_put_file().
  */
 int worker_get_file(struct worker *worker, int fd, int *file);
 void worker_put_file(struct worker *worker, int file);

@@ -106,11 +106,12 @@ static void qsd_command(struct command *c, const struct fe_daemon *d, const char
 {
 	bool read_only = given(args, "--read-only");
 	bool direct = strcmp(value_of(args, "--cache", "none"), "writeback") != 0;
+	const char *image = value_of(args, "--blk-file", d->image);
 	char word[1024];
 
-	snprintf(word, sizeof(word), "driver=file,filename=%s,node-name=disk,cache.direct=%s,"
-		 "discard=unmap,read-only=%s", value_of(args, "--blk-file", d->image),
-		 direct ? "on" : "off", read_only ? "on" : "off");
+	snprintf(word, sizeof(word), "driver=%s,filename=%s,node-name=disk,cache.direct=%s,"
+		 "discard=unmap,read-only=%s", strncmp(image, "/dev/", 5) ? "file" : "host_device",
+		 image, direct ? "on" : "off", read_only ? "on" : "off");
 	add(c, "qemu-storage-daemon");
 	add(c, "--blockdev");
 	add(c, keep(c, word, strlen(word)));

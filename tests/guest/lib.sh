@@ -12,7 +12,7 @@
 #	qemu_start / uml_start		a guest; returns when its init waits for orders
 #	guest_call FUNCTION [ARG]...	runs a function of $GUEST_SCRIPT in the guest, shows its cases
 #	guest_reboot / guest_poweroff
-#	daemon_stop			SIGTERM; status, messages and speed are cases
+#	daemon_stop			SIGTERM; its status and messages are cases
 #	guest_end			the TAP plan
 # Their words are TAP. The init of the guests is tests/guest/init.
 #
@@ -71,11 +71,6 @@ ok()
 not_ok()
 {
 	tap "not ok - $*"
-}
-
-skip_case()
-{
-	tap "ok - $1 # SKIP $2"
 }
 
 # check DESCRIPTION COMMAND...: one case, passed if the command succeeds.
@@ -171,7 +166,8 @@ guest_cleanup()
 
 	for pid in "$GUEST_PID" "$DAEMON_PID"; do
 		[[ -n $pid ]] || continue
-		kill -KILL "$pid" 2>/dev/null
+		# User-mode Linux leads a group of its own; its helpers outlive it if it is killed alone.
+		kill -KILL "$pid" "-$pid" 2>/dev/null
 		wait "$pid" 2>/dev/null
 	done
 	[[ -n ${VUBLKD_TEST_KEEP:-} ]] && echo "# kept: $WORK" && return
@@ -352,24 +348,36 @@ copy_program()
 	done < <(ldd "$program" | grep -o '/[^ ]*')
 }
 
-# make_initramfs TREE OUTPUT MODULE...: everything but the functions of the test.
-make_initramfs()
+# fill_initramfs ROOT TREE MODULE...: everything but the functions of the test.
+fill_initramfs()
 {
-	local tree=$1 output=$2 root module status
+	local root=$1 tree=$2 module
 
 	shift 2
+	mkdir -p "$root"/{bin,sbin,dev,proc,sys,run,mnt,modules} || return
+	cp -L "$(command -v busybox)" "$root/bin/busybox" || return
+	install -m 755 "$GUEST_LIB/init" "$root/init" || return
+	copy_program "$root" mke2fs && ln -s mke2fs "$root/sbin/mkfs.ext4" || return
+	copy_program "$root" e2fsck || return
+	if [[ -x $POKE ]]; then
+		copy_program "$root" "$POKE" || return
+	fi
+	# Only root can make a device; the guest can do without until it has mounted devtmpfs.
+	mknod "$root/dev/console" c 5 1 2>/dev/null
+	while read -r module; do
+		cp "$tree/$module" "$root/modules/" && echo "${module##*/}" || return
+	done < <(module_order "$tree" "$@") >"$root/modules/order"
+}
+
+# make_initramfs OUTPUT TREE MODULE...: OUTPUT is there whole or not at all.
+make_initramfs()
+{
+	local output=$1 root status
+
+	shift
 	root=$(mktemp -d "$output.XXXXXX") || return
-	mkdir -p "$root"/{bin,sbin,dev,proc,sys,run,mnt,modules}
-	cp -L "$(command -v busybox)" "$root/bin/busybox"
-	install -m 755 "$GUEST_LIB/init" "$root/init"
-	copy_program "$root" mke2fs && ln -s mke2fs "$root/sbin/mkfs.ext4"
-	copy_program "$root" e2fsck
-	[[ -x $POKE ]] && copy_program "$root" "$POKE"
-	module_order "$tree" "$@" | while read -r module; do
-		cp "$tree/$module" "$root/modules/" && echo "${module##*/}"
-	done >"$root/modules/order"
-	mknod "$root/dev/console" c 5 1 2>/dev/null # not for others than root; devtmpfs has it too
-	(cd "$root" && find . | cpio --quiet -o -H newc -R 0:0) >"$output.new" &&
+	fill_initramfs "$root" "$@" &&
+		(cd "$root" && find . | cpio --quiet -o -H newc -R 0:0) >"$output.new" &&
 		mv "$output.new" "$output"
 	status=$?
 	rm -rf -- "$root"
@@ -389,7 +397,7 @@ initramfs()
 	path=$cache/$name-${1##*/}-${sum:0:12}.cpio
 	(
 		flock 9
-		[[ -s $path ]] || make_initramfs "$1" "$path" "${@:2}"
+		[[ -s $path ]] || make_initramfs "$path" "$@"
 	) 9>"$cache/lock" || return
 	echo "$path"
 }
@@ -623,5 +631,8 @@ uml_start()
 # /dev/shm may be small or missing in a container; any file system that can map a file will do.
 shared_memory_dir()
 {
-	if [[ -w /dev/shm ]]; then echo /dev/shm; else echo "$WORK"; fi
+	local room
+
+	room=$(df -k --output=avail /dev/shm 2>/dev/null | tail -n 1)
+	if [[ -w /dev/shm ]] && ((${room:-0} > 160 * 1024)); then echo /dev/shm; else echo "$WORK"; fi
 }

@@ -170,7 +170,7 @@ says "a test that leaves a process" '^    left processes behind: sleep\[[0-9]+\]
 check "the process is gone" is_gone "$(cat "$WORK/child")"
 
 one 1 '0 passed, 1 failed, 0 skipped' <<-END
-	setsid sleep 1000 & echo \$! >$WORK/child
+	TMPDIR=/ setsid sleep 1000 & echo \$! >$WORK/child
 	# until it has left this session
 	until [[ \$(cut -d ' ' -f 6 /proc/\$!/stat) -eq \$! ]]; do :; done
 END

@@ -98,6 +98,19 @@ int proto_run(const char *const args[])
 	return fe_daemon_wait(&server);
 }
 
+bool one_clear_line(const char *err)
+{
+	unsigned int lines = 0;
+
+	for (size_t len; *err; err += len + 1) {
+		len = strcspn(err, "\n");
+		if (!len || !err[len])
+			return false;
+		lines += !memmem(err, len, "warning: ", strlen("warning: "));
+	}
+	return lines == 1;
+}
+
 const char *option(const char *name, const char *value)
 {
 	static char text[16][512];

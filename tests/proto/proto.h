@@ -67,6 +67,9 @@ void check_round_trip(struct fe_blk *b, uint64_t sector, uint32_t len);
 int proto_run(const char *const args[]);
 #define run(...) proto_run((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
 
+/* Is what the daemon has said on stderr one line, apart from warnings that came before? */
+bool one_clear_line(const char *err);
+
 /* "--name=value" in memory of the case. */
 const char *option(const char *name, const char *value);
 

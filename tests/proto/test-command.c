@@ -32,12 +32,9 @@ static void expect_refusal(int status, const char *word, const char *const args[
 	if (got == -ETIMEDOUT) /* it runs; end it for the next one */
 		fe_daemon_stop(&server, SIGKILL, NULL);
 
-	char *newline = strchr(err, '\n');
-	bool one_line = newline && newline != err && !newline[1];
-
 	tap_check(got == status, false, __FILE__, __LINE__, "vublkd%s: status %d, not %d", line,
 		  got, status);
-	tap_check(one_line, false, __FILE__, __LINE__, "vublkd%s: not one line: '%s'", line, err);
+	tap_check(one_clear_line(err), false, __FILE__, __LINE__, "vublkd%s: not one line: '%s'", line, err);
 	tap_check(strstr(err, word), false, __FILE__, __LINE__, "vublkd%s: no '%s' in: %s", line,
 		  word, err);
 	tap_check(!*out, false, __FILE__, __LINE__, "vublkd%s: on stdout: %s", line, out);

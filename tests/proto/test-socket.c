@@ -34,9 +34,7 @@ static void expect_socket_refused(void)
 {
 	CHECK_EQ(run(option("--socket-path", server.socket), option("--blk-file", server.image)), 1);
 	fe_daemon_stderr(&server, err, sizeof(err));
-	char *newline = strchr(err, '\n');
-
-	CHECK(newline && !newline[1]);
+	CHECK(one_clear_line(err));
 	CHECK(strstr(err, server.socket));
 }
 
