@@ -17,4 +17,3 @@ contrib/systemd/vublkd@.service: contrib/systemd/vublkd@.service.in Makefile
 # A real QEMU guest on a disk that vublkd serves.
 demo: all $(demo_programs)
 	SRCDIR=$(abs_srcdir) BUILDDIR=$(abs_builddir) $(srcdir)/contrib/demo/demo
-.PHONY: demo

@@ -118,8 +118,9 @@ static void listen_ready(struct loop_watch *watch, uint32_t events)
 		return;
 	}
 	if (server->connected) {
-		log_warning("%s: another front-end is refused: one is connected",
-			    disk_name(server->disk));
+		if (log_limit_ok(&server->refusals, LOG_LEVEL_WARNING, "refusals"))
+			log_warning("%s: another front-end is refused: one is connected",
+				    disk_name(server->disk));
 		close(fd);
 		return;
 	}

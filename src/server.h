@@ -14,6 +14,7 @@
 
 #include "disk.h"
 #include "listener.h"
+#include "log.h"
 #include "loop.h"
 
 struct server {
@@ -24,6 +25,7 @@ struct server {
 	bool connected;                             /* until disconnected() */
 	bool leaving;                               /* disk_disconnect() was called */
 	bool stopping;
+	struct log_limit refusals;
 };
 
 /* What the disk tells the server; for disk_create(), with the server as opaque. */

@@ -1,11 +1,23 @@
-# The tests: `make check` makes the programs and has tests/run run everything; CHECK names parts of
-# it, as CHECK='unit proto', CHECK_FLAGS options of tests/run.
+# The tests: `make check` makes the programs, once more with sanitizers in sanitized/, and has
+# tests/run run everything. CHECK names parts of it, as CHECK='unit proto'; CHECK_FLAGS are options
+# of tests/run; SANITIZED= leaves the sanitizers out.
 include tests/frontend.mk
 include tests/guest.mk
+#UNIT
 
-demo_programs = tests/guest/poke
+EXTRA_DIST += tests/meta/test-dist.sh tests/meta/test-style.sh tests/cli/test-help-man.sh
 
-check-local: all
+SANITIZED = sanitized
+
+check-local: all $(SANITIZED)
 	SRCDIR=$(abs_srcdir) BUILDDIR=$(abs_builddir) $(srcdir)/tests/run $(CHECK_FLAGS) $(CHECK)
 
-# A clean build of the tarball runs what needs no guest.
+sanitized/config.status: $(srcdir)/configure
+	$(MKDIR_P) sanitized
+	cd sanitized && $(abs_srcdir)/configure --quiet --enable-sanitizers --enable-werror \
+		CC='$(CC)' CFLAGS='-O1 -g'
+sanitized: sanitized/config.status
+	$(MAKE) -C sanitized all check CHECK=nothing SANITIZED= CHECK_FLAGS=--list
+
+clean-local:
+	rm -rf sanitized tests/log tests/guest-cache

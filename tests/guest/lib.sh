@@ -526,11 +526,13 @@ find_kernel()
 	local image
 
 	while read -r image; do
-		MODULE_TREE=/lib/modules/${image#/boot/vmlinuz-}
+		MODULE_TREE=${image%/boot/*}/lib/modules/${image##*/vmlinuz-}
 		KERNEL=$image
 		[[ -r $image && -r $MODULE_TREE/modules.dep ]] && return 0
-	done < <(printf '%s\n' /boot/vmlinuz-*-cloud-amd64 | sort -rV)
-	skip_all "no readable /boot/vmlinuz-*-cloud-amd64 (Debian package linux-image-cloud-amd64)"
+	done < <(printf '%s\n' "$BUILDDIR"/guest-kernel/boot/vmlinuz-*-cloud-amd64 &&
+		printf '%s\n' /boot/vmlinuz-*-cloud-amd64 | sort -rV)
+	skip_all "no readable vmlinuz-*-cloud-amd64 in $BUILDDIR/guest-kernel/boot (./bootstrap demo" \
+		"puts one there) or /boot (Debian package linux-image-cloud-amd64)"
 }
 
 # Sets QEMU to the command line common to all guests: QUEUES queues (and processors, default 1)
