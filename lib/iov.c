@@ -54,40 +54,15 @@ static struct iovec next_range(struct cursor *at, uint64_t size)
 	return range;
 }
 
-size_t vublk_iov_read(const struct iovec *iov, unsigned n, uint64_t offset, void *data, size_t size)
-{
-	struct cursor at = seek(iov, n, offset);
-	size_t done = 0;
+enum direction {
+	FROM_LIST,
+	TO_LIST,
+	ZEROS_TO_LIST
+};
 
-	while (done < size) {
-		struct iovec range = next_range(&at, size - done);
-
-		if (!range.iov_len)
-			break;
-		memcpy((char *)data + done, range.iov_base, range.iov_len);
-		done += range.iov_len;
-	}
-	return done;
-}
-
-size_t vublk_iov_write(const struct iovec *iov, unsigned n, uint64_t offset, const void *data,
-		       size_t size)
-{
-	struct cursor at = seek(iov, n, offset);
-	size_t done = 0;
-
-	while (done < size) {
-		struct iovec range = next_range(&at, size - done);
-
-		if (!range.iov_len)
-			break;
-		memcpy(range.iov_base, (const char *)data + done, range.iov_len);
-		done += range.iov_len;
-	}
-	return done;
-}
-
-uint64_t vublk_iov_zero(const struct iovec *iov, unsigned n, uint64_t offset, uint64_t size)
+/* Moves `size` bytes between the list, from `offset` on, and `data`; returns how many. */
+static uint64_t move(const struct iovec *iov, unsigned n, uint64_t offset, void *data,
+		     uint64_t size, enum direction direction)
 {
 	struct cursor at = seek(iov, n, offset);
 	uint64_t done = 0;
@@ -97,10 +72,31 @@ uint64_t vublk_iov_zero(const struct iovec *iov, unsigned n, uint64_t offset, ui
 
 		if (!range.iov_len)
 			break;
-		memset(range.iov_base, 0, range.iov_len);
+		if (direction == FROM_LIST)
+			memcpy((char *)data + done, range.iov_base, range.iov_len);
+		else if (direction == TO_LIST)
+			memcpy(range.iov_base, (const char *)data + done, range.iov_len);
+		else
+			memset(range.iov_base, 0, range.iov_len);
 		done += range.iov_len;
 	}
 	return done;
+}
+
+size_t vublk_iov_read(const struct iovec *iov, unsigned n, uint64_t offset, void *data, size_t size)
+{
+	return (size_t)move(iov, n, offset, data, size, FROM_LIST);
+}
+
+size_t vublk_iov_write(const struct iovec *iov, unsigned n, uint64_t offset, const void *data,
+		       size_t size)
+{
+	return (size_t)move(iov, n, offset, (void *)data, size, TO_LIST);
+}
+
+uint64_t vublk_iov_zero(const struct iovec *iov, unsigned n, uint64_t offset, uint64_t size)
+{
+	return move(iov, n, offset, NULL, size, ZEROS_TO_LIST);
 }
 
 void vublk_iov_drop(struct iovec **iov, unsigned *n, uint64_t size)

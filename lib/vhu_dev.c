@@ -104,17 +104,15 @@ int vublk_dev_input(struct vublk_dev *dev)
 
 		if (err == -EPROTO)
 			vhu_log(VUBLK_LOG_ERROR,
-				"%s: ending the connection: this is not vhost-user (request %u, "
-				"flags 0x%x, %u bytes, %u descriptors)",
-				dev->name, dev->msg.header.request, dev->msg.header.flags,
-				dev->msg.header.size, dev->msg.n_fds);
+				"%s: ending the connection: a message is malformed, or its "
+				"descriptors are too many for us",
+				dev->name);
 		else if (err < 0 && err != -ECONNRESET)
 			vhu_log(VUBLK_LOG_ERROR, "%s: ending the connection: cannot receive: %s",
 				dev->name, strerror(-err));
 		if (err <= 0)
 			return err;
 		err = vhu_dispatch(dev);
-		dev->waiting = err == 1;
 		if (err)
 			return err;
 	}
@@ -135,7 +133,7 @@ static void forget(struct vublk_dev *dev)
 	dev->status = 0;
 	dev->row = NULL;
 	dev->err = 0;
-	dev->waiting = dev->leaving = dev->stopping = false;
+	dev->leaving = dev->stopping = false;
 	/* Last, for now the front-end may come back. */
 	close(dev->sock);
 	dev->sock = -1;
@@ -150,9 +148,9 @@ void vublk_dev_disconnect(struct vublk_dev *dev)
 		return; /* vublk_queue_done() comes back here */
 	if (!dev->stopping) {
 		dev->stopping = true;
-		dev->dispatching = true;
+		dev->pending++;
 		vhu_vring_stop_all(dev);
-		dev->dispatching = false;
+		dev->pending--;
 	}
 	if (!dev->pending)
 		forget(dev);
@@ -239,18 +237,14 @@ int vhu_dev_get_queue_num(struct vublk_dev *dev, struct vhu_msg *msg)
 
 /* ---- memory ---- */
 
-/* Takes over a new map if the running rings can move there; the reference is taken either way. */
+/* Takes over a new map; the reference is taken either way. */
 static int use_memory(struct vublk_dev *dev, struct vhu_mem *mem)
 {
 	int err = vhu_vring_remap(dev, mem);
 
-	if (err) {
+	if (err)
 		vhu_mem_put(mem);
-		return err;
-	}
-	vhu_mem_put(dev->mem);
-	dev->mem = mem;
-	return 0;
+	return err;
 }
 
 int vhu_dev_set_mem_table(struct vublk_dev *dev, struct vhu_msg *msg)
@@ -330,8 +324,11 @@ int vhu_dev_set_config(struct vublk_dev *dev, struct vhu_msg *msg)
 
 	if (err)
 		return err;
-	if (config->flags > VHU_CONFIG_FLAG_MIGRATION)
+	if (config->flags > VHU_CONFIG_FLAG_MIGRATION) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: SET_CONFIG with flags 0x%x", dev->name,
+			config->flags);
 		return -EINVAL;
+	}
 	return dev->params.ops->set_config(dev->params.opaque, config->offset, config->data,
 					   config->size,
 					   config->flags == VHU_CONFIG_FLAG_MIGRATION);
@@ -340,8 +337,11 @@ int vhu_dev_set_config(struct vublk_dev *dev, struct vhu_msg *msg)
 int vhu_dev_set_status(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	/* QEMU 7.2 sends 0 before it stops the rings, so this is for the record only. */
-	if (msg->payload.u64 > UINT8_MAX)
+	if (msg->payload.u64 > UINT8_MAX) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: status 0x%llx is no byte", dev->name,
+			(unsigned long long)msg->payload.u64);
 		return -EINVAL;
+	}
 	dev->status = (uint8_t)msg->payload.u64;
 	return 0;
 }

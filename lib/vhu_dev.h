@@ -44,7 +44,8 @@ struct vhu_vring {
 	bool addr_set;
 	bool started; /* SET_VRING_KICK came, GET_VRING_BASE did not */
 	bool enabled;
-	bool failed; /* could not be started: not tried again before something changes */
+	bool failed;   /* could not be started: not tried again before something changes */
+	bool unmapped; /* its memory was taken away while it ran */
 };
 
 struct vhu_row;
@@ -66,9 +67,7 @@ struct vublk_dev {
 	/* The message in hand. */
 	const struct vhu_row *row; /* NULL: none, or one that no row describes */
 	int err;                   /* handle()'s, or the first one that a queue answered */
-	bool dispatching;          /* inside handle(): answers may come at once */
-	unsigned pending;          /* answers awaited */
-	bool waiting;              /* vublk_dev_input() returned 1 */
+	unsigned pending;          /* answers awaited, and a handler that is running */
 	bool leaving, stopping;    /* vublk_dev_disconnect() was called; has stopped the rings */
 };
 
@@ -102,8 +101,9 @@ int vhu_vring_settle(struct vublk_dev *dev, struct vhu_vring *vring);
 void vhu_vring_update(struct vublk_dev *dev, struct vhu_vring *vring);
 
 /*
- * Moves every ring that runs to a new memory map, or says -EINVAL and moves none, if one of
- * them does not lie in it.
+ * Makes `mem` the session's memory, taking over the reference, and moves every ring that runs to
+ * it. One that does not lie in it is stopped, and started again when there is memory that it lies
+ * in. 0; -ENOMEM, and then nothing has changed.
  */
 int vhu_vring_remap(struct vublk_dev *dev, struct vhu_mem *mem);
 

@@ -108,12 +108,13 @@ int vhu_dispatch(struct vublk_dev *dev)
 			why);
 		dev->err = -EOPNOTSUPP;
 	} else {
-		dev->dispatching = true;
+		/* Counts itself, so that answers that come at once do not finish it too early. */
+		dev->pending++;
 		dev->err = 0;
 		err = dev->row->handle(dev, msg);
 		if (err)
 			dev->err = err;
-		dev->dispatching = false;
+		dev->pending--;
 	}
 	return dev->pending ? 1 : vhu_dispatch_finish(dev);
 }
@@ -154,9 +155,6 @@ int vhu_dispatch_finish(struct vublk_dev *dev)
 
 	if (!dev->err && dev->row && dev->row->finish)
 		dev->err = dev->row->finish(dev, &dev->msg);
-	if (dev->err && dev->row)
-		vhu_log(VUBLK_LOG_WARNING, "%s: %s failed: %s", dev->name,
-			vhu_msg_name(dev->msg.header.request), strerror(-dev->err));
 	err = answer(dev);
 	if (err)
 		vhu_log(VUBLK_LOG_ERROR, "%s: ending the connection: %s cannot be answered: %s",

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_config.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vhu_dev.h"
@@ -62,7 +63,7 @@ static void stop(struct vublk_dev *dev, struct vhu_vring *vring)
 
 int vhu_vring_settle(struct vublk_dev *dev, struct vhu_vring *vring)
 {
-	const bool wanted = vring->started && vring->enabled;
+	const bool wanted = vring->started && vring->enabled && !vring->unmapped;
 
 	if (wanted && vring->phase == VRING_STOPPED && !vring->failed)
 		return start(dev, vring);
@@ -78,37 +79,50 @@ void vhu_vring_update(struct vublk_dev *dev, struct vhu_vring *vring)
 	dev->params.ops->queue_update(dev->params.opaque, &vring->vq, &vring->update);
 }
 
-int vhu_vring_remap(struct vublk_dev *dev, struct vhu_mem *mem)
+/*
+ * A ring moves with its memory. One whose memory is gone stands still until it is back: front-ends
+ * that change the layout take regions away before they add others.
+ */
+static void remap_one(struct vublk_dev *dev, struct vhu_vring *vring)
 {
 	const bool event_idx = dev->features >> VIRTIO_RING_F_EVENT_IDX & 1;
-	int err = 0;
+	struct vq_split split;
 
-	/* First see whether all can move, then move them. */
-	for (unsigned i = 0; !err && i < dev->params.num_queues; i++) {
-		struct vhu_vring *vring = &dev->vring[i];
-
-		if (vring->phase != VRING_RUNNING)
-			continue;
-		vring->update = (struct vublk_update){.lease = vq_lease_new(mem)};
-		if (!vring->update.lease)
-			err = -ENOMEM;
-		else
-			err = vq_translate(&vring->vq, &vring->layout, mem, event_idx,
-					   &vring->update.split);
+	if (vring->phase != VRING_RUNNING && !vring->unmapped)
+		return;
+	vring->unmapped =
+		vq_translate(&vring->vq, &vring->layout, dev->mem, event_idx, &split) != 0;
+	if (vring->phase == VRING_RUNNING && !vring->unmapped) {
+		vring->update.split = split;
+		vhu_vring_update(dev, vring);
+		return;
 	}
+	vq_lease_put(vring->update.lease);
+	vring->update.lease = NULL;
+	vhu_vring_settle(dev, vring);
+}
+
+int vhu_vring_remap(struct vublk_dev *dev, struct vhu_mem *mem)
+{
+	/* First get what may fail, then do it. */
 	for (unsigned i = 0; i < dev->params.num_queues; i++) {
 		struct vhu_vring *vring = &dev->vring[i];
 
-		if (!vring->update.lease)
+		vring->update = (struct vublk_update){0};
+		if (vring->phase != VRING_RUNNING)
 			continue;
-		if (err) {
-			vq_lease_put(vring->update.lease);
-			vring->update.lease = NULL;
-		} else {
-			vhu_vring_update(dev, vring);
-		}
+		vring->update.lease = vq_lease_new(mem);
+		if (vring->update.lease)
+			continue;
+		while (i--)
+			vq_lease_put(dev->vring[i].update.lease);
+		return -ENOMEM;
 	}
-	return err;
+	vhu_mem_put(dev->mem);
+	dev->mem = mem;
+	for (unsigned i = 0; i < dev->params.num_queues; i++)
+		remap_one(dev, &dev->vring[i]);
+	return 0;
 }
 
 bool vhu_vring_any_running(const struct vublk_dev *dev)
@@ -162,15 +176,12 @@ void vublk_queue_done(struct vublk_queue *queue, int err)
 	struct vublk_dev *dev = queue->dev;
 
 	answered(dev, &dev->vring[queue->index], err);
-	if (--dev->pending || dev->dispatching)
+	if (--dev->pending)
 		return;
-	if (dev->leaving) {
+	if (dev->leaving)
 		vublk_dev_disconnect(dev);
-	} else if (dev->waiting) {
-		dev->waiting = false;
-		err = vhu_dispatch_finish(dev);
-		dev->params.ops->resume(dev->params.opaque, !err);
-	}
+	else
+		dev->params.ops->resume(dev->params.opaque, !vhu_dispatch_finish(dev));
 }
 
 /* ---- messages ---- */
@@ -282,7 +293,7 @@ int vhu_vring_get_base(struct vublk_dev *dev, struct vhu_msg *msg)
 	if (!vring)
 		return -EINVAL;
 	vring->started = false;
-	vring->failed = false;
+	vring->failed = vring->unmapped = false;
 	return vhu_vring_settle(dev, vring);
 }
 
@@ -295,6 +306,15 @@ int vhu_vring_get_base_finish(struct vublk_dev *dev, struct vhu_msg *msg)
 	vring->vq.kick_fd = -1;
 	msg->payload.state.num = vring->layout.base;
 	return 0;
+}
+
+/* An eventfd (which has no file type), a pipe or a socket? */
+static bool can_notify(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) &&
+	       (!(st.st_mode & S_IFMT) || S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
 }
 
 /*
@@ -319,10 +339,14 @@ static int take_ring_fd(struct vublk_dev *dev, struct vhu_msg *msg, struct vhu_v
 	*fd = -1;
 	if (!expected)
 		return 0;
-	/* Whatever it is, it must not make us wait. */
+	/* Whatever it is, it must not make us wait: on files O_NONBLOCK has no effect. */
 	flags = fcntl(msg->fd[0], F_GETFL);
-	if (flags < 0 || fcntl(msg->fd[0], F_SETFL, flags | O_NONBLOCK) < 0)
-		return -errno;
+	if (flags < 0 || !can_notify(msg->fd[0]) ||
+	    fcntl(msg->fd[0], F_SETFL, flags | O_NONBLOCK) < 0) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: %s: the descriptor is no eventfd, pipe or socket",
+			dev->name, vhu_msg_name(msg->header.request));
+		return -EBADF;
+	}
 	*fd = vhu_msg_take_fd(msg, 0);
 	return 0;
 }

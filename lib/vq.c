@@ -104,21 +104,21 @@ int vq_translate(const struct vublk_queue *vq, const struct vq_layout *layout,
 	const uint64_t used_size = 4 + 8 * n + event;
 	const char *wrong = NULL;
 
-	if (layout->desc % VRING_DESC_ALIGN_SIZE || layout->avail % VRING_AVAIL_ALIGN_SIZE ||
-	    layout->used % VRING_USED_ALIGN_SIZE) {
+	split->desc = vhu_mem_uva(mem, layout->desc, desc_size);
+	split->avail = vhu_mem_uva(mem, layout->avail, avail_size);
+	split->used = vhu_mem_uva(mem, layout->used, used_size);
+	if (!split->desc || !split->avail || !split->used)
+		wrong = "is not in the memory shared";
+	/* With us: a front-end may place a region at any address. */
+	else if ((uintptr_t)split->desc % VRING_DESC_ALIGN_SIZE ||
+		 (uintptr_t)split->avail % VRING_AVAIL_ALIGN_SIZE ||
+		 (uintptr_t)split->used % VRING_USED_ALIGN_SIZE)
 		wrong = "is not aligned";
-	} else {
-		split->desc = vhu_mem_uva(mem, layout->desc, desc_size);
-		split->avail = vhu_mem_uva(mem, layout->avail, avail_size);
-		split->used = vhu_mem_uva(mem, layout->used, used_size);
-		if (!split->desc || !split->avail || !split->used)
-			wrong = "is not in the memory shared";
-		/* Inside regions the sums cannot wrap around. */
-		else if (!disjoint(layout->desc, desc_size, layout->avail, avail_size) ||
-			 !disjoint(layout->desc, desc_size, layout->used, used_size) ||
-			 !disjoint(layout->avail, avail_size, layout->used, used_size))
-			wrong = "has parts that overlap";
-	}
+	/* Inside regions the sums cannot wrap around. */
+	else if (!disjoint(layout->desc, desc_size, layout->avail, avail_size) ||
+		 !disjoint(layout->desc, desc_size, layout->used, used_size) ||
+		 !disjoint(layout->avail, avail_size, layout->used, used_size))
+		wrong = "has parts that overlap";
 	if (!wrong)
 		return 0;
 	vhu_log(VUBLK_LOG_WARNING,
@@ -220,9 +220,10 @@ int vublk_queue_drain_kick(struct vublk_queue *vq)
 	uint64_t count[32]; /* an eventfd gives 8 bytes, a pipe whatever is in it */
 	ssize_t n;
 
+	/* One read empties an eventfd; a pipe that is full of kicks takes a few. */
 	do
 		n = read(vq->kick_fd, count, sizeof(count));
-	while (n < 0 && errno == EINTR);
+	while (n == (ssize_t)sizeof(count) || (n < 0 && errno == EINTR));
 	if (n > 0 || (n < 0 && errno == EAGAIN))
 		return 0;
 	return n ? -errno : -EPIPE;

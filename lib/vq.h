@@ -60,6 +60,7 @@ struct vublk_queue {
 	uint16_t used_idx;   /* as published, free-running */
 	uint16_t called_idx; /* used_idx when the driver's wish to be called was last looked at */
 	uint16_t n_pushed;   /* collected, not yet published */
+	unsigned allocated;  /* elements of the arrays that long chains have allocated */
 
 	/* The control thread's. */
 	unsigned index;
@@ -126,12 +127,12 @@ void vq_signal(int fd);
 void vq_inject_call(const struct vublk_queue *vq);
 
 /*
- * vq_chain.c: follows a split ring's descriptors from `head` into `chain`, each copied once.
- * 0, or -EPROTO with the queue broken.
+ * vq_chain.c: follows a split ring's descriptors from `head` into `chain`, each copied once. 0;
+ * -EAGAIN: it is too long to be taken before others are given back; -EPROTO with the queue broken.
  */
 int vq_chain_walk(struct vublk_queue *vq, struct vublk_chain *chain, uint16_t head);
 
 /* Frees what a long chain allocated. */
-void vq_chain_release(struct vublk_chain *chain);
+void vq_chain_release(struct vublk_queue *vq, struct vublk_chain *chain);
 
 #endif

@@ -12,10 +12,16 @@
 #include "vq.h"
 
 /*
- * Elements that a chain may have in all; Windows drivers reach 515, so this is a bound for
- * hostile ones, which could make each of 64 Ki descriptors cross several regions.
+ * Elements that a chain may have in all, and descriptors that a table may: as many as the largest
+ * ring has. Windows drivers reach 515, so this is a bound for hostile ones.
  */
 #define MAX_ELEMENTS 65536u
+
+/*
+ * Elements that the long chains of one queue may have allocated together; what is more waits. One
+ * chain alone always fits.
+ */
+#define MAX_ALLOCATED (2 * MAX_ELEMENTS)
 
 void vublk_chain_init(struct vublk_chain *chain, struct iovec *array, unsigned capacity)
 {
@@ -27,25 +33,35 @@ void vublk_chain_init(struct vublk_chain *chain, struct iovec *array, unsigned c
 	};
 }
 
-void vq_chain_release(struct vublk_chain *chain)
+void vq_chain_release(struct vublk_queue *vq, struct vublk_chain *chain)
 {
 	if (chain->iov == chain->own)
 		return;
+	vq->allocated -= chain->capacity;
 	free(chain->iov);
 	chain->iov = chain->own;
 	chain->capacity = chain->own_capacity;
 }
 
-static int grow(struct vublk_chain *chain)
+/* Twice the room. -EAGAIN: not before other chains of the queue are given back. */
+static int grow(struct vublk_queue *vq, struct vublk_chain *chain)
 {
+	const bool owns = chain->iov != chain->own;
 	const unsigned capacity = chain->capacity * 2;
-	struct iovec *old = chain->iov == chain->own ? NULL : chain->iov;
-	struct iovec *iov = realloc(old, capacity * sizeof(*iov));
+	const unsigned more = owns ? capacity / 2 : capacity;
+	struct iovec *iov;
 
+	if (capacity > MAX_ELEMENTS)
+		return vq_break(vq, "a chain of more than %u pieces", chain->capacity);
+	if (vq->allocated + more > MAX_ALLOCATED)
+		return -EAGAIN;
+	iov = realloc(owns ? chain->iov : NULL, capacity * sizeof(*iov));
 	if (!iov)
-		return -ENOMEM;
-	if (!old)
+		return vq_break(vq, "no memory for a chain of more than %u pieces",
+				chain->capacity);
+	if (!owns)
 		memcpy(iov, chain->own, chain->own_capacity * sizeof(*iov));
+	vq->allocated += more;
 	chain->iov = iov;
 	chain->capacity = capacity;
 	return 0;
@@ -55,12 +71,11 @@ static int grow(struct vublk_chain *chain)
 static int append(struct vublk_queue *vq, struct vublk_chain *chain, void *host, uint64_t size,
 		  bool write)
 {
-	unsigned n = chain->n_out + chain->n_in;
+	const unsigned n = chain->n_out + chain->n_in;
+	const int err = n == chain->capacity ? grow(vq, chain) : 0;
 
-	if (n == MAX_ELEMENTS)
-		return vq_break(vq, "a chain of more than %u pieces", MAX_ELEMENTS);
-	if (n == chain->capacity && grow(chain))
-		return vq_break(vq, "no memory for a chain of more than %u pieces", n);
+	if (err)
+		return err;
 	chain->iov[n] = (struct iovec){host, (size_t)size};
 	if (write) {
 		chain->n_in++;
@@ -147,7 +162,7 @@ static int walk_indirect(struct vublk_queue *vq, struct vublk_chain *chain,
 		return vq_break(vq, "an indirect descriptor, which was not negotiated");
 	if (head->flags & VRING_DESC_F_NEXT)
 		return vq_break(vq, "an indirect descriptor with a next one");
-	if (!n || head->len % sizeof(struct vring_desc))
+	if (!n || n > VQ_MAX_SIZE || head->len % sizeof(struct vring_desc))
 		return vq_break(vq, "an indirect table of %u bytes", head->len);
 	if (head->addr > UINT64_MAX - head->len)
 		return vq_break(vq, "an indirect table that wraps around");
@@ -208,7 +223,7 @@ int vq_chain_walk(struct vublk_queue *vq, struct vublk_chain *chain, uint16_t he
 	chain->lease = vq->lease;
 	err = walk(vq, chain, head);
 	if (err) {
-		vq_chain_release(chain);
+		vq_chain_release(vq, chain);
 		return err;
 	}
 	chain->out = chain->iov;

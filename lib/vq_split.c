@@ -71,7 +71,7 @@ void vublk_queue_push(struct vublk_queue *vq, struct vublk_chain *chain, uint32_
 	vq->n_pushed++;
 	vq_lease_put(chain->lease);
 	chain->lease = NULL;
-	vq_chain_release(chain);
+	vq_chain_release(vq, chain);
 }
 
 /* virtio 2.7.7 "Used Buffer Notification Suppression", for the whole batch. */

@@ -175,6 +175,7 @@ int vublk_queue_drain_kick(struct vublk_queue *queue);
 
 /*
  * Takes the next available chain. 1: *chain is valid until vublk_queue_push(); 0: there is none;
+ * -EAGAIN: there is one, so long that it has to wait until one that was popped is pushed; other
  * -errno: the ring is broken (its error descriptor has been signalled, the reason logged) and
  * will give nothing any more.
  */

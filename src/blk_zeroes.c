@@ -72,11 +72,21 @@ static void submit_zeroes(struct blk_req *req, enum step step)
 		submit_write(req);
 }
 
+/* A device discards and zeroes whole blocks of its own, which may be larger than the disk's. */
+static bool is_whole(const struct blk_req *req)
+{
+	return !((req->offset | req->left) & (req->queue->disk->image->range_align - 1));
+}
+
 void blk_discard_begin(struct blk_req *req)
 {
 	const bool device = req->queue->disk->image->is_device;
 
 	req->size = req->left;
+	if (!is_whole(req)) {
+		blk_req_host_done(req, 0);
+		return;
+	}
 	submit_range(req, device ? IO_DISCARD : IO_PUNCH_HOLE, STEP_DISCARD);
 }
 
@@ -84,7 +94,7 @@ void blk_zeroes_begin(struct blk_req *req, bool unmap)
 {
 	req->size = req->left;
 	unmap = unmap && req->queue->disk->image->unmap_zeroes;
-	submit_zeroes(req, unmap ? STEP_PUNCH_HOLE : STEP_ZERO_RANGE);
+	submit_zeroes(req, !is_whole(req) ? STEP_WRITE : unmap ? STEP_PUNCH_HOLE : STEP_ZERO_RANGE);
 }
 
 /* "The host has no such operation", in the words of file systems and drivers. */
@@ -101,7 +111,7 @@ static void zeroed(struct blk_req *req)
 		blk_req_host_done(req, 0);
 }
 
-static void written(struct blk_req *req)
+static void part_written(struct blk_req *req)
 {
 	const int64_t result = req->io.result;
 
@@ -117,6 +127,21 @@ static void written(struct blk_req *req)
 		zeroed(req);
 }
 
+/* An allocation operation has zeroed the range, or is found missing: then the next best. */
+static void range_zeroed(struct blk_req *req, bool *missing, enum step next)
+{
+	const int64_t result = req->io.result;
+
+	if (is_missing(result)) {
+		*missing = true;
+		submit_zeroes(req, next);
+	} else if (result) {
+		blk_req_host_done(req, (int)result);
+	} else {
+		zeroed(req);
+	}
+}
+
 void blk_zeroes_io_done(struct blk_req *req)
 {
 	const int64_t result = req->io.result;
@@ -129,27 +154,13 @@ void blk_zeroes_io_done(struct blk_req *req)
 		blk_req_host_done(req, (int)result);
 		break;
 	case STEP_WRITE:
-		written(req);
+		part_written(req);
 		break;
 	case STEP_PUNCH_HOLE:
-		if (is_missing(result)) {
-			req->queue->punch_hole_missing = true;
-			submit_zeroes(req, STEP_ZERO_RANGE);
-		} else if (result) {
-			blk_req_host_done(req, (int)result);
-		} else {
-			zeroed(req);
-		}
+		range_zeroed(req, &req->queue->punch_hole_missing, STEP_ZERO_RANGE);
 		break;
 	case STEP_ZERO_RANGE:
-		if (is_missing(result)) {
-			req->queue->zero_range_missing = true;
-			submit_zeroes(req, STEP_WRITE);
-		} else if (result) {
-			blk_req_host_done(req, (int)result);
-		} else {
-			zeroed(req);
-		}
+		range_zeroed(req, &req->queue->zero_range_missing, STEP_WRITE);
 		break;
 	}
 }

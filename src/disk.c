@@ -13,6 +13,7 @@
 #include "disk.h"
 
 #include <errno.h>
+#include <linux/virtio_config.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,7 +54,7 @@ struct disk {
 
 static struct disk *disk_of(struct queue *queue)
 {
-	return queue->disk_owner;
+	return container_of(queue->disk, struct disk, blk);
 }
 
 /* Back on the control thread. */
@@ -252,7 +253,6 @@ static void queue_start(void *opaque, struct vublk_queue *vq)
 		vublk_queue_done(vq, err);
 		return;
 	}
-	queue->disk_owner = disk;
 	vublk_queue_set_opaque(vq, queue);
 	disk->n_queues++;
 	err = take_lock(disk, queue);
@@ -326,6 +326,11 @@ static int set_config(void *opaque, uint32_t offset, const uint8_t *data, uint32
 	return 0;
 }
 
+static bool has(uint64_t features, unsigned bit)
+{
+	return features >> bit & 1;
+}
+
 static void set_features(void *opaque, uint64_t features)
 {
 	struct disk *disk = opaque;
@@ -333,6 +338,10 @@ static void set_features(void *opaque, uint64_t features)
 	disk->blk.features = features;
 	if (!features) /* a reset */
 		atomic_store(&disk->blk.wce, !disk->blk.image->durable);
+	/* virtio 5.2.5.2; legacy drivers find what they left (5.2.5.3). */
+	if (has(features, VIRTIO_F_VERSION_1) && has(features, VIRTIO_BLK_F_CONFIG_WCE) &&
+	    !has(features, VIRTIO_BLK_F_FLUSH))
+		atomic_store(&disk->blk.wce, false);
 }
 
 static const struct vublk_ops ops = {

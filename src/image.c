@@ -195,6 +195,7 @@ static int choose_block_size(struct image *image, const struct image_options *op
 		return -EINVAL;
 	}
 	image->block_size = size;
+	image->range_align = image->is_device ? facts->logical : 1;
 	return 0;
 }
 

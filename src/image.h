@@ -40,6 +40,7 @@ struct image {
 	uint32_t optimal_io_size;     /* bytes, a multiple of block_size, 0: none known */
 	uint32_t mem_align;           /* bytes that buffer addresses must be aligned to (1 = any) */
 	uint32_t offset_align;        /* the same for offsets and lengths; divides block_size */
+	uint32_t range_align;         /* the same for ranges to discard or zero; 1 for files */
 	bool can_discard;             /* a discard may be passed on; see image_probe.h */
 	uint32_t discard_alignment; /* bytes: what frees space, a multiple of block_size, 0: none */
 	uint64_t max_discard;       /* bytes in one request, a multiple of both, 0: none */

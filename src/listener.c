@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -41,22 +42,23 @@ static int find_group(const char *name, gid_t *gid)
 
 /*
  * Locks the socket's directory against another vublkd that is looking at the same path: between
- * finding a socket stale and removing it, nobody may put a live one there. The descriptor, or
- * -errno.
+ * finding a socket stale and removing it, nobody may put a live one there. Anybody can hold such
+ * a lock for ever, so after a second we go on without, as other programs do. The descriptor, or
+ * -1.
  */
 static int lock_directory(const char *path)
 {
 	char copy[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	const struct timespec pause = {.tv_nsec = 10000000};
 	int fd;
 
 	strncpy(copy, path, sizeof(copy) - 1);
 	copy[sizeof(copy) - 1] = '\0';
 	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
-	/* A file system without locks leaves us no worse than other programs are. */
-	while (flock(fd, LOCK_EX) && errno == EINTR)
-		;
+		return -1;
+	for (unsigned i = 0; i < 100 && flock(fd, LOCK_EX | LOCK_NB); i++)
+		nanosleep(&pause, NULL);
 	return fd;
 }
 
@@ -79,12 +81,14 @@ static int remove_stale(const struct sockaddr_un *addr)
 	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)))
 		err = -errno;
 	close(fd);
-	if (err != -ECONNREFUSED) {
-		/* Connected, or -EAGAIN (its backlog is full), or a socket of another type. */
+	if (err == -ECONNREFUSED)
+		return unlink(addr->sun_path) && errno != ENOENT ? -errno : 0;
+	if (err == -EACCES)
+		log_error("%s exists, and there is no permission to find out who uses it",
+			  addr->sun_path);
+	else /* connected, or -EAGAIN (its backlog is full), or a socket of another type */
 		log_error("%s is in use by another process", addr->sun_path);
-		return -EADDRINUSE;
-	}
-	return unlink(addr->sun_path) && errno != ENOENT ? -errno : 0;
+	return -EADDRINUSE;
 }
 
 /* The permissions hold from the first moment on: the mode is set before the name exists. */
@@ -123,10 +127,6 @@ static int listen_at(struct listener *listener, const struct options *options)
 	/* options.c has checked the length. */
 	strncpy(addr.sun_path, options->socket_path, sizeof(addr.sun_path) - 1);
 	dir = lock_directory(addr.sun_path);
-	if (dir < 0) {
-		log_error("cannot open the directory of %s: %s", addr.sun_path, strerror(-dir));
-		return dir;
-	}
 	err = remove_stale(&addr);
 	if (!err) {
 		listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -134,7 +134,8 @@ static int listen_at(struct listener *listener, const struct options *options)
 	}
 	if (!err && (listen(listener->fd, SOMAXCONN) || stat(addr.sun_path, &st)))
 		err = -errno;
-	close(dir);
+	if (dir >= 0)
+		close(dir);
 	if (err)
 		return err;
 	listener->path = options->socket_path;

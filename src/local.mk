@@ -27,6 +27,7 @@ src_libvublkd_la_SOURCES = \
 	src/options.c src/options.h \
 	src/queue.c src/queue.h \
 	src/server.c src/server.h \
+	src/thread.c src/thread.h \
 	src/worker.c src/worker.h
 src_libvublkd_la_LIBADD = lib/libvublk.la $(LIBURING_LIBS) $(LIBAIO_LIBS) $(JANSSON_LIBS) \
 	$(SYSTEMD_LIBS)

@@ -2,7 +2,7 @@
 /*
  * How one thread has a function run by another: it posts a call, the other one is woken by an
  * eventfd and runs it between two rounds. The control thread and every worker have one each; an
- * answer is a call posted the other way. The only lock in the program, and not on the I/O path.
+ * answer is a call posted the other way. Its lock is not on the I/O path.
  */
 #ifndef MAILBOX_H
 #define MAILBOX_H

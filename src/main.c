@@ -55,8 +55,11 @@ static void library_log(enum vublk_log_level level, const char *line)
 		[VUBLK_LOG_INFO] = LOG_LEVEL_INFO,
 		[VUBLK_LOG_DEBUG] = LOG_LEVEL_DEBUG,
 	};
+	static _Thread_local struct log_limit limit;
 
-	log_write(levels[level], "%s", line);
+	/* A front-end or guest that makes mistakes all the time must not fill the log. */
+	if (level > VUBLK_LOG_WARNING || log_limit_ok(&limit, levels[level], "the last"))
+		log_write(levels[level], "%s", line);
 }
 
 /* ---- signals ---- */
@@ -81,7 +84,8 @@ static void signalled(struct loop_watch *watch, uint32_t events)
 		return;
 	log_info("stopping: %s", strsignal((int)info.ssi_signo));
 	sd_notify(0, "STOPPING=1");
-	loop_set_timer(program->loop, &program->stop_timer, STOP_TIMEOUT_NS);
+	if (!program->stop_timer.set)
+		loop_set_timer(program->loop, &program->stop_timer, STOP_TIMEOUT_NS);
 	server_stop(&program->server);
 }
 
@@ -174,7 +178,10 @@ static int serve(struct program *program)
 	sd_notify(0, "READY=1");
 	log_info("serving %s, %llu bytes", disk_name(program->disk),
 		 (unsigned long long)program->image.size);
-	return loop_run(program->loop);
+	err = loop_run(program->loop);
+	if (err < 0)
+		log_error("the control loop failed: %s", strerror(-err));
+	return err;
 }
 
 static int run(struct program *program)

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "thread.h"
 
 /* What lies in io.priv while an operation is ours. */
 struct errand {
@@ -155,21 +155,15 @@ void offload_submit(struct offload *offload, int fd, struct io *io)
 	io_list_push(&offload->queued, io);
 }
 
-/* Starts the thread with all signals blocked: they are the control thread's. */
 static int start(struct offload *offload)
 {
-	sigset_t all, old;
-	int error;
+	int err = thread_create(&offload->thread, offload_thread, offload);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	error = pthread_create(&offload->thread, NULL, offload_thread, offload);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!error) {
+	if (!err) {
 		offload->running = true;
 		pthread_setname_np(offload->thread, "offload");
 	}
-	return -error;
+	return err;
 }
 
 /* Better slow than failed: no thread can be had, so this one does the work. */

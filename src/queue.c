@@ -170,6 +170,7 @@ bool queue_service(struct queue *queue)
 		got = vublk_queue_pop(vq, &req->chain);
 		if (got <= 0) {
 			put_slot(queue, req);
+			queue->starved = got == -EAGAIN;
 			/* One look more after asking for kicks, or one may be missed. */
 			return got == 0 && vublk_queue_want_kicks(vq, true);
 		}
@@ -183,12 +184,13 @@ bool queue_service(struct queue *queue)
 
 void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written)
 {
-	const bool starved = queue->in_flight == queue->n_slots;
+	const bool starved = queue->starved || queue->in_flight == queue->n_slots;
 
 	vublk_queue_push(queue->vq, &req->chain, written);
 	put_slot(queue, req);
 	queue->in_flight--;
 	worker_touched(queue->worker, queue);
+	queue->starved = false;
 	if (starved)
 		worker_ready(queue->worker, queue);
 }

@@ -36,6 +36,7 @@ struct queue {
 	unsigned n_slots, n_touched;
 	struct blk_req *free;
 	unsigned in_flight;
+	bool starved; /* a chain waits until another one is given back */
 
 	bool zero_range_missing; /* the image has answered -EOPNOTSUPP */
 	bool punch_hole_missing;
@@ -49,7 +50,6 @@ struct queue {
 	void (*drained)(struct queue *queue);
 	struct call call;
 	struct vublk_update *update;
-	void *disk_owner;
 	int err;
 	struct queue *next; /* waits for the image's lock */
 };

@@ -13,6 +13,8 @@
 #include "log.h"
 #include "vublk.h"
 
+#define ACCEPT_RETRY_NS 100000000ull
+
 static void unwatch(struct server *server, struct loop_watch *watch)
 {
 	if (watch->fd >= 0)
@@ -26,6 +28,7 @@ static void leave(struct server *server)
 	unwatch(server, &server->conn_watch);
 	/* Who comes now waits until the session is over. */
 	unwatch(server, &server->listen_watch);
+	loop_clear_timer(server->loop, &server->accept_timer);
 	server->leaving = true;
 	disk_disconnect(server->disk);
 }
@@ -112,9 +115,14 @@ static void listen_ready(struct loop_watch *watch, uint32_t events)
 	}
 	fd = accept4(server->listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0) {
-		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+		if (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR)
+			return;
+		if (log_limit_ok(&server->refusals, LOG_LEVEL_ERROR, "refusals"))
 			log_error("%s: cannot accept a connection: %s", disk_name(server->disk),
 				  strerror(errno));
+		/* For want of descriptors, most likely: it would be readable all the time. */
+		unwatch(server, watch);
+		loop_set_timer(server->loop, &server->accept_timer, ACCEPT_RETRY_NS);
 		return;
 	}
 	if (server->connected) {
@@ -134,17 +142,28 @@ static int watch_listener(struct server *server)
 	return loop_watch(server->loop, &server->listen_watch, EPOLLIN);
 }
 
+static void listen_again(struct server *server)
+{
+	if (!watch_listener(server))
+		return;
+	log_error("%s: cannot watch the listening socket", disk_name(server->disk));
+	loop_quit(server->loop, EXIT_FAILURE);
+}
+
+static void accept_again(struct loop_timer *timer)
+{
+	listen_again(container_of(timer, struct server, accept_timer));
+}
+
 static void disconnected(void *opaque)
 {
 	struct server *server = opaque;
 
 	server->connected = false;
-	if (server->stopping || server->listener->connected) {
+	if (server->stopping || server->listener->connected)
 		loop_quit(server->loop, EXIT_SUCCESS);
-	} else if (watch_listener(server)) {
-		log_error("%s: cannot watch the listening socket", disk_name(server->disk));
-		loop_quit(server->loop, EXIT_FAILURE);
-	}
+	else
+		listen_again(server);
 }
 
 const struct disk_events server_events = {
@@ -161,6 +180,7 @@ int server_start(struct server *server, struct loop *loop, struct disk *disk,
 	server->disk = disk;
 	server->listener = listener;
 	server->listen_watch.fd = server->conn_watch.fd = -1;
+	server->accept_timer.fire = accept_again;
 	if (listener->connected) {
 		const int fd = listener->fd;
 
@@ -186,6 +206,7 @@ void server_stop(struct server *server)
 		return;
 	server->stopping = true;
 	unwatch(server, &server->listen_watch);
+	loop_clear_timer(server->loop, &server->accept_timer);
 	if (!server->connected)
 		loop_quit(server->loop, EXIT_SUCCESS);
 	else if (!server->leaving)

@@ -25,6 +25,7 @@ struct server {
 	bool connected;                             /* until disconnected() */
 	bool leaving;                               /* disk_disconnect() was called */
 	bool stopping;
+	struct loop_timer accept_timer; /* when there were no descriptors left */
 	struct log_limit refusals;
 };
 

@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,6 +23,7 @@
 #include "container.h"
 #include "log.h"
 #include "queue.h"
+#include "thread.h"
 
 /* Operations that the kernel holds at once; more wait in the engine. */
 #define ENGINE_DEPTH 512
@@ -287,7 +287,6 @@ static void quit(struct call *call)
 int worker_create(struct worker **workerp, const struct engine_class *class)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
-	sigset_t blocked, before;
 	int err;
 
 	*workerp = NULL;
@@ -299,15 +298,7 @@ int worker_create(struct worker **workerp, const struct engine_class *class)
 	if (err)
 		goto free_worker;
 	sem_init(&worker->started, 0, 0);
-	/* Signals are the control thread's, but for those that a thread causes itself. */
-	sigfillset(&blocked);
-	sigdelset(&blocked, SIGBUS);
-	sigdelset(&blocked, SIGSEGV);
-	sigdelset(&blocked, SIGFPE);
-	sigdelset(&blocked, SIGILL);
-	pthread_sigmask(SIG_BLOCK, &blocked, &before);
-	err = -pthread_create(&worker->thread, NULL, worker_main, worker);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	err = thread_create(&worker->thread, worker_main, worker);
 	if (err)
 		goto destroy_mailbox;
 	while (sem_wait(&worker->started))

@@ -42,6 +42,7 @@ tests_proto_libproto_la_LIBADD = tests/frontend/libfrontend.la tests/libtap.la $
 proto_tests = \
 	tests/proto/test-command \
 	tests/proto/test-framing \
+	tests/proto/test-host \
 	tests/proto/test-hostile-message \
 	tests/proto/test-hostile-ring \
 	tests/proto/test-lock \
@@ -62,6 +63,10 @@ tests_proto_test_command_LDADD = tests/proto/libproto.la
 tests_proto_test_framing_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_framing_SOURCES = tests/proto/test-framing.c
 tests_proto_test_framing_LDADD = tests/proto/libproto.la
+
+tests_proto_test_host_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_host_SOURCES = tests/proto/test-host.c
+tests_proto_test_host_LDADD = tests/proto/libproto.la
 
 tests_proto_test_hostile_message_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_hostile_message_SOURCES = tests/proto/test-hostile-message.c

@@ -31,8 +31,23 @@
 #define EXIT_SKIP       77
 
 static int diagnostics = -1;
+static volatile sig_atomic_t interrupted; /* the signal that asks the parent to end */
+static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP};
 static char *skip_reason; /* shared with the case's process */
 #define SKIP_REASON_MAX 256
+
+static void interrupt(int sig)
+{
+	interrupted = sig;
+}
+
+static void handle_ending_signals(void (*handler)(int))
+{
+	struct sigaction action = {.sa_handler = handler};
+
+	for (unsigned int i = 0; i < sizeof(ending_signals) / sizeof(*ending_signals); i++)
+		sigaction(ending_signals[i], &action, NULL);
+}
 
 unsigned int tap_stretch(unsigned int time)
 {
@@ -91,6 +106,7 @@ static int run_case(CU_pSuite suite, CU_pTest test, const char *tmpdir)
 	int status;
 
 	setpgid(0, 0);
+	handle_ending_signals(SIG_DFL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGPIPE, SIG_IGN);
 	if (tmpdir)
@@ -119,12 +135,16 @@ static int await_case(pid_t pid, unsigned int seconds, bool *hung)
 
 	do {
 		n = poll(&p, 1, (int)seconds * 1000);
-	} while (n < 0 && errno == EINTR);
+	} while (n < 0 && errno == EINTR && !interrupted);
 	*hung = n == 0;
-	if (*hung)
+	if (n <= 0)
 		kill(pid, SIGKILL);
-	waitpid(pid, &status, 0);
-	kill(-pid, SIGKILL); /* whatever the case left running */
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	/* What the case left running is ours now (subreaper), and must not outlive its TMPDIR. */
+	kill(-pid, SIGKILL);
+	while (waitpid(-pid, NULL, 0) > 0 || errno == EINTR)
+		;
 	if (p.fd >= 0)
 		close(p.fd);
 	return status;
@@ -237,6 +257,8 @@ int tap_main(int argc, char **argv, const struct tap_suite *suites)
 		return EXIT_FAILURE;
 	}
 	CU_set_error_action(CUEA_IGNORE);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	handle_ending_signals(interrupt);
 
 	printf("1..%u\n", count);
 	for (const struct tap_suite *s = suites; s->name; s++) {
@@ -246,12 +268,15 @@ int tap_main(int argc, char **argv, const struct tap_suite *suites)
 		for (const struct tap_case *c = s->cases; c->name; c++) {
 			CU_pTest test = CU_add_test(suite, c->name, c->run);
 
-			if (wanted(s, c, part) && !report_case(++number, s, suite, test))
+			if (!interrupted && wanted(s, c, part) &&
+			    !report_case(++number, s, suite, test))
 				good = false;
 		}
 	}
+	if (interrupted)
+		printf("Bail out! %s\n", strsignal(interrupted));
 	CU_cleanup_registry();
 	close(diagnostics);
 	munmap(skip_reason, SKIP_REASON_MAX);
-	return good ? EXIT_SUCCESS : EXIT_FAILURE;
+	return good && !interrupted ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -36,9 +36,9 @@ struct tap_case {
 
 struct tap_suite {
 	const char *name;
-	void (*setup)(void);	/* before each case, may be NULL */
+	void (*setup)(void);    /* before each case, may be NULL */
 	void (*teardown)(void); /* after each case, also a failed one; may be NULL */
-	unsigned int seconds;	/* a case's time limit, 0: 30 */
+	unsigned int seconds;   /* a case's time limit, 0: 30 */
 	const struct tap_case *cases;
 };
 
@@ -60,19 +60,19 @@ unsigned int tap_stretch(unsigned int time);
 void tap_check(bool good, bool fatal, const char *file, unsigned int line, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
 
-#define TAP_EQ(fatal, actual, expected)                                                            \
-	do {                                                                                       \
-		long long tap_a = (long long)(actual), tap_e = (long long)(expected);              \
-		tap_check(tap_a == tap_e, fatal, __FILE__, __LINE__, "%s is %lld, not %lld (%s)",  \
-			  #actual, tap_a, tap_e, #expected);                                       \
+#define TAP_EQ(fatal, actual, expected) \
+	do { \
+		long long tap_a = (long long)(actual), tap_e = (long long)(expected); \
+		tap_check(tap_a == tap_e, fatal, __FILE__, __LINE__, "%s is %lld, not %lld (%s)", \
+			  #actual, tap_a, tap_e, #expected); \
 	} while (0)
 
-#define CHECK(cond)                   tap_check(cond, false, __FILE__, __LINE__, "%s", #cond)
-#define REQUIRE(cond)                 tap_check(cond, true, __FILE__, __LINE__, "%s", #cond)
-#define CHECK_EQ(actual, expected)    TAP_EQ(false, actual, expected)
-#define REQUIRE_EQ(actual, expected)  TAP_EQ(true, actual, expected)
+#define CHECK(cond)                  tap_check(cond, false, __FILE__, __LINE__, "%s", #cond)
+#define REQUIRE(cond)                tap_check(cond, true, __FILE__, __LINE__, "%s", #cond)
+#define CHECK_EQ(actual, expected)   TAP_EQ(false, actual, expected)
+#define REQUIRE_EQ(actual, expected) TAP_EQ(true, actual, expected)
 /* For calls that answer 0 or -errno. */
-#define REQUIRE_OK(call)              REQUIRE_EQ(call, 0)
-#define CHECK_OK(call)                CHECK_EQ(call, 0)
+#define REQUIRE_OK(call) REQUIRE_EQ(call, 0)
+#define CHECK_OK(call)   CHECK_EQ(call, 0)
 
 #endif

@@ -34,7 +34,8 @@ int fe_conn_open(struct fe_conn *conn, const char *path)
 	if (strlen(path) >= sizeof(a.addr.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(a.addr.sun_path, path);
-	*conn = (struct fe_conn){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+	*conn = (struct fe_conn){
+		.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
 	if (conn->fd < 0)
 		return -errno;
 

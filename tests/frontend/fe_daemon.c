@@ -109,15 +109,18 @@ static void qsd_command(struct command *c, const struct fe_daemon *d, const char
 	const char *image = value_of(args, "--blk-file", d->image);
 	char word[1024];
 
-	snprintf(word, sizeof(word), "driver=%s,filename=%s,node-name=disk,cache.direct=%s,"
-		 "discard=unmap,read-only=%s", strncmp(image, "/dev/", 5) ? "file" : "host_device",
-		 image, direct ? "on" : "off", read_only ? "on" : "off");
+	snprintf(word, sizeof(word),
+		 "driver=%s,filename=%s,node-name=disk,cache.direct=%s,"
+		 "discard=unmap,read-only=%s",
+		 strncmp(image, "/dev/", 5) ? "file" : "host_device", image, direct ? "on" : "off",
+		 read_only ? "on" : "off");
 	add(c, "qemu-storage-daemon");
 	add(c, "--blockdev");
 	add(c, keep(c, word, strlen(word)));
-	snprintf(word, sizeof(word), "type=vhost-user-blk,id=export,node-name=disk,addr.type=unix,"
-		 "addr.path=%s,writable=%s,num-queues=%s,logical-block-size=%s", d->socket,
-		 read_only ? "off" : "on", value_of(args, "--num-queues", "16"),
+	snprintf(word, sizeof(word),
+		 "type=vhost-user-blk,id=export,node-name=disk,addr.type=unix,"
+		 "addr.path=%s,writable=%s,num-queues=%s,logical-block-size=%s",
+		 d->socket, read_only ? "off" : "on", value_of(args, "--num-queues", "16"),
 		 value_of(args, "--block-size", "512"));
 	add(c, "--export");
 	add(c, keep(c, word, strlen(word)));

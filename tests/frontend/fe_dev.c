@@ -11,31 +11,31 @@
 #define DEFAULT_MEM_SIZE   (32ull << 20)
 #define DEFAULT_QUEUE_SIZE 128
 
-#define STATUS_DRIVER_OK                                                                           \
-	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |      \
+#define STATUS_DRIVER_OK \
+	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK | \
 	 VIRTIO_CONFIG_S_DRIVER_OK)
 
 /* What this front-end knows how to live with. */
-#define OUR_FEATURES                                                                               \
-	(FE_BIT(VIRTIO_BLK_F_SIZE_MAX) | FE_BIT(VIRTIO_BLK_F_SEG_MAX) |                            \
+#define OUR_FEATURES \
+	(FE_BIT(VIRTIO_BLK_F_SIZE_MAX) | FE_BIT(VIRTIO_BLK_F_SEG_MAX) | \
 	 FE_BIT(VIRTIO_BLK_F_GEOMETRY) | FE_BIT(VIRTIO_BLK_F_RO) | FE_BIT(VIRTIO_BLK_F_BLK_SIZE) | \
-	 FE_BIT(VIRTIO_BLK_F_FLUSH) | FE_BIT(VIRTIO_BLK_F_TOPOLOGY) |                              \
-	 FE_BIT(VIRTIO_BLK_F_CONFIG_WCE) | FE_BIT(VIRTIO_BLK_F_MQ) |                               \
-	 FE_BIT(VIRTIO_BLK_F_DISCARD) | FE_BIT(VIRTIO_BLK_F_WRITE_ZEROES) |                        \
-	 FE_BIT(VIRTIO_RING_F_INDIRECT_DESC) | FE_BIT(VIRTIO_RING_F_EVENT_IDX) |                   \
+	 FE_BIT(VIRTIO_BLK_F_FLUSH) | FE_BIT(VIRTIO_BLK_F_TOPOLOGY) | \
+	 FE_BIT(VIRTIO_BLK_F_CONFIG_WCE) | FE_BIT(VIRTIO_BLK_F_MQ) | \
+	 FE_BIT(VIRTIO_BLK_F_DISCARD) | FE_BIT(VIRTIO_BLK_F_WRITE_ZEROES) | \
+	 FE_BIT(VIRTIO_RING_F_INDIRECT_DESC) | FE_BIT(VIRTIO_RING_F_EVENT_IDX) | \
 	 FE_BIT(VHU_F_PROTOCOL_FEATURES) | FE_BIT(VIRTIO_F_VERSION_1))
-#define OUR_PROTOCOL                                                                               \
-	(FE_BIT(VHU_PROTOCOL_F_MQ) | FE_BIT(VHU_PROTOCOL_F_REPLY_ACK) |                            \
-	 FE_BIT(VHU_PROTOCOL_F_CONFIG) | FE_BIT(VHU_PROTOCOL_F_BACKEND_REQ) |                      \
-	 FE_BIT(VHU_PROTOCOL_F_RESET_DEVICE) | FE_BIT(VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS) |        \
+#define OUR_PROTOCOL \
+	(FE_BIT(VHU_PROTOCOL_F_MQ) | FE_BIT(VHU_PROTOCOL_F_REPLY_ACK) | \
+	 FE_BIT(VHU_PROTOCOL_F_CONFIG) | FE_BIT(VHU_PROTOCOL_F_BACKEND_REQ) | \
+	 FE_BIT(VHU_PROTOCOL_F_RESET_DEVICE) | FE_BIT(VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS) | \
 	 FE_BIT(VHU_PROTOCOL_F_STATUS))
 
 /* Runs `call`; leaves the function with its answer unless that is 0. */
-#define TRY(call)                                                                                  \
-	do {                                                                                       \
-		int try_ret = (call);                                                              \
-		if (try_ret)                                                                       \
-			return try_ret;                                                            \
+#define TRY(call) \
+	do { \
+		int try_ret = (call); \
+		if (try_ret) \
+			return try_ret; \
 	} while (0)
 
 static int negotiate_protocol(struct fe_dev *dev)
@@ -160,10 +160,9 @@ static int start_connected(struct fe_dev *dev)
 {
 	TRY(fe_dev_negotiate(dev));
 	if (!dev->mem.n_regions) {
-		int region = fe_mem_add(&dev->mem, 0,
-					dev->options.mem_size ? dev->options.mem_size :
-								DEFAULT_MEM_SIZE,
-					0);
+		int region = fe_mem_add(
+			&dev->mem, 0,
+			dev->options.mem_size ? dev->options.mem_size : DEFAULT_MEM_SIZE, 0);
 
 		if (region < 0)
 			return region;

@@ -20,12 +20,12 @@
 #define FE_BIT(n) (1ull << (n))
 
 struct fe_dev_options {
-	uint64_t features_off; /* virtio feature bits not to take, of those offered */
-	uint64_t protocol_off; /* protocol feature bits not to take */
-	unsigned int n_queues; /* 0: 1 */
+	uint64_t features_off;   /* virtio feature bits not to take, of those offered */
+	uint64_t protocol_off;   /* protocol feature bits not to take */
+	unsigned int n_queues;   /* 0: 1 */
 	unsigned int queue_size; /* 0: 128 */
-	uint64_t mem_size;	 /* of the one region made if `mem` is empty, bytes; 0: 32 MiB */
-	bool mem_slots;		 /* ADD_MEM_REG instead of SET_MEM_TABLE */
+	uint64_t mem_size;       /* of the one region made if `mem` is empty, bytes; 0: 32 MiB */
+	bool mem_slots;          /* ADD_MEM_REG instead of SET_MEM_TABLE */
 };
 
 struct fe_dev {

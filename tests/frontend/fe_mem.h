@@ -19,9 +19,9 @@
 struct fe_region {
 	struct vhu_region wire; /* as it is announced; hostile tests may change it */
 	int fd;
-	uint8_t *host;	   /* where `wire.guest_addr` is mapped here */
-	uint64_t size;	   /* of the mapping, bytes */
-	uint64_t gpa;	   /* the truth, whatever `wire` says */
+	uint8_t *host;      /* where `wire.guest_addr` is mapped here */
+	uint64_t size;      /* of the mapping, bytes */
+	uint64_t gpa;       /* the truth, whatever `wire` says */
 	uint64_t allocated; /* bytes from the start that fe_alloc() has given out */
 };
 

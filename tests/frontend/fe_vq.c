@@ -17,9 +17,9 @@
 #include "fe_time.h"
 
 /* The ring's shared words: one access each, never torn or repeated by the compiler. */
-#define LOAD(x)       __atomic_load_n(&(x), __ATOMIC_ACQUIRE)
-#define STORE(x, v)   __atomic_store_n(&(x), (v), __ATOMIC_RELEASE)
-#define FULL_FENCE()  __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define LOAD(x)      __atomic_load_n(&(x), __ATOMIC_ACQUIRE)
+#define STORE(x, v)  __atomic_store_n(&(x), (v), __ATOMIC_RELEASE)
+#define FULL_FENCE() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 
 static uint16_t *used_event(struct fe_vq *vq)
 {
@@ -117,7 +117,8 @@ static int fill_table(struct fe_vq *vq, uint64_t table, const struct fe_seg *seg
 	for (unsigned int i = 0; i < n; i++) {
 		bool last = i + 1 == n;
 
-		fill(&desc[i], &segs[i], last ? 0 : VRING_DESC_F_NEXT, last ? 0 : (uint16_t)(i + 1));
+		fill(&desc[i], &segs[i], last ? 0 : VRING_DESC_F_NEXT,
+		     last ? 0 : (uint16_t)(i + 1));
 	}
 	return 0;
 }

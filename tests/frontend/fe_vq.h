@@ -41,15 +41,15 @@ struct fe_vq {
 	int call_fd;
 	int err_fd;
 
-	uint16_t base;	    /* where the device starts: SET_VRING_BASE */
+	uint16_t base;      /* where the device starts: SET_VRING_BASE */
 	uint16_t avail_idx; /* the next entry to fill, perhaps not yet published */
 	uint16_t kicked;    /* avail_idx at the last notification decision */
 	uint16_t used_idx;  /* the next entry to take */
 	uint16_t free_head;
 	unsigned int n_free;
-	uint16_t *next;	   /* private links of free and used descriptors */
+	uint16_t *next;    /* private links of free and used descriptors */
 	uint16_t *n_chain; /* by head: descriptors in use, 0 when not in flight */
-	void **cookie;	   /* by head */
+	void **cookie;     /* by head */
 };
 
 /*

@@ -98,6 +98,17 @@ int proto_run(const char *const args[])
 	return fe_daemon_wait(&server);
 }
 
+static int has_fds(void *expected)
+{
+	return fe_daemon_count_fds(&server) == *(int *)expected;
+}
+
+void check_fds(int expected)
+{
+	if (fe_wait_for(has_fds, &expected, fe_deadline(2000)) < 0)
+		CHECK_EQ(fe_daemon_count_fds(&server), expected);
+}
+
 bool one_clear_line(const char *err)
 {
 	unsigned int lines = 0;

@@ -22,7 +22,7 @@
 
 #define SLOT_SIZE (1024 * 1024) /* of the slots in `blk`, bytes */
 
-extern char dir[256];	       /* this case's, removed by tap */
+extern char dir[256];           /* this case's, removed by tap */
 extern struct fe_daemon server; /* serving server.image once serve() was called */
 extern struct fe_dev dev;
 extern struct fe_blk blk; /* on dev's queue 0 */
@@ -66,6 +66,9 @@ void check_round_trip(struct fe_blk *b, uint64_t sector, uint32_t len);
 /* Does the daemon, asked to run with these arguments, exit by itself; with which status? */
 int proto_run(const char *const args[]);
 #define run(...) proto_run((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+
+/* The daemon has so many fds open, or will in a moment: it may close some after its answer. */
+void check_fds(int expected);
 
 /* Is what the daemon has said on stderr one line, apart from warnings that came before? */
 bool one_clear_line(const char *err);

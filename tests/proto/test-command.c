@@ -34,28 +34,31 @@ static void expect_refusal(int status, const char *word, const char *const args[
 
 	tap_check(got == status, false, __FILE__, __LINE__, "vublkd%s: status %d, not %d", line,
 		  got, status);
-	tap_check(one_clear_line(err), false, __FILE__, __LINE__, "vublkd%s: not one line: '%s'", line, err);
+	tap_check(one_clear_line(err), false, __FILE__, __LINE__, "vublkd%s: not one line: '%s'",
+		  line, err);
 	tap_check(strstr(err, word), false, __FILE__, __LINE__, "vublkd%s: no '%s' in: %s", line,
 		  word, err);
 	tap_check(!*out, false, __FILE__, __LINE__, "vublkd%s: on stdout: %s", line, out);
 }
 
-#define refuse(status, word, ...)                                                                  \
+#define refuse(status, word, ...) \
 	expect_refusal(status, word, (const char *const[]){__VA_ARGS__, NULL})
 
 /* The same with a socket and an image that are in order. */
-#define refuse_option(word, ...)                                                                   \
-	refuse(USAGE, word, option("--socket-path", server.socket),                                \
+#define refuse_option(word, ...) \
+	refuse(USAGE, word, option("--socket-path", server.socket), \
 	       option("--blk-file", server.image), __VA_ARGS__)
 
 static void help(void)
 {
 	static const char *const options[] = {
-		"--socket-path", "--fd", "--print-capabilities", "--blk-file", "--read-only",
-		"--num-queues", "--engine", "--size", "--cache", "--serial", "--block-size",
-		"--physical-block-size", "--optimal-io-size", "--discard", "--no-lock",
-		"--lock-timeout", "--socket-mode", "--socket-group", "--log-level", "--help",
-		"--version"};
+		"--socket-path",     "--fd",          "--print-capabilities",
+		"--blk-file",        "--read-only",   "--num-queues",
+		"--engine",          "--size",        "--cache",
+		"--serial",          "--block-size",  "--physical-block-size",
+		"--optimal-io-size", "--discard",     "--no-lock",
+		"--lock-timeout",    "--socket-mode", "--socket-group",
+		"--log-level",       "--help",        "--version"};
 
 	CHECK_EQ(run("--help"), 0);
 	fe_daemon_stdout(&server, out, sizeof(out));
@@ -112,18 +115,41 @@ static void unknown_options(void)
 
 static void wrong_values(void)
 {
-	static const char *const wrong[] = {
-		"--num-queues=0", "--num-queues=-1", "--num-queues=257", "--num-queues=x",
-		"--num-queues=1x", "--num-queues=", "--num-queues=99999999999999999999",
-		"--num-queues", "--engine=posix", "--engine=", "--engine", "--cache=unsafe",
-		"--cache=", "--block-size=1024", "--block-size=0", "--block-size=513",
-		"--block-size=8192", "--block-size=512x", "--physical-block-size=1000",
-		"--physical-block-size=0", "--optimal-io-size=1000", "--optimal-io-size=x",
-		"--discard=on", "--discard=", "--log-level=loud", "--log-level=",
-		"--lock-timeout=x", "--lock-timeout=-1", "--lock-timeout=", "--socket-mode=9",
-		"--socket-mode=0888", "--socket-mode=rw", "--socket-mode=10000",
-		"--socket-group=",
-		"--serial=123456789012345678901"};
+	static const char *const wrong[] = {"--num-queues=0",
+					    "--num-queues=-1",
+					    "--num-queues=257",
+					    "--num-queues=x",
+					    "--num-queues=1x",
+					    "--num-queues=",
+					    "--num-queues=99999999999999999999",
+					    "--num-queues",
+					    "--engine=posix",
+					    "--engine=",
+					    "--engine",
+					    "--cache=unsafe",
+					    "--cache=",
+					    "--block-size=1024",
+					    "--block-size=0",
+					    "--block-size=513",
+					    "--block-size=8192",
+					    "--block-size=512x",
+					    "--physical-block-size=1000",
+					    "--physical-block-size=0",
+					    "--optimal-io-size=1000",
+					    "--optimal-io-size=x",
+					    "--discard=on",
+					    "--discard=",
+					    "--log-level=loud",
+					    "--log-level=",
+					    "--lock-timeout=x",
+					    "--lock-timeout=-1",
+					    "--lock-timeout=",
+					    "--socket-mode=9",
+					    "--socket-mode=0888",
+					    "--socket-mode=rw",
+					    "--socket-mode=10000",
+					    "--socket-group=",
+					    "--serial=123456789012345678901"};
 
 	REQUIRE_OK(fe_image_make(server.image, MIB));
 	for (unsigned int i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
@@ -139,8 +165,9 @@ static void wrong_values(void)
 	refuse(USAGE, "--fd", "--fd=-1", option("--blk-file", server.image));
 	refuse(USAGE, "--socket-path", "--socket-path=", option("--blk-file", server.image));
 	refuse(USAGE, "--blk-file", option("--socket-path", server.socket), "--blk-file=");
-	static const char *const sizes[] = {"--size=0", "--size=x", "--size=12Q", "--size=-1",
-					    "--size=1KK", "--size=99999999T", "--size="};
+	static const char *const sizes[] = {"--size=0",  "--size=x",   "--size=12Q",
+					    "--size=-1", "--size=1KK", "--size=99999999T",
+					    "--size="};
 
 	for (unsigned int i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
 		refuse(USAGE, "--size", option("--socket-path", server.socket), "--engine=null",
@@ -149,11 +176,20 @@ static void wrong_values(void)
 
 static void doubled_options(void)
 {
-	static const char *const twice[] = {
-		"--read-only", "--num-queues=2", "--engine=libaio", "--cache=none",
-		"--serial=a", "--block-size=512", "--physical-block-size=4096",
-		"--optimal-io-size=4096", "--discard=unmap", "--no-lock", "--lock-timeout=3",
-		"--socket-mode=0600", "--socket-group=0", "--log-level=info"};
+	static const char *const twice[] = {"--read-only",
+					    "--num-queues=2",
+					    "--engine=libaio",
+					    "--cache=none",
+					    "--serial=a",
+					    "--block-size=512",
+					    "--physical-block-size=4096",
+					    "--optimal-io-size=4096",
+					    "--discard=unmap",
+					    "--no-lock",
+					    "--lock-timeout=3",
+					    "--socket-mode=0600",
+					    "--socket-group=0",
+					    "--log-level=info"};
 
 	REQUIRE_OK(fe_image_make(server.image, MIB));
 	for (unsigned int i = 0; i < sizeof(twice) / sizeof(*twice); i++) {
@@ -185,8 +221,8 @@ static void contradictory_options(void)
 	refuse(USAGE, "", "--read-only");
 }
 
-#define refuse_image(...)                                                                          \
-	refuse(FAIL, server.image, option("--socket-path", server.socket),                         \
+#define refuse_image(...) \
+	refuse(FAIL, server.image, option("--socket-path", server.socket), \
 	       option("--blk-file", server.image) __VA_OPT__(, ) __VA_ARGS__)
 
 static void image_missing(void)

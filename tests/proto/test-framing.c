@@ -108,8 +108,10 @@ static void every_cut(uint32_t len, uint32_t n_direct)
 {
 	for (unsigned int o = 0; o < sizeof(out_cuts) / sizeof(*out_cuts); o++)
 		for (unsigned int i = 0; i < sizeof(in_cuts) / sizeof(*in_cuts); i++) {
-			framed(VIRTIO_BLK_T_OUT, 8 * o + i, len, &out_cuts[o], &in_cuts[i], n_direct);
-			framed(VIRTIO_BLK_T_IN, 8 * o + i, len, &out_cuts[o], &in_cuts[i], n_direct);
+			framed(VIRTIO_BLK_T_OUT, 8 * o + i, len, &out_cuts[o], &in_cuts[i],
+			       n_direct);
+			framed(VIRTIO_BLK_T_IN, 8 * o + i, len, &out_cuts[o], &in_cuts[i],
+			       n_direct);
 		}
 }
 

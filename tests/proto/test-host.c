@@ -148,7 +148,8 @@ static void read_only_block_device(void)
 {
 	needs_vublkd();
 	make_device(MIB, 512, LO_FLAGS_READ_ONLY);
-	CHECK_EQ(run(option("--socket-path", server.socket), option("--blk-file", server.image)), 1);
+	CHECK_EQ(run(option("--socket-path", server.socket), option("--blk-file", server.image)),
+		 1);
 	serve_again("--read-only");
 	attach();
 	CHECK(device_is_pattern(0, MIB));
@@ -162,7 +163,8 @@ static void mount_tmpfs(const char *options)
 
 	snprintf(place, sizeof(place), "%s/tmpfs", dir);
 	REQUIRE_OK(mkdir(place, 0755));
-	if (geteuid() || unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	if (geteuid() || unshare(CLONE_NEWNS) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    mount("tmpfs", place, "tmpfs", 0, options))
 		tap_skip("needs to mount");
 	snprintf(server.image, sizeof(server.image), "%s/image", place);
@@ -231,7 +233,10 @@ static void teardown(void)
 	umount2(place, MNT_DETACH);
 }
 
-#define ROW(name) {#name, name}
+#define ROW(name) \
+	{ \
+#name, name \
+	}
 static const struct tap_case cases[] = {
 	ROW(block_device),
 	ROW(block_device_of_4096_byte_blocks),

@@ -45,7 +45,7 @@ static void check_world(void)
 {
 	CHECK(fe_daemon_alive(&server));
 	again();
-	CHECK_EQ(fe_daemon_count_fds(&server), fds_before);
+	check_fds(fds_before);
 	check_serves();
 }
 
@@ -178,7 +178,8 @@ static void wrong_version(void)
 /* Every message with every size that some message has: refused or not, never harmful. */
 static void every_message_in_many_sizes(void)
 {
-	static const uint32_t sizes[] = {0, 1, 4, 7, 8, 9, 12, 16, 20, 24, 39, 40, 41, 268, 1032, 4096};
+	static const uint32_t sizes[] = {0,  1,  4,  7,  8,  9,   12,   16,
+					 20, 24, 39, 40, 41, 268, 1032, 4096};
 	static uint8_t payload[MAX_PAYLOAD];
 
 	prepare();
@@ -208,10 +209,10 @@ static void wrong_sizes_are_refused(void)
 	static const struct {
 		uint32_t request, size;
 	} known[] = {
-		{VHU_SET_FEATURES, 8}, {VHU_SET_PROTOCOL_FEATURES, 8}, {VHU_SET_OWNER, 0},
-		{VHU_SET_VRING_NUM, 8}, {VHU_SET_VRING_BASE, 8}, {VHU_SET_VRING_ENABLE, 8},
-		{VHU_SET_VRING_ADDR, 40}, {VHU_SET_VRING_KICK, 8}, {VHU_SET_VRING_CALL, 8},
-		{VHU_SET_VRING_ERR, 8}, {VHU_ADD_MEM_REG, 40}, {VHU_REM_MEM_REG, 40},
+		{VHU_SET_FEATURES, 8},    {VHU_SET_PROTOCOL_FEATURES, 8}, {VHU_SET_OWNER, 0},
+		{VHU_SET_VRING_NUM, 8},   {VHU_SET_VRING_BASE, 8},        {VHU_SET_VRING_ENABLE, 8},
+		{VHU_SET_VRING_ADDR, 40}, {VHU_SET_VRING_KICK, 8},        {VHU_SET_VRING_CALL, 8},
+		{VHU_SET_VRING_ERR, 8},   {VHU_ADD_MEM_REG, 40},          {VHU_REM_MEM_REG, 40},
 		{VHU_SET_STATUS, 8},
 	};
 	uint8_t payload[64] = {0};
@@ -253,11 +254,11 @@ static void surplus_fds(void)
 				CHECK(ret >= 0);
 		}
 	again();
-	CHECK_EQ(fe_daemon_count_fds(&server), fds_before);
+	check_fds(fds_before);
 	CHECK_EQ(fe_tell(&dev.conn, VHU_SET_VRING_KICK, payload, 8, fds, 2), FE_REFUSED);
 	CHECK_EQ(fe_tell(&dev.conn, VHU_SET_FEATURES, &dev.features, 8, fds, 1), FE_REFUSED);
 	CHECK_EQ(fe_tell(&dev.conn, VHU_SET_OWNER, NULL, 0, fds, 1), FE_REFUSED);
-	CHECK_EQ(fe_daemon_count_fds(&server), fds_before);
+	check_fds(fds_before);
 	for (unsigned int i = 0; i < MANY_FDS; i++)
 		close(fds[i]);
 	check_world();
@@ -364,8 +365,8 @@ static void call_fds_that_do_not_take_it(void)
 
 static void impossible_ring_sizes(void)
 {
-	static const uint32_t nums[] = {0, 1, 3, 100, 32769, 65535, 65536, 0x20000, 0x80000000,
-					UINT32_MAX};
+	static const uint32_t nums[] = {0,     1,     3,       100,        32769,
+					65535, 65536, 0x20000, 0x80000000, UINT32_MAX};
 
 	prepare();
 	for (unsigned int i = 0; i < sizeof(nums) / sizeof(*nums); i++) {
@@ -505,10 +506,10 @@ static void disconnects_on_the_way_to_a_start(void)
 		REQUIRE_OK(fe_dev_make_vqs(&dev));
 		struct fe_vq *vq = &dev.vq[0];
 
-#define STEP(call)                                                                                 \
-	do {                                                                                       \
-		if (left && left--)                                                                \
-			CHECK_OK(call);                                                            \
+#define STEP(call) \
+	do { \
+		if (left && left--) \
+			CHECK_OK(call); \
 	} while (0)
 		STEP(fe_dev_share_memory(&dev));
 		STEP(fe_tell_state(&dev.conn, VHU_SET_VRING_NUM, 0, vq->num));
@@ -596,7 +597,10 @@ static void noise(void)
 	check_world();
 }
 
-#define ROW(name) {#name, name}
+#define ROW(name) \
+	{ \
+#name, name \
+	}
 static const struct tap_case cases[] = {
 	ROW(silent_disconnects),
 	ROW(disconnects_inside_a_message),

@@ -125,15 +125,15 @@ static void expect_of_table(uint32_t len, int wanted)
 	expect_of_chain(wanted);
 }
 
-#define CASE(name)                                                                                 \
-	static void name##_body(void);                                                             \
-	static void name(void)                                                                     \
-	{                                                                                          \
-		prepare(&(struct fe_dev_options){.queue_size = 128});                              \
-		good_chain(RING);                                                                  \
-		good_chain(table());                                                               \
-		name##_body();                                                                     \
-	}                                                                                          \
+#define CASE(name) \
+	static void name##_body(void); \
+	static void name(void) \
+	{ \
+		prepare(&(struct fe_dev_options){.queue_size = 128}); \
+		good_chain(RING); \
+		good_chain(table()); \
+		name##_body(); \
+	} \
 	static void name##_body(void)
 
 CASE(nothing_wrong)
@@ -204,6 +204,7 @@ CASE(loop_in_an_indirect_table)
 CASE(next_out_of_the_indirect_table)
 {
 	table()[1].next = 3;
+	set_desc(table(), 3, status_gpa, 1, W, 0); /* who follows it finds all it needs */
 	expect_of_table(3 * 16, BROKEN);
 }
 
@@ -212,6 +213,13 @@ CASE(indirect_table_in_an_indirect_table)
 	set_desc(table(), 1, table_gpa + 4096, 3 * 16, I, 0);
 	good_chain(table() + 256);
 	expect_of_table(2 * 16, BROKEN);
+}
+
+/* Taken for a plain buffer it would make a good request. */
+CASE(indirect_flag_on_a_buffer_in_an_indirect_table)
+{
+	table()[1].flags |= I;
+	expect_of_table(3 * 16, BROKEN);
 }
 
 CASE(indirect_table_that_contains_itself)
@@ -268,8 +276,8 @@ CASE(indirect_table_of_65536_descriptors)
 {
 	for (unsigned int i = 0; i < 65536; i++)
 		set_desc(table(), i, data_gpa, 1, i ? W | N : N, (uint16_t)(i + 1));
-	fe_vq_raw_push(vq, 0);
 	set_desc(RING, 0, table_gpa, 65536 * 16, I, 0);
+	fe_vq_raw_push(vq, 0);
 	CHECK(outcome() >= 0);
 	check_world();
 }
@@ -540,7 +548,10 @@ CASE(noise)
 	check_world();
 }
 
-#define ROW(name) {#name, name}
+#define ROW(name) \
+	{ \
+#name, name \
+	}
 static const struct tap_case cases[] = {
 	ROW(nothing_wrong),
 	ROW(head_out_of_range),
@@ -555,6 +566,7 @@ static const struct tap_case cases[] = {
 	ROW(loop_in_an_indirect_table),
 	ROW(next_out_of_the_indirect_table),
 	ROW(indirect_table_in_an_indirect_table),
+	ROW(indirect_flag_on_a_buffer_in_an_indirect_table),
 	ROW(indirect_table_that_contains_itself),
 	ROW(indirect_table_that_is_empty),
 	ROW(indirect_table_that_is_no_multiple_of_16),

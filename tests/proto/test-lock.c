@@ -16,9 +16,9 @@
 
 #include "tests/proto/proto.h"
 
-#define READS          100
-#define WRITES         101
-#define NO_WRITE_BESIDE 201
+#define READS            100
+#define WRITES           101
+#define NO_WRITE_BESIDE  201
 #define NO_RESIZE_BESIDE 203
 
 /* Does somebody hold a lock on this byte of the image? */
@@ -326,7 +326,10 @@ static void two_readers_of_one_image(void)
 	CHECK_EQ(fe_daemon_stop(&first, SIGTERM, NULL), 0);
 }
 
-#define ROW(name) {#name, name}
+#define ROW(name) \
+	{ \
+#name, name \
+	}
 static const struct tap_case cases[] = {
 	ROW(held_while_rings_run),
 	ROW(read_only_does_not_say_it_writes),

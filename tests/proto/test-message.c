@@ -11,7 +11,7 @@
 
 #include "tests/proto/proto.h"
 
-#define F_RING_RESET 40
+#define F_RING_RESET  40
 #define F_RING_PACKED 34
 
 static void expected_features_are_offered(void)

@@ -29,7 +29,7 @@ static void serve_full(uint64_t size, const char *const options[])
 	proto_serve_again(options);
 	attach();
 }
-#define serve_pattern(size, ...)                                                                   \
+#define serve_pattern(size, ...) \
 	serve_full(size, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
 
 /* Is [offset, offset + len) of the image still (or not) the pattern, or zeros? */
@@ -93,11 +93,13 @@ static void beyond_the_capacity(void)
 
 	serve_pattern(MIB);
 	CHECK_EQ(fe_blk_read(&blk, end, buf, 512), IOERR);
+	CHECK_EQ(fe_blk_read(&blk, end + 1, buf, 512), IOERR);
 	CHECK_EQ(fe_blk_read(&blk, end - 1, buf, 1024), IOERR);
 	CHECK_EQ(fe_blk_read(&blk, UINT64_MAX / 512, buf, 512), IOERR);
 	CHECK_EQ(fe_blk_read(&blk, UINT64_MAX, buf, 512), IOERR);
 	CHECK_EQ(fe_blk_read(&blk, FE_BIT(55), buf, 512), IOERR); /* times 512 it is 0 again */
 	CHECK_EQ(fe_blk_write(&blk, end, buf, 512), IOERR);
+	CHECK_EQ(fe_blk_write(&blk, end + 1, buf, 512), IOERR);
 	CHECK_EQ(fe_blk_write(&blk, end - 1, buf, 1024), IOERR);
 	CHECK_EQ(fe_blk_write(&blk, UINT64_MAX, buf, 512), IOERR);
 	CHECK_EQ(fe_blk_write(&blk, FE_BIT(55), buf, 512), IOERR);
@@ -224,8 +226,7 @@ static void get_id(void)
 
 static void unknown_types(void)
 {
-	static const uint32_t types[] = {2, 3, 5, 6, 7, 9, 10, 12, 14, 15, 16, 99,
-					 UINT32_MAX};
+	static const uint32_t types[] = {2, 3, 5, 6, 7, 9, 10, 12, 14, 15, 16, 99, UINT32_MAX};
 
 	serve_pattern(MIB);
 	for (unsigned int i = 0; i < sizeof(types) / sizeof(*types); i++) {
@@ -314,8 +315,8 @@ static void bad_ranges(uint32_t type)
 	uint32_t most;
 
 	serve_pattern(MIB);
-	most = type == VIRTIO_BLK_T_DISCARD ? dev.config.max_discard_sectors :
-					      dev.config.max_write_zeroes_sectors;
+	most = type == VIRTIO_BLK_T_DISCARD ? dev.config.max_discard_sectors
+					    : dev.config.max_write_zeroes_sectors;
 	CHECK_EQ(fe_blk_ranges(&blk, type, two, sizeof(two)), UNSUPP);
 	two[0].flags = flags | 2;
 	CHECK_EQ(fe_blk_ranges(&blk, type, two, 16), UNSUPP);
@@ -448,14 +449,34 @@ static void block_sizes_in_the_config(void)
 static void null_engine(void)
 {
 	needs_vublkd();
-	REQUIRE_OK(fe_daemon_serve(&server, (const char *const[]){"--engine=null", "--size=1G",
-								  NULL}));
+	serve_again("--engine=null", "--size=1G");
 	attach();
 	CHECK_EQ(dev.config.capacity, FE_BIT(30) / 512);
 	CHECK_EQ(fe_blk_write(&blk, 0, buf, 4096), OK);
 	CHECK_EQ(fe_blk_read(&blk, FE_BIT(30) / 512 - 8, buf, 4096), OK);
 	CHECK_EQ(fe_blk_read(&blk, FE_BIT(30) / 512 - 7, buf, 4096), IOERR);
 	CHECK_EQ(fe_blk_flush(&blk), OK);
+}
+
+static void sizes_with_suffixes(void)
+{
+	static const struct {
+		const char *option;
+		uint64_t size;
+	} tries[] = {{"--size=1048576", MIB},
+		     {"--size=512K", 512 * KIB},
+		     {"--size=3M", 3 * MIB},
+		     {"--size=2G", 2048 * MIB},
+		     {"--size=5T", 5 * MIB * MIB}};
+
+	needs_vublkd();
+	for (unsigned int i = 0; i < sizeof(tries) / sizeof(*tries); i++) {
+		proto_serve_again((const char *const[]){"--engine=null", tries[i].option, NULL});
+		greet();
+		CHECK_EQ(dev.config.capacity, tries[i].size / 512);
+		detach();
+		CHECK_EQ(fe_daemon_stop(&server, SIGTERM, NULL), 0);
+	}
 }
 
 /* The image shrinks behind the daemon's back: requests end somehow, and the daemon lives. */
@@ -495,6 +516,7 @@ static const struct tap_case cases[] = {
 	{"blocks_of_4096", blocks_of_4096},
 	{"block_sizes_in_the_config", block_sizes_in_the_config},
 	{"null_engine", null_engine},
+	{"sizes_with_suffixes", sizes_with_suffixes},
 	{"image_cut_while_served", image_cut_while_served},
 	{0},
 };

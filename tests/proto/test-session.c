@@ -218,7 +218,10 @@ static void daemon_stopped_with_io_in_flight(void)
 	check_serves();
 }
 
-#define ROW(name) {#name, name}
+#define ROW(name) \
+	{ \
+#name, name \
+	}
 static const struct tap_case cases[] = {
 	ROW(stop_and_reconnect),
 	ROW(hang_up_and_reconnect),

@@ -22,7 +22,8 @@ static int bind_socket(const char *path, int backlog)
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+	REQUIRE(strlen(path) < sizeof(addr.sun_path));
+	strcpy(addr.sun_path, path);
 	REQUIRE_OK(bind(fd, (struct sockaddr *)&addr, sizeof(addr)));
 	if (backlog >= 0)
 		REQUIRE_OK(listen(fd, backlog));
@@ -32,7 +33,8 @@ static int bind_socket(const char *path, int backlog)
 /* The daemon on server's image and socket must give up, with one line that names the socket. */
 static void expect_socket_refused(void)
 {
-	CHECK_EQ(run(option("--socket-path", server.socket), option("--blk-file", server.image)), 1);
+	CHECK_EQ(run(option("--socket-path", server.socket), option("--blk-file", server.image)),
+		 1);
 	fe_daemon_stderr(&server, err, sizeof(err));
 	CHECK(one_clear_line(err));
 	CHECK(strstr(err, server.socket));
@@ -163,8 +165,7 @@ static void serve_fd(int fd, const char *arg, const char *const environment[])
 	needs_vublkd();
 	REQUIRE_OK(fe_image_make(server.image, MIB));
 	REQUIRE_OK(fe_daemon_spawn(
-		&server,
-		(const char *const[]){option("--blk-file", server.image), arg, NULL},
+		&server, (const char *const[]){option("--blk-file", server.image), arg, NULL},
 		(const int[]){fd, -1}, environment));
 	close(fd);
 }
@@ -270,7 +271,7 @@ static void connections_leave_no_fds(void)
 		attach(.n_queues = 4);
 		check_round_trip(&blk, 0, 4096);
 	}
-	CHECK_EQ(fe_daemon_count_fds(&server), before);
+	check_fds(before);
 }
 
 static const struct tap_case cases[] = {

@@ -14,11 +14,11 @@
 #include "tests/frontend/fe_shadow.h"
 #include "tests/proto/proto.h"
 
-#define QUEUES     4
-#define DEPTH      32
-#define MAX_BYTES  (64 * KIB)
-#define DISK       (64 * MIB)
-#define ALL_SLOTS  (QUEUES * DEPTH)
+#define QUEUES    4
+#define DEPTH     32
+#define MAX_BYTES (64 * KIB)
+#define DISK      (64 * MIB)
+#define ALL_SLOTS (QUEUES * DEPTH)
 
 struct op {
 	uint32_t type;

@@ -254,8 +254,8 @@ static void new_rings_at_new_addresses(void)
 		fe_blk_free(&blk);
 		fe_vq_free(vq);
 		REQUIRE_OK(fe_vq_init(vq, &dev.mem, size, false));
-		REQUIRE_OK(fe_tell_u64(&dev.conn, VHU_SET_FEATURES, dev.features &
-				       ~FE_BIT(VIRTIO_RING_F_EVENT_IDX)));
+		REQUIRE_OK(fe_tell_u64(&dev.conn, VHU_SET_FEATURES,
+				       dev.features & ~FE_BIT(VIRTIO_RING_F_EVENT_IDX)));
 		REQUIRE_OK(fe_dev_start_vq(&dev, 0));
 		REQUIRE_OK(fe_blk_init(&blk, &dev, 0, 4, 128 * KIB));
 		check_round_trip(&blk, 0, 4096);

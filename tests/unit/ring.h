@@ -103,8 +103,7 @@ static inline void ring_close(void)
 /* Writes descriptor `i` of the table, whatever is in it. */
 static inline void ring_desc(unsigned i, uint64_t addr, uint32_t len, unsigned flags, unsigned next)
 {
-	ring.driver.ring.desc[i] =
-		(struct vring_desc){addr, len, (uint16_t)flags, (uint16_t)next};
+	ring.driver.ring.desc[i] = (struct vring_desc){addr, len, (uint16_t)flags, (uint16_t)next};
 }
 
 /* Makes the chain that begins at `head` available and takes it. */

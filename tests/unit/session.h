@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A vhost-user session over a socket pair: a device whose user (the ops) answers at once or when the
- * test says so, and a front-end that sends one message and has it served. For tests of lib/vhu_*.c.
- * Everything runs on one thread.
+ * A vhost-user session over a socket pair: a device whose user (the ops) answers at once or when
+ * the test says so, and a front-end that sends one message and has it served. For tests of
+ * lib/vhu_*.c. Everything runs on one thread.
  */
 #ifndef SESSION_H
 #define SESSION_H
@@ -22,14 +22,14 @@
 #include "tests/tap.h"
 #include "tests/unit/fds.h"
 
-#define SESSION_QUEUES    4u
-#define SESSION_OFFERED   0x2040ull /* device features, of ... */
-#define SESSION_KNOWN     0x6040ull /* ... those known */
-#define SESSION_FEATURES  (1ull << VIRTIO_F_VERSION_1 | 1ull << VHU_F_PROTOCOL_FEATURES)
-#define SESSION_PROTOCOL                                                                           \
-	(1ull << VHU_PROTOCOL_F_MQ | 1ull << VHU_PROTOCOL_F_REPLY_ACK |                            \
-	 1ull << VHU_PROTOCOL_F_BACKEND_REQ | 1ull << VHU_PROTOCOL_F_CONFIG |                      \
-	 1ull << VHU_PROTOCOL_F_RESET_DEVICE | 1ull << VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS |        \
+#define SESSION_QUEUES   4u
+#define SESSION_OFFERED  0x2040ull /* device features, of ... */
+#define SESSION_KNOWN    0x6040ull /* ... those known */
+#define SESSION_FEATURES (1ull << VIRTIO_F_VERSION_1 | 1ull << VHU_F_PROTOCOL_FEATURES)
+#define SESSION_PROTOCOL \
+	(1ull << VHU_PROTOCOL_F_MQ | 1ull << VHU_PROTOCOL_F_REPLY_ACK | \
+	 1ull << VHU_PROTOCOL_F_BACKEND_REQ | 1ull << VHU_PROTOCOL_F_CONFIG | \
+	 1ull << VHU_PROTOCOL_F_RESET_DEVICE | 1ull << VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS | \
 	 1ull << VHU_PROTOCOL_F_STATUS)
 #define SESSION_RING_SIZE 16u
 #define SESSION_MEMORY    0x100000u /* bytes, at guest address 0 */

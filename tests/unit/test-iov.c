@@ -6,9 +6,9 @@
 
 #include "tests/tap.h"
 
-#define SIZE     7u               /* bytes that a list holds */
-#define MAX_IOVS (2 * SIZE + 1)   /* an empty range before each byte and one at the end */
-#define ROOM     (2 * SIZE)       /* no two ranges touch in memory */
+#define SIZE     7u             /* bytes that a list holds */
+#define MAX_IOVS (2 * SIZE + 1) /* an empty range before each byte and one at the end */
+#define ROOM     (2 * SIZE)     /* no two ranges touch in memory */
 #define FRAMINGS (1u << (SIZE - 1))
 #define CANARY   0xee
 

@@ -60,7 +60,7 @@ static bool is_served(uint32_t request)
 static const char *try_with(const struct expected *row, uint32_t size, unsigned n_fds,
 			    uint64_t protocol)
 {
-	static const uint8_t zeros[512];
+	static const uint8_t zeros[2048];
 	static char why[128];
 	const unsigned before = fds_open();
 	int fds[64], result;
@@ -365,7 +365,10 @@ static const struct tap_case answer_cases[] = {
 
 static const struct tap_suite suites[] = {
 	{.name = "dispatch rows", .cases = row_cases},
-	{.name = "dispatch", .setup = session_open, .teardown = session_close, .cases = answer_cases},
+	{.name = "dispatch",
+	 .setup = session_open,
+	 .teardown = session_close,
+	 .cases = answer_cases},
 	{0},
 };
 

@@ -51,7 +51,7 @@ static int add(struct vhu_mem **mem, const struct vhu_mem *to, uint64_t gpa, uin
 	return err;
 }
 
-/* Our address of a guest address; `expected` bytes of the 1 GiB asked for lie there in one piece. */
+/* Our address of a guest one, where `expected` bytes of the 1 GiB asked for are in one piece. */
 static char *gpa(const struct vhu_mem *mem, uint64_t address, uint64_t expected)
 {
 	uint64_t size = 1 << 30;

@@ -370,9 +370,9 @@ static void loop_in_a_table(void)
 }
 
 /*
- * A table may claim to be 4 GiB large, though no index reaches beyond its first 64 Ki entries. If it
- * lies in more than one piece only what is used of it must exist; a loop in it of descriptors without
- * length adds nothing to what is counted.
+ * A table may claim to be 4 GiB large, though no index reaches beyond its first 64 Ki entries. If
+ * it lies in more than one piece only what is used of it must exist; a loop in it of descriptors
+ * without length adds nothing to what is counted.
  */
 static void loop_in_a_huge_table_ends_soon(void)
 {

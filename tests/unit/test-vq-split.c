@@ -358,8 +358,8 @@ static void first_batch_always_calls(void)
 }
 
 /*
- * A front-end that polled (no call descriptor) and then does not: all that was used meanwhile has been
- * seen by it, however often the index went round.
+ * A front-end that polled (no call descriptor) and then does not: all that was used meanwhile has
+ * been seen by it, however often the index went round.
  */
 static void call_descriptor_that_comes_late(void)
 {
@@ -383,7 +383,11 @@ static void call_descriptor_that_comes_late(void)
 
 static uint16_t avail_event(void)
 {
-	return *(uint16_t *)(void *)&ring.driver.ring.used->ring[ring.driver.num];
+	uint16_t event;
+
+	/* It follows the ring, smaller than an element. */
+	memcpy(&event, &ring.driver.ring.used->ring[ring.driver.num], sizeof(event));
+	return event;
 }
 
 static void flag_tells_not_to_kick(void)

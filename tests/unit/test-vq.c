@@ -72,8 +72,8 @@ static void parts_are_aligned(void)
 }
 
 /*
- * A region's user address and its place in the file need not agree in their last bits, so that a part
- * may be aligned in the front-end's addresses and not in ours. We would tear 16-bit indices.
+ * A region's user address and its place in the file need not agree in their last bits, so that a
+ * part may be aligned in the front-end's addresses and not in ours. We would tear 16-bit indices.
  */
 static void parts_are_aligned_with_us_too(void)
 {

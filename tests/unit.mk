@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The unit tests, a program per source file. Included by tests/local.mk after tests/frontend.mk,
+# whose libtap.la is their main() and whose libfrontend.la is the driver's side of memory and rings.
+#
+# $(unit_tests) are the programs for TESTS; they need nothing in their environment. What a test
+# defines itself (test-blk-*: see blk.h) the linker does not take from src/libvublkd.la.
+
+unit_tests = \
+	tests/unit/test-blk-config \
+	tests/unit/test-blk-req \
+	tests/unit/test-blk-rw \
+	tests/unit/test-blk-zeroes \
+	tests/unit/test-capabilities \
+	tests/unit/test-engine \
+	tests/unit/test-image \
+	tests/unit/test-image-lock \
+	tests/unit/test-iov \
+	tests/unit/test-listener \
+	tests/unit/test-log \
+	tests/unit/test-loop \
+	tests/unit/test-mailbox \
+	tests/unit/test-options \
+	tests/unit/test-vhu-dev \
+	tests/unit/test-vhu-dispatch \
+	tests/unit/test-vhu-mem \
+	tests/unit/test-vhu-msg \
+	tests/unit/test-vhu-vring \
+	tests/unit/test-vq \
+	tests/unit/test-vq-chain \
+	tests/unit/test-vq-split
+
+check_PROGRAMS += $(unit_tests)
+
+unit_cppflags = -I$(top_srcdir) $(AM_CPPFLAGS) $(CUNIT_CFLAGS)
+unit_libs = tests/libtap.la tests/frontend/libfrontend.la src/libvublkd.la $(CUNIT_LIBS)
+
+EXTRA_DIST += \
+	tests/unit/blk.h \
+	tests/unit/capture.h \
+	tests/unit/fds.h \
+	tests/unit/ring.h \
+	tests/unit/session.h
+
+tests_unit_test_blk_config_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_blk_config_SOURCES = tests/unit/test-blk-config.c
+tests_unit_test_blk_config_LDADD = $(unit_libs)
+
+tests_unit_test_blk_req_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_blk_req_SOURCES = tests/unit/test-blk-req.c
+tests_unit_test_blk_req_LDADD = $(unit_libs)
+
+tests_unit_test_blk_rw_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_blk_rw_SOURCES = tests/unit/test-blk-rw.c
+tests_unit_test_blk_rw_LDADD = $(unit_libs)
+
+tests_unit_test_blk_zeroes_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_blk_zeroes_SOURCES = tests/unit/test-blk-zeroes.c
+tests_unit_test_blk_zeroes_LDADD = $(unit_libs)
+
+tests_unit_test_capabilities_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_capabilities_SOURCES = tests/unit/test-capabilities.c
+tests_unit_test_capabilities_LDADD = $(unit_libs)
+
+tests_unit_test_engine_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_engine_SOURCES = tests/unit/test-engine.c
+tests_unit_test_engine_LDADD = $(unit_libs)
+
+tests_unit_test_image_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_image_SOURCES = tests/unit/test-image.c
+tests_unit_test_image_LDADD = $(unit_libs)
+
+tests_unit_test_image_lock_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_image_lock_SOURCES = tests/unit/test-image-lock.c
+tests_unit_test_image_lock_LDADD = $(unit_libs)
+
+tests_unit_test_iov_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_iov_SOURCES = tests/unit/test-iov.c
+tests_unit_test_iov_LDADD = $(unit_libs)
+
+tests_unit_test_listener_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_listener_SOURCES = tests/unit/test-listener.c
+tests_unit_test_listener_LDADD = $(unit_libs)
+
+tests_unit_test_log_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_log_SOURCES = tests/unit/test-log.c
+tests_unit_test_log_LDADD = $(unit_libs)
+
+tests_unit_test_loop_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_loop_SOURCES = tests/unit/test-loop.c
+tests_unit_test_loop_LDADD = $(unit_libs)
+
+tests_unit_test_mailbox_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_mailbox_SOURCES = tests/unit/test-mailbox.c
+tests_unit_test_mailbox_LDADD = $(unit_libs)
+
+tests_unit_test_options_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_options_SOURCES = tests/unit/test-options.c
+tests_unit_test_options_LDADD = $(unit_libs)
+
+tests_unit_test_vhu_dev_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_vhu_dev_SOURCES = tests/unit/test-vhu-dev.c
+tests_unit_test_vhu_dev_LDADD = $(unit_libs)
+
+tests_unit_test_vhu_dispatch_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_vhu_dispatch_SOURCES = tests/unit/test-vhu-dispatch.c
+tests_unit_test_vhu_dispatch_LDADD = $(unit_libs)
+
+tests_unit_test_vhu_mem_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_vhu_mem_SOURCES = tests/unit/test-vhu-mem.c
+tests_unit_test_vhu_mem_LDADD = $(unit_libs)
+
+tests_unit_test_vhu_msg_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_vhu_msg_SOURCES = tests/unit/test-vhu-msg.c
+tests_unit_test_vhu_msg_LDADD = $(unit_libs)
+
+tests_unit_test_vhu_vring_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_vhu_vring_SOURCES = tests/unit/test-vhu-vring.c
+tests_unit_test_vhu_vring_LDADD = $(unit_libs)
+
+tests_unit_test_vq_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_vq_SOURCES = tests/unit/test-vq.c
+tests_unit_test_vq_LDADD = $(unit_libs)
+
+tests_unit_test_vq_chain_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_vq_chain_SOURCES = tests/unit/test-vq-chain.c
+tests_unit_test_vq_chain_LDADD = $(unit_libs)
+
+tests_unit_test_vq_split_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_vq_split_SOURCES = tests/unit/test-vq-split.c
+tests_unit_test_vq_split_LDADD = $(unit_libs)

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* src/blk_rw.c: reads and writes in parts, short ones, the end of the file, bounce buffers. */
+#include <limits.h>
+
+#include "tests/unit/blk.h"
+
+#define SIZE 4096u
+
+static _Alignas(4096) uint8_t buffer[4 * BOUNCE_SIZE];
+
+static void begin_read(void *data, size_t size)
+{
+	blk_begin(VIRTIO_BLK_T_IN, 16);
+	blk_in(data, size);
+	blk_go();
+}
+
+static void begin_write(const void *data, size_t size)
+{
+	blk_begin(VIRTIO_BLK_T_OUT, 16);
+	blk_out(data, size);
+	blk_go();
+}
+
+#define START (16 * 512u)
+
+/* Is all of it this byte? */
+static bool is_all(const uint8_t *data, uint8_t byte, size_t size)
+{
+	while (size--)
+		if (data[size] != byte)
+			return false;
+	return true;
+}
+
+/* What the engine puts into a read: `size` bytes of this value. */
+static void complete_read(uint8_t byte, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		vublk_iov_write(blk.io->iov, blk.io->niov, i, &byte, 1);
+	blk_complete((int64_t)size);
+}
+
+/* ---- parts ---- */
+
+static void short_read_goes_on(void)
+{
+	begin_read(buffer, SIZE);
+	complete_read('a', 1000);
+	blk_check_io(IO_READ, START + 1000, SIZE - 1000);
+	complete_read('b', 1);
+	blk_check_io(IO_READ, START + 1001, SIZE - 1001);
+	complete_read('c', SIZE - 1001);
+	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
+	CHECK(is_all(buffer, 'a', 1000));
+	CHECK_EQ(buffer[1000], 'b');
+	CHECK(is_all(buffer + 1001, 'c', SIZE - 1001));
+}
+
+static void short_write_goes_on(void)
+{
+	begin_write(buffer, SIZE);
+	blk_check_io(IO_WRITE, START, SIZE);
+	blk_complete(512);
+	blk_check_io(IO_WRITE, START + 512, SIZE - 512);
+	CHECK(blk.io->iov->iov_base == buffer + 512);
+	blk_complete(SIZE - 512);
+	blk_check_done(VIRTIO_BLK_S_OK, 1);
+}
+
+/* Short transfers may end in any element. */
+static void short_transfers_across_elements(void)
+{
+	blk_begin(VIRTIO_BLK_T_OUT, 16);
+	for (unsigned i = 0; i < 8; i++)
+		blk_out(buffer + i * 1024, 512);
+	blk_go();
+	for (unsigned done = 0; done < SIZE; done += 128) {
+		blk_check_io(IO_WRITE, START + done, SIZE - done);
+		CHECK_EQ(blk.io->niov, 8 - done / 512);
+		CHECK(blk.io->iov->iov_base == buffer + done / 512 * 1024 + done % 512);
+		blk_complete(128);
+	}
+	blk_check_done(VIRTIO_BLK_S_OK, 1);
+}
+
+static void error_after_a_part(void)
+{
+	begin_read(buffer, SIZE);
+	complete_read('a', 1024);
+	blk_complete(-EIO);
+	blk_check_done(VIRTIO_BLK_S_IOERR, 0);
+	begin_write(buffer, SIZE);
+	blk_complete(1024);
+	blk_complete(-ENOSPC);
+	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
+}
+
+/* Neither an error nor progress: not for ever. */
+static void write_of_nothing_is_an_error(void)
+{
+	begin_write(buffer, SIZE);
+	blk_complete(0);
+	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
+	begin_write(buffer, SIZE);
+	blk_complete(512);
+	blk_complete(0);
+	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
+}
+
+/* More elements than one system call takes. */
+static void more_elements_than_iov_max(void)
+{
+	const unsigned n = IOV_MAX + 512;
+
+	blk_begin(VIRTIO_BLK_T_IN, 16);
+	for (unsigned i = 0; i < n; i++)
+		blk_in(buffer + i, 1);
+	blk_go();
+	blk_check_io(IO_READ, START, IOV_MAX);
+	CHECK_EQ(blk.io->niov, IOV_MAX);
+	complete_read('a', IOV_MAX);
+	blk_check_io(IO_READ, START + IOV_MAX, 512);
+	complete_read('b', 512);
+	blk_check_done(VIRTIO_BLK_S_OK, n + 1);
+	CHECK(is_all(buffer, 'a', IOV_MAX));
+	CHECK(is_all(buffer + IOV_MAX, 'b', 512));
+}
+
+/* ---- durable ---- */
+
+static void check_durable(bool expected)
+{
+	begin_write(buffer, SIZE);
+	CHECK_EQ(blk.io->flags, expected ? IO_F_DSYNC : 0);
+	blk_complete(512);
+	CHECK_EQ(blk.io->flags, expected ? IO_F_DSYNC : 0); /* every part of it */
+	blk_complete(SIZE - 512);
+	begin_read(buffer, SIZE);
+	CHECK_EQ(blk.io->flags, 0);
+	complete_read('x', SIZE);
+}
+
+static void write_is_durable_only_when_it_must(void)
+{
+	check_durable(false);
+	atomic_store(&blk.disk.wce, false);
+	check_durable(true);
+	atomic_store(&blk.disk.wce, true);
+	check_durable(false);
+	blk.disk.features &= ~(1ull << VIRTIO_BLK_F_FLUSH);
+	check_durable(true);
+}
+
+static void bounced_write_is_durable_too(void)
+{
+	blk_make_direct();
+	atomic_store(&blk.disk.wce, false);
+	begin_write(buffer + 1, SIZE);
+	CHECK_EQ(blk.io->flags, IO_F_DSYNC);
+	blk_complete(SIZE);
+	blk_check_done(VIRTIO_BLK_S_OK, 1);
+}
+
+/* ---- the end of the file ---- */
+
+static void read_at_the_end_gives_zeros(void)
+{
+	memset(buffer, 'x', sizeof(buffer));
+	begin_read(buffer, SIZE);
+	blk_complete(0);
+	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
+	CHECK(is_all(buffer, 0, SIZE));
+	CHECK_EQ(buffer[SIZE], 'x');
+}
+
+static void read_across_the_end_gives_zeros(void)
+{
+	memset(buffer, 'x', sizeof(buffer));
+	begin_read(buffer, SIZE);
+	complete_read('a', SIZE - 100);
+	blk_check_io(IO_READ, START + SIZE - 100, 100);
+	blk_complete(0);
+	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
+	CHECK(is_all(buffer, 'a', SIZE - 100));
+	CHECK(is_all(buffer + SIZE - 100, 0, 100));
+	CHECK_EQ(buffer[SIZE], 'x');
+}
+
+/* O_DIRECT ends in the middle of a block only with the file, and cannot go on from there. */
+static void direct_read_across_the_end(void)
+{
+	blk_make_direct();
+	memset(buffer, 'x', sizeof(buffer));
+	begin_read(buffer, SIZE);
+	complete_read('a', SIZE - 512 - 100);
+	blk_check_io(IO_READ, START + SIZE - 512, 512);
+	blk_complete(0);
+	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
+	CHECK(is_all(buffer, 'a', SIZE - 612));
+	CHECK(is_all(buffer + SIZE - 612, 0, 612));
+}
+
+static void direct_read_that_ends_in_the_last_block(void)
+{
+	blk_make_direct();
+	memset(buffer, 'x', sizeof(buffer));
+	begin_read(buffer, SIZE);
+	complete_read('a', SIZE - 100);
+	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
+	CHECK(is_all(buffer + SIZE - 100, 0, 100));
+	CHECK_EQ(buffer[SIZE], 'x');
+}
+
+/* Stopped at a block: for another reason, and the data goes on. */
+static void direct_short_read_goes_on(void)
+{
+	blk_make_direct();
+	begin_read(buffer, SIZE);
+	complete_read('a', 1024);
+	blk_check_io(IO_READ, START + 1024, SIZE - 1024);
+	complete_read('b', SIZE - 1024);
+	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
+	CHECK(is_all(buffer, 'a', 1024));
+	CHECK(is_all(buffer + 1024, 'b', SIZE - 1024));
+}
+
+/* ---- bounce buffers ---- */
+
+static bool bounces(size_t address, size_t size)
+{
+	bool bounced;
+
+	blk_begin(VIRTIO_BLK_T_IN, 16);
+	blk_in(buffer + address, size);
+	blk_in(buffer + sizeof(buffer) / 2, SIZE - size);
+	blk_go();
+	REQUIRE(blk.io);
+	bounced = blk.io->iov->iov_base == blk.bounce;
+	CHECK_EQ(blk.n_bounced, bounced);
+	complete_read('x', SIZE);
+	CHECK(blk.finished);
+	CHECK_EQ(blk.n_bounced, 0);
+	return bounced;
+}
+
+static void only_what_o_direct_refuses_is_bounced(void)
+{
+	blk_make_direct();
+	CHECK(!bounces(0, 2048));
+	CHECK(!bounces(512, 512));
+	CHECK(bounces(1, 2048));
+	CHECK(bounces(256, 2048));
+	CHECK(bounces(0, 100));
+	CHECK(bounces(0, 2048 + 256));
+	/* Memory may be aligned less than offsets. */
+	blk.image.mem_align = 4;
+	CHECK(!bounces(4, 2048));
+	CHECK(bounces(2, 2048));
+	CHECK(bounces(4, 2044));
+}
+
+static void without_o_direct_nothing_is_bounced(void)
+{
+	blk.image.mem_align = blk.image.offset_align = 512;
+	CHECK(!bounces(1, 100));
+}
+
+static void bounced_read_is_copied(void)
+{
+	blk_make_direct();
+	memset(buffer, 'x', sizeof(buffer));
+	begin_read(buffer + 1, SIZE);
+	blk_check_io(IO_READ, START, SIZE);
+	complete_read('a', SIZE);
+	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
+	CHECK_EQ(buffer[0], 'x');
+	CHECK(is_all(buffer + 1, 'a', SIZE));
+	CHECK_EQ(buffer[SIZE + 1], 'x');
+}
+
+static void bounced_write_is_gathered(void)
+{
+	blk_make_direct();
+	memset(buffer, 'a', 100);
+	memset(buffer + 200, 'b', SIZE - 100);
+	blk_begin(VIRTIO_BLK_T_OUT, 16);
+	blk_out(buffer, 100);
+	blk_out(buffer + 200, SIZE - 100);
+	blk_go();
+	blk_check_io(IO_WRITE, START, SIZE);
+	CHECK(is_all(blk.bounce, 'a', 100));
+	CHECK(is_all(blk.bounce + 100, 'b', SIZE - 100));
+	blk_complete(SIZE);
+	blk_check_done(VIRTIO_BLK_S_OK, 1);
+}
+
+static void bounced_read_larger_than_the_buffer(void)
+{
+	const size_t size = 2 * BOUNCE_SIZE + 1024;
+
+	blk_make_direct();
+	begin_read(buffer + 1, size);
+	blk_check_io(IO_READ, START, BOUNCE_SIZE);
+	complete_read('a', BOUNCE_SIZE);
+	blk_check_io(IO_READ, START + BOUNCE_SIZE, BOUNCE_SIZE);
+	complete_read('b', BOUNCE_SIZE);
+	blk_check_io(IO_READ, START + 2 * BOUNCE_SIZE, 1024);
+	CHECK_EQ(blk.n_bounced, 1);
+	complete_read('c', 1024);
+	blk_check_done(VIRTIO_BLK_S_OK, size + 1);
+	CHECK(is_all(buffer + 1, 'a', BOUNCE_SIZE));
+	CHECK(is_all(buffer + 1 + BOUNCE_SIZE, 'b', BOUNCE_SIZE));
+	CHECK(is_all(buffer + 1 + 2 * BOUNCE_SIZE, 'c', 1024));
+}
+
+static void bounced_write_in_parts(void)
+{
+	blk_make_direct();
+	memset(buffer + 1, 'a', 512);
+	memset(buffer + 513, 'b', BOUNCE_SIZE);
+	begin_write(buffer + 1, BOUNCE_SIZE + 512);
+	blk_complete(512); /* short */
+	blk_check_io(IO_WRITE, START + 512, BOUNCE_SIZE);
+	CHECK(is_all(blk.bounce, 'b', BOUNCE_SIZE));
+	blk_complete(BOUNCE_SIZE);
+	blk_check_done(VIRTIO_BLK_S_OK, 1);
+}
+
+static void bounced_read_across_the_end(void)
+{
+	blk_make_direct();
+	memset(buffer, 'x', sizeof(buffer));
+	begin_read(buffer + 1, SIZE);
+	memset(blk.bounce, 'y', sizeof(blk.bounce));
+	complete_read('a', SIZE - 100);
+	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
+	CHECK(is_all(buffer + 1, 'a', SIZE - 100));
+	CHECK(is_all(buffer + 1 + SIZE - 100, 0, 100));
+	CHECK_EQ(buffer[SIZE + 1], 'x');
+}
+
+static void bounced_error_gives_the_buffer_back(void)
+{
+	blk_make_direct();
+	begin_read(buffer + 1, SIZE);
+	blk_complete(-EIO);
+	blk_check_done(VIRTIO_BLK_S_IOERR, 0);
+	CHECK_EQ(blk.n_bounced, 0);
+}
+
+static void waits_for_a_bounce_buffer(void)
+{
+	blk_make_direct();
+	blk.bounce_err = -EAGAIN;
+	memset(buffer, 'a', SIZE + 1);
+	begin_write(buffer + 1, SIZE);
+	CHECK(!blk.finished);
+	CHECK_EQ(blk.n_submitted, 0);
+	blk.bounce_err = 0;
+	blk_rw_bounce(&blk.req);
+	blk_check_io(IO_WRITE, START, SIZE);
+	CHECK(is_all(blk.bounce, 'a', SIZE));
+	blk_complete(SIZE);
+	blk_check_done(VIRTIO_BLK_S_OK, 1);
+}
+
+static void no_memory_for_a_bounce_buffer(void)
+{
+	blk_make_direct();
+	blk.bounce_err = -ENOMEM;
+	begin_read(buffer + 1, SIZE);
+	blk_check_done(VIRTIO_BLK_S_IOERR, 0);
+	CHECK_EQ(blk.n_submitted, 0);
+}
+
+static const struct tap_case cases[] = {
+	{"short_read_goes_on", short_read_goes_on},
+	{"short_write_goes_on", short_write_goes_on},
+	{"short_transfers_across_elements", short_transfers_across_elements},
+	{"error_after_a_part", error_after_a_part},
+	{"write_of_nothing_is_an_error", write_of_nothing_is_an_error},
+	{"more_elements_than_iov_max", more_elements_than_iov_max},
+	{"write_is_durable_only_when_it_must", write_is_durable_only_when_it_must},
+	{"bounced_write_is_durable_too", bounced_write_is_durable_too},
+	{"read_at_the_end_gives_zeros", read_at_the_end_gives_zeros},
+	{"read_across_the_end_gives_zeros", read_across_the_end_gives_zeros},
+	{"direct_read_across_the_end", direct_read_across_the_end},
+	{"direct_read_that_ends_in_the_last_block", direct_read_that_ends_in_the_last_block},
+	{"direct_short_read_goes_on", direct_short_read_goes_on},
+	{"only_what_o_direct_refuses_is_bounced", only_what_o_direct_refuses_is_bounced},
+	{"without_o_direct_nothing_is_bounced", without_o_direct_nothing_is_bounced},
+	{"bounced_read_is_copied", bounced_read_is_copied},
+	{"bounced_write_is_gathered", bounced_write_is_gathered},
+	{"bounced_read_larger_than_the_buffer", bounced_read_larger_than_the_buffer},
+	{"bounced_write_in_parts", bounced_write_in_parts},
+	{"bounced_read_across_the_end", bounced_read_across_the_end},
+	{"bounced_error_gives_the_buffer_back", bounced_error_gives_the_buffer_back},
+	{"waits_for_a_bounce_buffer", waits_for_a_bounce_buffer},
+	{"no_memory_for_a_bounce_buffer", no_memory_for_a_bounce_buffer},
+	{0},
+};
+
+static const struct tap_suite suites[] = {
+	{.name = "blk rw", .setup = blk_setup, .teardown = blk_teardown, .cases = cases},
+	{0},
+};
+
+int main(int argc, char **argv)
+{
+	return tap_main(argc, argv, suites);
+}
