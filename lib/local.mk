@@ -4,6 +4,7 @@ lib_libvublk_la_SOURCES = \
 	lib/iov.c \
 	lib/vhu_dev.c lib/vhu_dev.h \
 	lib/vhu_dispatch.c \
+	lib/vhu_fd.c lib/vhu_fd.h \
 	lib/vhu_guard.c lib/vhu_guard.h \
 	lib/vhu_log.c lib/vhu_log.h \
 	lib/vhu_mem.c lib/vhu_mem.h \

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "vhu_fd.h"
 #include "vhu_log.h"
 
 #define BIT(n) (1ull << (n))
@@ -126,8 +127,7 @@ static void forget(struct vublk_dev *dev)
 	vhu_vring_reset_all(dev);
 	vhu_mem_put(dev->mem);
 	dev->mem = NULL;
-	if (dev->backend_fd >= 0)
-		close(dev->backend_fd);
+	vhu_fd_close(dev->backend_fd);
 	dev->backend_fd = -1;
 	dev->features = dev->protocol_features = 0;
 	dev->status = 0;
@@ -354,8 +354,7 @@ int vhu_dev_get_status(struct vublk_dev *dev, struct vhu_msg *msg)
 
 int vhu_dev_set_backend_req_fd(struct vublk_dev *dev, struct vhu_msg *msg)
 {
-	if (dev->backend_fd >= 0)
-		close(dev->backend_fd);
+	vhu_fd_close(dev->backend_fd);
 	dev->backend_fd = vhu_msg_take_fd(msg, 0);
 	return 0;
 }

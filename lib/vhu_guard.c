@@ -84,7 +84,8 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 	const uint64_t one = 1;
 
 	(void)context;
-	if (info->si_code > 0 && replace((uintptr_t)info->si_addr)) {
+	if ((info->si_code == BUS_ADRERR || info->si_code == BUS_MCEERR_AR) &&
+	    replace((uintptr_t)info->si_addr)) {
 		/* It cannot fill up; and if it failed, the ring would still be found broken. */
 		if (write(lost_fd, &one, sizeof(one)) < 0)
 			errno = saved;

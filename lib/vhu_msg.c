@@ -5,7 +5,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
+
+#include "vhu_fd.h"
 
 void vhu_msg_init(struct vhu_msg *msg)
 {
@@ -16,8 +17,7 @@ void vhu_msg_init(struct vhu_msg *msg)
 void vhu_msg_reset(struct vhu_msg *msg)
 {
 	for (unsigned i = 0; i < msg->n_fds; i++)
-		if (msg->fd[i] >= 0)
-			close(msg->fd[i]);
+		vhu_fd_close(msg->fd[i]);
 	vhu_msg_init(msg);
 }
 
@@ -41,7 +41,7 @@ static int collect_fds(struct vhu_msg *msg, struct msghdr *hdr)
 			if (msg->n_fds < VHU_MAX_FDS) {
 				msg->fd[msg->n_fds++] = fd;
 			} else {
-				close(fd);
+				vhu_fd_close(fd);
 				err = -EPROTO;
 			}
 		}

@@ -6,10 +6,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_config.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vhu_dev.h"
+#include "vhu_fd.h"
 #include "vhu_log.h"
 
 /* The ring that a message names, or NULL (logged). */
@@ -29,7 +29,7 @@ static struct vhu_vring *find(struct vublk_dev *dev, uint64_t index)
 static int fail(struct vhu_vring *vring, int err)
 {
 	vring->failed = true;
-	vq_signal(vring->vq.err_fd);
+	vhu_fd_signal(vring->vq.err_fd);
 	return err;
 }
 
@@ -301,20 +301,10 @@ int vhu_vring_get_base_finish(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	struct vhu_vring *vring = &dev->vring[msg->payload.state.index];
 
-	if (vring->vq.kick_fd >= 0)
-		close(vring->vq.kick_fd);
+	vhu_fd_close(vring->vq.kick_fd);
 	vring->vq.kick_fd = -1;
 	msg->payload.state.num = vring->layout.base;
 	return 0;
-}
-
-/* An eventfd (which has no file type), a pipe or a socket? */
-static bool can_notify(int fd)
-{
-	struct stat st;
-
-	return !fstat(fd, &st) &&
-	       (!(st.st_mode & S_IFMT) || S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
 }
 
 /*
@@ -341,9 +331,9 @@ static int take_ring_fd(struct vublk_dev *dev, struct vhu_msg *msg, struct vhu_v
 		return 0;
 	/* Whatever it is, it must not make us wait: on files O_NONBLOCK has no effect. */
 	flags = fcntl(msg->fd[0], F_GETFL);
-	if (flags < 0 || !can_notify(msg->fd[0]) ||
+	if (flags < 0 || !vhu_fd_can_notify(msg->fd[0]) ||
 	    fcntl(msg->fd[0], F_SETFL, flags | O_NONBLOCK) < 0) {
-		vhu_log(VUBLK_LOG_WARNING, "%s: %s: the descriptor is no eventfd, pipe or socket",
+		vhu_log(VUBLK_LOG_WARNING, "%s: %s: the descriptor is neither eventfd nor pipe",
 			dev->name, vhu_msg_name(msg->header.request));
 		return -EBADF;
 	}

@@ -2,15 +2,14 @@
 #include "vq.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "vhu_fd.h"
 #include "vhu_log.h"
 
 void vq_init(struct vublk_queue *vq, const char *name, unsigned index)
@@ -26,8 +25,7 @@ void vq_init(struct vublk_queue *vq, const char *name, unsigned index)
 
 static void replace_fd(int *fd, int by)
 {
-	if (*fd >= 0)
-		close(*fd);
+	vhu_fd_close(*fd);
 	*fd = by;
 }
 
@@ -42,19 +40,6 @@ void vq_reset(struct vublk_queue *vq)
 	vq->dev = dev;
 }
 
-void vq_signal(int fd)
-{
-	const uint64_t one = 1;
-	ssize_t n;
-
-	if (fd < 0)
-		return;
-	/* Descriptors were made non-blocking when they came; a full one is readable already. */
-	do
-		n = write(fd, &one, sizeof(one));
-	while (n < 0 && errno == EINTR);
-}
-
 int vq_break(struct vublk_queue *vq, const char *format, ...)
 {
 	char what[256];
@@ -66,7 +51,7 @@ int vq_break(struct vublk_queue *vq, const char *format, ...)
 	vhu_log(VUBLK_LOG_ERROR, "%s: queue %u is broken and stands still: %s", vq->name, vq->index,
 		what);
 	vq->broken = true;
-	vq_signal(vq->err_fd);
+	vhu_fd_signal(vq->err_fd);
 	return -EPROTO;
 }
 
@@ -169,7 +154,7 @@ void vq_inject_call(const struct vublk_queue *vq)
 		return;
 	if (vq->event_idx || !(__atomic_load_n(&vq->split.avail->flags, __ATOMIC_RELAXED) &
 			       VRING_AVAIL_F_NO_INTERRUPT))
-		vq_signal(vq->call_fd);
+		vhu_fd_signal(vq->call_fd);
 }
 
 /* ---- the worker's side ---- */
@@ -187,12 +172,17 @@ void vublk_queue_apply(struct vublk_queue *vq, struct vublk_update *update)
 	if (update->err) {
 		replace_fd(&vq->err_fd, update->err_fd);
 		if (vq->broken)
-			vq_signal(vq->err_fd);
+			vhu_fd_signal(vq->err_fd);
 	}
 	if (update->call) {
 		replace_fd(&vq->call_fd, update->call_fd);
 		vq_inject_call(vq);
 	}
+}
+
+bool vublk_update_has_kick(const struct vublk_update *update)
+{
+	return update->kick;
 }
 
 unsigned vublk_queue_size(const struct vublk_queue *vq)
@@ -217,16 +207,7 @@ int vublk_queue_kick_fd(const struct vublk_queue *vq)
 
 int vublk_queue_drain_kick(struct vublk_queue *vq)
 {
-	uint64_t count[32]; /* an eventfd gives 8 bytes, a pipe whatever is in it */
-	ssize_t n;
-
-	/* One read empties an eventfd; a pipe that is full of kicks takes a few. */
-	do
-		n = read(vq->kick_fd, count, sizeof(count));
-	while (n == (ssize_t)sizeof(count) || (n < 0 && errno == EINTR));
-	if (n > 0 || (n < 0 && errno == EAGAIN))
-		return 0;
-	return n ? -errno : -EPIPE;
+	return vhu_fd_drain(vq->kick_fd);
 }
 
 void vublk_queue_set_opaque(struct vublk_queue *vq, void *opaque)

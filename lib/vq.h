@@ -116,9 +116,6 @@ void vq_lease_put(struct vq_lease *lease);
 /* Logs `what` and marks the ring broken; signals its error descriptor. Returns -EPROTO. */
 int vq_break(struct vublk_queue *vq, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Writes 1 to an eventfd or pipe, -1 being allowed; one that is full is signalled already. */
-void vq_signal(int fd);
-
 /*
  * Calls the driver without a reason: after a new call descriptor and at each start, since a
  * call to the old one may have gone unseen. One too many harms nobody; a driver that polls and

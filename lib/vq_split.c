@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "vhu_fd.h"
 #include "vq.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -99,7 +100,7 @@ void vublk_queue_publish(struct vublk_queue *vq)
 	/* The index must be seen before we look whether the driver sleeps. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (vq->call_fd >= 0 && wants_call(vq))
-		vq_signal(vq->call_fd);
+		vhu_fd_signal(vq->call_fd);
 }
 
 /* virtio 2.7.10 "Available Buffer Notification Suppression" */

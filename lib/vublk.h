@@ -199,6 +199,9 @@ bool vublk_queue_want_kicks(struct vublk_queue *queue, bool want);
 /* Something in the control plane changed: takes it over. See queue_update. */
 void vublk_queue_apply(struct vublk_queue *queue, struct vublk_update *update);
 
+/* Does the change bring another kick descriptor (and close the one there is)? */
+bool vublk_update_has_kick(const struct vublk_update *update);
+
 /*
  * Marks the ring broken, for a request that not even an error can be answered to; `why` is
  * logged. The error descriptor is signalled, and nothing more is popped.

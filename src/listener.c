@@ -199,13 +199,18 @@ int listener_open(struct listener *listener, const struct options *options)
 	return err;
 }
 
-void listener_close(struct listener *listener)
+void listener_unlink(const struct listener *listener)
 {
 	struct stat st;
 
 	if (listener->path && !stat(listener->path, &st) && st.st_dev == listener->dev &&
 	    st.st_ino == listener->ino)
 		unlink(listener->path);
+}
+
+void listener_close(struct listener *listener)
+{
+	listener_unlink(listener);
 	if (listener->fd >= 0)
 		close(listener->fd);
 	listener->fd = -1;

@@ -26,7 +26,10 @@ struct listener {
  */
 int listener_open(struct listener *listener, const struct options *options);
 
-/* Closes what is still open, and removes the path if we made it and it is still ours. */
+/* Removes the path if we made it and it is still ours. Any thread, when the process ends. */
+void listener_unlink(const struct listener *listener);
+
+/* The same, and closes what is still open. */
 void listener_close(struct listener *listener);
 
 #endif

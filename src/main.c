@@ -7,14 +7,16 @@
 #include "config.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/signalfd.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "capabilities.h"
@@ -27,11 +29,12 @@
 #include "loop.h"
 #include "options.h"
 #include "server.h"
+#include "thread.h"
 #include "vublk.h"
 #include "worker.h"
 
 /* How long a stop waits for the I/O that the kernel still holds. */
-#define STOP_TIMEOUT_NS 5000000000ull
+#define STOP_TIMEOUT_S 5
 
 #define EXIT_USAGE 2
 
@@ -43,8 +46,9 @@ struct program {
 	struct worker *worker;
 	struct disk *disk;
 	struct server server;
-	struct loop_watch signals, memory_lost;
-	struct loop_timer stop_timer;
+	struct loop_watch memory_lost;
+	sigset_t stop_signals;
+	struct call stop_call;
 };
 
 static void library_log(enum vublk_log_level level, const char *line)
@@ -64,47 +68,50 @@ static void library_log(enum vublk_log_level level, const char *line)
 
 /* ---- signals ---- */
 
-static void stop_takes_too_long(struct loop_timer *timer)
+static void stop(struct call *call)
 {
-	struct program *program = container_of(timer, struct program, stop_timer);
+	struct program *program = container_of(call, struct program, stop_call);
 
-	log_warning("stopping with I/O in flight that has not ended in %llu s",
-		    STOP_TIMEOUT_NS / 1000000000ull);
-	listener_close(&program->listener);
-	_exit(EXIT_SUCCESS);
+	sd_notify(0, "STOPPING=1");
+	server_stop(&program->server);
 }
 
-static void signalled(struct loop_watch *watch, uint32_t events)
+/*
+ * A thread of its own, so that a stop does not depend on what the others are at: it asks the control
+ * thread, and if that takes too long, ends the process.
+ */
+static void *wait_for_signal(void *arg)
 {
-	struct program *program = container_of(watch, struct program, signals);
-	struct signalfd_siginfo info;
+	struct program *program = arg;
+	const struct timespec timeout = {.tv_sec = STOP_TIMEOUT_S};
+	int number;
 
-	(void)events;
-	if (read(watch->fd, &info, sizeof(info)) != sizeof(info))
-		return;
-	log_info("stopping: %s", strsignal((int)info.ssi_signo));
-	sd_notify(0, "STOPPING=1");
-	if (!program->stop_timer.set)
-		loop_set_timer(program->loop, &program->stop_timer, STOP_TIMEOUT_NS);
-	server_stop(&program->server);
+	while (sigwait(&program->stop_signals, &number))
+		;
+	log_info("stopping: %s", strsignal(number));
+	mailbox_post(loop_mailbox(program->loop), &program->stop_call);
+	nanosleep(&timeout, NULL);
+	log_warning("stopping with I/O in flight that has not ended in %d s", STOP_TIMEOUT_S);
+	listener_unlink(&program->listener);
+	_exit(EXIT_SUCCESS);
 }
 
 /* SIGTERM and SIGINT stop us; a peer that closes its end of a pipe does not. */
 static int watch_signals(struct program *program)
 {
-	sigset_t set;
+	pthread_t thread;
+	int err;
 
 	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	program->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (program->signals.fd < 0)
-		return -errno;
-	program->signals.ready = signalled;
-	program->stop_timer.fire = stop_takes_too_long;
-	return loop_watch(program->loop, &program->signals, EPOLLIN);
+	sigemptyset(&program->stop_signals);
+	sigaddset(&program->stop_signals, SIGTERM);
+	sigaddset(&program->stop_signals, SIGINT);
+	sigprocmask(SIG_BLOCK, &program->stop_signals, NULL);
+	program->stop_call.run = stop;
+	err = thread_create(&thread, wait_for_signal, program);
+	if (!err)
+		pthread_detach(thread);
+	return err;
 }
 
 /* ---- memory that a front-end takes away ---- */
@@ -127,6 +134,17 @@ static int guard_memory(struct program *program)
 }
 
 /* ---- the pieces ---- */
+
+/* 256 queues have three descriptors each, and so many are more than the usual limit leaves. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 /* The engine that was asked for; or, where none was and io_uring is switched off, libaio. */
 static int start_worker(struct program *program)
@@ -188,18 +206,17 @@ static int run(struct program *program)
 {
 	int err;
 
-	program->image.fd = program->listener.fd = program->signals.fd = -1;
+	program->image.fd = program->listener.fd = -1;
 	vublk_set_log(library_log);
 	log_set_level(program->options.log_level);
+	raise_descriptor_limit();
 	err = serve(program);
 	listener_close(&program->listener);
 	disk_destroy(program->disk);
 	if (program->worker)
 		worker_destroy(program->worker);
 	image_close(&program->image);
-	if (program->signals.fd >= 0)
-		close(program->signals.fd);
-	loop_destroy(program->loop);
+	/* Not the loop: a signal that comes now is posted to it. */
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -223,7 +240,8 @@ static int print_capabilities(void)
 
 int main(int argc, char *argv[])
 {
-	struct program program = {0};
+	/* Static, since a thread that is never joined uses it. */
+	static struct program program;
 	char error[256];
 
 	if (options_parse(&program.options, argc, argv, error, sizeof(error))) {

@@ -135,10 +135,19 @@ int queue_begin(struct queue *queue)
 
 int queue_apply(struct queue *queue, struct vublk_update *update)
 {
-	/* The descriptor watched may be the one that is closed now. */
-	unwatch_kick(queue);
+	const bool kick = vublk_update_has_kick(update);
+	int err;
+
+	/* The descriptor that is watched would be closed. */
+	if (kick)
+		unwatch_kick(queue);
 	vublk_queue_apply(queue->vq, update);
-	return watch_kick(queue);
+	err = kick ? watch_kick(queue) : 0;
+	/* Better looked at all the time than never. */
+	if (err)
+		worker_poll(queue->worker, queue, true);
+	worker_ready(queue->worker, queue);
+	return err;
 }
 
 void queue_end(struct queue *queue, void (*drained)(struct queue *queue))
@@ -171,6 +180,8 @@ bool queue_service(struct queue *queue)
 		if (got <= 0) {
 			put_slot(queue, req);
 			queue->starved = got == -EAGAIN;
+			if (vublk_queue_broken(vq))
+				worker_poll(queue->worker, queue, false);
 			/* One look more after asking for kicks, or one may be missed. */
 			return got == 0 && vublk_queue_want_kicks(vq, true);
 		}

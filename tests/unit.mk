@@ -22,12 +22,14 @@ unit_tests = \
 	tests/unit/test-options \
 	tests/unit/test-vhu-dev \
 	tests/unit/test-vhu-dispatch \
+	tests/unit/test-vhu-guard \
 	tests/unit/test-vhu-mem \
 	tests/unit/test-vhu-msg \
 	tests/unit/test-vhu-vring \
 	tests/unit/test-vq \
 	tests/unit/test-vq-chain \
-	tests/unit/test-vq-split
+	tests/unit/test-vq-split \
+	tests/unit/test-worker
 
 check_PROGRAMS += $(unit_tests)
 
@@ -105,6 +107,10 @@ tests_unit_test_vhu_dispatch_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_vhu_dispatch_SOURCES = tests/unit/test-vhu-dispatch.c
 tests_unit_test_vhu_dispatch_LDADD = $(unit_libs)
 
+tests_unit_test_vhu_guard_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_vhu_guard_SOURCES = tests/unit/test-vhu-guard.c
+tests_unit_test_vhu_guard_LDADD = $(unit_libs)
+
 tests_unit_test_vhu_mem_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_vhu_mem_SOURCES = tests/unit/test-vhu-mem.c
 tests_unit_test_vhu_mem_LDADD = $(unit_libs)
@@ -128,3 +134,7 @@ tests_unit_test_vq_chain_LDADD = $(unit_libs)
 tests_unit_test_vq_split_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_vq_split_SOURCES = tests/unit/test-vq-split.c
 tests_unit_test_vq_split_LDADD = $(unit_libs)
+
+tests_unit_test_worker_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_worker_SOURCES = tests/unit/test-worker.c
+tests_unit_test_worker_LDADD = $(unit_libs)

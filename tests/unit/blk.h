@@ -108,6 +108,7 @@ static inline void blk_setup(void)
 		.physical_block_size = 4096,
 		.mem_align = 1,
 		.offset_align = 1,
+		.range_align = 1,
 		.can_discard = true,
 		.discard_alignment = 4096,
 		.max_discard = 0x8000000,

@@ -198,6 +198,41 @@ static void discard_that_the_host_lacks_is_done(void)
 	}
 }
 
+/* What the device's own blocks, larger than the disk's, are not multiples of. */
+static void check_fractions(uint32_t type, uint32_t flags)
+{
+	blk.image.is_device = true;
+	blk.image.range_align = 4096;
+	for (unsigned i = 0; i < 2; i++) {
+		begin(type, 8 + i, 8 + !i, flags);
+		if (type == ZEROES) {
+			blk_check_io(IO_WRITE, (8 + i) * 512, (8u + !i) * 512);
+			blk_complete((8 + !i) * 512);
+		}
+		blk_check_done(VIRTIO_BLK_S_OK, 1);
+		CHECK_EQ(blk.n_submitted, type == ZEROES);
+	}
+}
+
+static void discard_of_fractions_of_a_device_s_blocks(void)
+{
+	check_fractions(DISCARD, 0);
+	begin(DISCARD, 8, 8, 0);
+	blk_check_io(IO_DISCARD, 4096, 4096);
+	blk_complete(0);
+}
+
+static void zeroes_on_fractions_of_a_device_s_blocks(void)
+{
+	check_fractions(ZEROES, 0);
+	check_fractions(ZEROES, UNMAP);
+	begin(ZEROES, 8, 8, UNMAP);
+	blk_check_io(IO_PUNCH_HOLE, 4096, 4096);
+	blk_complete(0);
+	/* That nothing else would do says nothing about the device. */
+	CHECK(!blk.queue.punch_hole_missing && !blk.queue.zero_range_missing);
+}
+
 static void discard_that_fails(void)
 {
 	begin_type(DISCARD, 0);
@@ -401,6 +436,7 @@ static const struct tap_case discard_cases[] = {
 	{"discard_of_a_file_punches_a_hole", discard_of_a_file_punches_a_hole},
 	{"discard_of_a_device", discard_of_a_device},
 	{"discard_that_the_host_lacks_is_done", discard_that_the_host_lacks_is_done},
+	{"discard_of_fractions_of_a_device_s_blocks", discard_of_fractions_of_a_device_s_blocks},
 	{"discard_that_fails", discard_that_fails},
 	{"discard_is_not_synced", discard_is_not_synced},
 	{0},
@@ -421,6 +457,7 @@ static const struct tap_case zeroes_cases[] = {
 	{"write_of_no_zeros_is_an_error", write_of_no_zeros_is_an_error},
 	{"zeroes_are_synced_when_they_must_be_durable",
 	 zeroes_are_synced_when_they_must_be_durable},
+	{"zeroes_on_fractions_of_a_device_s_blocks", zeroes_on_fractions_of_a_device_s_blocks},
 	{"sync_that_fails", sync_that_fails},
 	{0},
 };

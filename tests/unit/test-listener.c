@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -277,6 +278,17 @@ static void stale_socket_that_may_not_be_removed(void)
 	CHECK(exists());
 }
 
+/* Anybody who may read the directory can hold its lock for ever. */
+static void directory_that_somebody_locks_for_ever(void)
+{
+	int fd = open(".", O_RDONLY | O_DIRECTORY);
+
+	REQUIRE_OK(flock(fd, LOCK_EX));
+	CHECK_OK(open_listener());
+	listener_close(&listener);
+	close(fd);
+}
+
 /* ---- the end ---- */
 
 static void socket_that_is_no_longer_ours_stays(void)
@@ -460,6 +472,7 @@ static const struct tap_case path_cases[] = {
 	{"group_that_may_not_be_given", group_that_may_not_be_given},
 	{"directory_that_may_not_be_written", directory_that_may_not_be_written},
 	{"stale_socket_that_may_not_be_removed", stale_socket_that_may_not_be_removed},
+	{"directory_that_somebody_locks_for_ever", directory_that_somebody_locks_for_ever},
 	{"socket_that_is_no_longer_ours_stays", socket_that_is_no_longer_ours_stays},
 	{"path_that_is_gone_is_no_matter", path_that_is_gone_is_no_matter},
 	{"close_leaves_a_descriptor_s_path_alone", close_leaves_a_descriptor_s_path_alone},

@@ -232,40 +232,105 @@ static void new_table_waits_for_the_ring(void)
 	session_check("update0 resume:1 ");
 }
 
-static void memory_that_a_running_ring_needs_stays(void)
+static int tell_memory(uint32_t request, unsigned region)
 {
-	const struct vhu_mem_reg reg = {.region = session.mem.region[0].wire};
+	const struct vhu_mem_reg reg = {.region = session.mem.region[region].wire};
+	const bool adds = request == VHU_ADD_MEM_REG;
+
+	return session_tell(request, &reg, sizeof(reg), &session.mem.region[region].fd, adds);
+}
+
+static void pop_and_push(void)
+{
 	struct vublk_chain chain;
 	struct iovec iov[2];
 
-	CHECK_EQ(session_tell(VHU_REM_MEM_REG, &reg, sizeof(reg), NULL, 0), 1);
-	CHECK_EQ(tell_table(1, 1, 1), 1);
-	session_check("");
 	vublk_chain_init(&chain, iov, 2);
 	REQUIRE_EQ(pop_at(&chain, 0x1000), 1);
 	vublk_queue_push(session.queue[0], &chain, 0);
 }
 
-/* All move or none. */
-static void one_ring_that_cannot_move_keeps_all(void)
+/* Front-ends that change the layout take regions away before they add others. */
+static void ring_without_memory_stands_still_until_it_is_back(void)
 {
-	struct fe_vq other;
-	struct vhu_mem_reg reg;
+	pop_and_push();
+	CHECK_EQ(tell_memory(VHU_REM_MEM_REG, 0), 0);
+	session_check("stop0 ");
+	/* No more than that starts it. */
+	CHECK_EQ(tell_region(VHU_ADD_MEM_REG, 0x10000000), 0);
+	CHECK_EQ(session_tell_state(VHU_SET_VRING_ENABLE, 0, 0), 0);
+	CHECK_EQ(session_tell_state(VHU_SET_VRING_ENABLE, 0, 1), 0);
+	session_check("");
+	CHECK_EQ(tell_memory(VHU_ADD_MEM_REG, 0), 0);
+	session_check("start0 ");
+	pop_and_push();
+	CHECK_EQ(session_ask_base(0), 2);
+}
+
+static void table_without_the_ring_stops_it(void)
+{
+	CHECK_EQ(tell_table(1, 1, 1), 0);
+	session_check("stop0 ");
+	CHECK_EQ(session_tell_table(), 0);
+	session_check("start0 ");
+	pop_and_push();
+}
+
+static void loss_of_memory_waits_for_the_ring(void)
+{
+	const struct vhu_mem_reg reg = {.region = session.mem.region[0].wire};
+
+	session.later = true;
+	CHECK_EQ(session_send(VHU_REM_MEM_REG, VHU_FLAG_NEED_REPLY, &reg, sizeof(reg), NULL, 0), 1);
+	CHECK(session_is_quiet());
+	session_answer(0);
+	session_check("stop0 resume:1 ");
+	CHECK_EQ(session_take_ack(VHU_REM_MEM_REG), 0);
+}
+
+static void ring_without_memory_says_its_base(void)
+{
+	pop_and_push();
+	CHECK_EQ(tell_memory(VHU_REM_MEM_REG, 0), 0);
+	session_check("stop0 ");
+	CHECK_EQ(session_ask_base(0), 1);
+	CHECK_EQ(tell_memory(VHU_ADD_MEM_REG, 0), 0);
+	session_check("");
+}
+
+/* A front-end that never asks for the base (User-mode Linux) makes the ring anew elsewhere. */
+static void ring_without_memory_gets_new_addresses(void)
+{
+	REQUIRE_EQ(fe_mem_add(&session.mem, 1 << 28, SESSION_MEMORY, 0), 1);
+	CHECK_EQ(tell_memory(VHU_REM_MEM_REG, 0), 0);
+	CHECK_EQ(tell_memory(VHU_ADD_MEM_REG, 1), 0);
+	session_check("stop0 ");
+	session.mem.region[0].allocated = SESSION_MEMORY;
+	fe_vq_free(&session.ring);
+	REQUIRE_OK(fe_vq_init(&session.ring, &session.mem, SESSION_RING_SIZE, false));
+	session_prepare(0);
+	CHECK_EQ(session_tell_fd(VHU_SET_VRING_KICK, 0, session.ring.kick_fd), 0);
+	session_check("start0 ");
+}
+
+/* Of two rings only the one moves that can. */
+static void rings_move_each_by_itself(void)
+{
+	struct fe_vq first = session.ring;
 
 	REQUIRE_EQ(fe_mem_add(&session.mem, 1 << 28, 0x10000, 0), 1);
-	reg.region = session.mem.region[1].wire;
-	CHECK_EQ(session_tell(VHU_ADD_MEM_REG, &reg, sizeof(reg), &session.mem.region[1].fd, 1), 0);
-	/* Queue 1 has its ring in the new region. */
+	CHECK_EQ(tell_memory(VHU_ADD_MEM_REG, 1), 0);
 	session.mem.region[0].allocated = SESSION_MEMORY;
-	REQUIRE_OK(fe_vq_init(&other, &session.mem, SESSION_RING_SIZE, false));
-	fe_vq_free(&session.ring);
-	session.ring = other;
+	REQUIRE_OK(fe_vq_init(&session.ring, &session.mem, SESSION_RING_SIZE, false));
 	session_prepare(1);
 	CHECK_EQ(session_tell_fd(VHU_SET_VRING_KICK, 1, session.ring.kick_fd), 0);
 	CHECK_EQ(session_tell_state(VHU_SET_VRING_ENABLE, 1, 1), 0);
 	session_check("update0 start1 ");
-	CHECK_EQ(session_tell(VHU_REM_MEM_REG, &reg, sizeof(reg), NULL, 0), 1);
-	session_check("");
+	CHECK_EQ(tell_memory(VHU_REM_MEM_REG, 1), 0);
+	session_check("update0 stop1 ");
+	CHECK_EQ(tell_memory(VHU_ADD_MEM_REG, 1), 0);
+	session_check("update0 start1 ");
+	fe_vq_free(&first);
 }
 
 /* ---- configuration space, status, channel ---- */
@@ -632,8 +697,13 @@ static const struct tap_case running_cases[] = {
 	{"ring_that_runs_sees_a_new_region", ring_that_runs_sees_a_new_region},
 	{"ring_that_runs_moves_with_the_table", ring_that_runs_moves_with_the_table},
 	{"new_table_waits_for_the_ring", new_table_waits_for_the_ring},
-	{"memory_that_a_running_ring_needs_stays", memory_that_a_running_ring_needs_stays},
-	{"one_ring_that_cannot_move_keeps_all", one_ring_that_cannot_move_keeps_all},
+	{"ring_without_memory_stands_still_until_it_is_back",
+	 ring_without_memory_stands_still_until_it_is_back},
+	{"table_without_the_ring_stops_it", table_without_the_ring_stops_it},
+	{"loss_of_memory_waits_for_the_ring", loss_of_memory_waits_for_the_ring},
+	{"ring_without_memory_says_its_base", ring_without_memory_says_its_base},
+	{"ring_without_memory_gets_new_addresses", ring_without_memory_gets_new_addresses},
+	{"rings_move_each_by_itself", rings_move_each_by_itself},
 	{"status_0_stops_nothing", status_0_stops_nothing},
 	{"reset_stops_the_rings_and_forgets_them", reset_stops_the_rings_and_forgets_them},
 	{"reset_closes_the_rings_descriptors", reset_closes_the_rings_descriptors},

@@ -370,11 +370,10 @@ static void loop_in_a_table(void)
 }
 
 /*
- * A table may claim to be 4 GiB large, though no index reaches beyond its first 64 Ki entries. If
- * it lies in more than one piece only what is used of it must exist; a loop in it of descriptors
- * without length adds nothing to what is counted.
+ * A table may claim to be 4 GiB large. If it lies in more than one piece only what is used of it
+ * must exist, and a loop in it of descriptors without length adds nothing to what is counted.
  */
-static void loop_in_a_huge_table_ends_soon(void)
+static void huge_table_is_refused_at_once(void)
 {
 	const clock_t begin = clock();
 
@@ -384,26 +383,69 @@ static void loop_in_a_huge_table_ends_soon(void)
 	CHECK((clock() - begin) / (CLOCKS_PER_SEC / 1000) < tap_stretch(100 /* ms */));
 }
 
-static void fill_largest_table(uint64_t last_addr, uint32_t last_len)
+#define MAX_TABLE 32768u
+
+/* A table of `n` descriptors, each with a byte in either of two regions. */
+static void fill_table(unsigned n)
 {
-	for (unsigned i = 0; i < 65535; i++)
-		table_desc(i, RING_DATA, 1, NEXT, i + 1);
-	table_desc(65535, last_addr, last_len, 0, 0);
+	for (unsigned i = 0; i < n; i++)
+		table_desc(i, RING_MORE - 1, 2, i + 1 < n ? NEXT : 0, i + 1);
 }
 
-static void as_many_pieces_as_a_table_can_name(void)
+static void as_many_pieces_as_there_may_be(void)
 {
-	fill_largest_table(RING_DATA, 1);
-	REQUIRE_EQ(offer_table(TABLE, 65536), 1);
-	check_sizes(65536, 65536, 0, 0);
+	fill_table(MAX_TABLE);
+	REQUIRE_EQ(offer_table(TABLE, MAX_TABLE), 1);
+	check_sizes(2 * MAX_TABLE, 2 * MAX_TABLE, 0, 0);
 	push();
+	CHECK(ring.chain.iov == ring.iov);
 }
 
 static void one_piece_too_many(void)
 {
-	fill_largest_table(RING_MORE - 1, 2);
-	ring_check_broken(offer_table(TABLE, 65536));
+	fill_table(MAX_TABLE);
+	ring_desc(1, RING_DATA, 1, NEXT, 0);
+	ring_desc(0, TABLE, MAX_TABLE * 16, INDIRECT, 0);
+	ring_check_broken(ring_offer(1));
 	CHECK(ring.chain.iov == ring.iov);
+}
+
+static void one_descriptor_too_many(void)
+{
+	fill_table(MAX_TABLE + 1);
+	ring_check_broken(offer_table(TABLE, MAX_TABLE + 1));
+}
+
+/* A guest cannot have us allocate without bound: one more of the longest chains has to wait. */
+static void long_chains_wait_for_each_other(void)
+{
+	struct vublk_chain first, second;
+	struct iovec iov[2];
+
+	vublk_chain_init(&first, &iov[0], 1);
+	vublk_chain_init(&second, &iov[1], 1);
+	fill_table(MAX_TABLE);
+	ring_desc(0, TABLE, MAX_TABLE * 16, INDIRECT, 0);
+	ring_desc(1, RING_DATA, 1, 0, 0);
+	for (unsigned i = 0; i < 3; i++)
+		fe_vq_raw_push(&ring.driver, 0);
+	REQUIRE_EQ(vublk_queue_pop(&ring.vq, &first), 1);
+	REQUIRE_EQ(vublk_queue_pop(&ring.vq, &second), 1);
+	for (unsigned i = 0; i < 3; i++) {
+		CHECK_EQ(vublk_queue_pop(&ring.vq, &ring.chain), -EAGAIN);
+		CHECK(ring.chain.iov == ring.iov);
+	}
+	CHECK(!vublk_queue_broken(&ring.vq));
+	vublk_queue_push(&ring.vq, &first, 0);
+	REQUIRE_EQ(vublk_queue_pop(&ring.vq, &ring.chain), 1);
+	check_sizes(2 * MAX_TABLE, 2 * MAX_TABLE, 0, 0);
+	/* A short one needs nothing. */
+	fe_vq_raw_push(&ring.driver, 1);
+	REQUIRE_EQ(vublk_queue_pop(&ring.vq, &first), 1);
+	push();
+	vublk_queue_push(&ring.vq, &first, 0);
+	vublk_queue_push(&ring.vq, &second, 0);
+	CHECK_EQ(ring.vq.allocated, 0);
 }
 
 static const struct tap_case direct_cases[] = {
@@ -448,9 +490,11 @@ static const struct tap_case indirect_cases[] = {
 	{"table_that_wraps_around", table_that_wraps_around},
 	{"next_out_of_the_table", next_out_of_the_table},
 	{"loop_in_a_table", loop_in_a_table},
-	{"loop_in_a_huge_table_ends_soon", loop_in_a_huge_table_ends_soon},
-	{"as_many_pieces_as_a_table_can_name", as_many_pieces_as_a_table_can_name},
+	{"huge_table_is_refused_at_once", huge_table_is_refused_at_once},
+	{"as_many_pieces_as_there_may_be", as_many_pieces_as_there_may_be},
 	{"one_piece_too_many", one_piece_too_many},
+	{"one_descriptor_too_many", one_descriptor_too_many},
+	{"long_chains_wait_for_each_other", long_chains_wait_for_each_other},
 	{0},
 };
 

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vhu_fd.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+void vhu_fd_close(int fd)
+{
+	const struct linger none = {0};
+
+	if (fd < 0)
+		return;
+	/* No matter if it is no socket. */
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	close(fd);
+}
+
+bool vhu_fd_can_notify(int fd)
+{
+	char path[32], target[32] = {0};
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return false;
+	if (S_ISFIFO(st.st_mode))
+		return true;
+	if (st.st_mode & S_IFMT)
+		return false;
+	/* Anonymous descriptors have no type but this one; without /proc it has to be believed. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return readlink(path, target, sizeof(target) - 1) < 0 ||
+	       !strcmp(target, "anon_inode:[eventfd]");
+}
+
+/* A read that does not wait, whatever the descriptor's flags are now. */
+static ssize_t read_now(int fd, void *to, size_t size)
+{
+	struct iovec iov = {to, size};
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+	ssize_t n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+
+	if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL))
+		return n;
+	/* Kernels before 5.8 have that for files only. */
+	if (poll(&pfd, 1, 0) == 0) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return read(fd, to, size);
+}
+
+int vhu_fd_drain(int fd)
+{
+	uint64_t count;
+
+	/*
+	 * One read empties an eventfd; a pipe may have several kicks in it, and more coming all the
+	 * time, so there is an end to it.
+	 */
+	for (unsigned i = 0; i < 64; i++) {
+		const ssize_t n = read_now(fd, &count, sizeof(count));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		if (!n)
+			return -EPIPE;
+	}
+	return 0;
+}
+
+void vhu_fd_signal(int fd)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+	const uint64_t one = 1;
+
+	/*
+	 * There is no write to an eventfd that never waits, so we ask before. A front-end that fills
+	 * it up in between, having cleared O_NONBLOCK, stops its own queues.
+	 */
+	if (fd < 0 || poll(&pfd, 1, 0) != 1 || !(pfd.revents & POLLOUT))
+		return;
+	if (write(fd, &one, sizeof(one)) < 0)
+		return;
+}

@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * src/worker.c and src/queue.c: a real worker thread serves queues with an engine that holds every
+ * operation until the test lets it go. Driver and control thread are the test's own thread.
+ */
+#include "src/worker.h"
+
+#include <linux/virtio_blk.h>
+#include <poll.h>
+#include <semaphore.h>
+#include <stdlib.h>
+
+#include "src/engine_internal.h"
+#include "src/queue.h"
+#include "tests/frontend/fe_time.h"
+#include "tests/unit/capture.h"
+#include "tests/unit/ring.h"
+
+#define REQUESTS 0x100000u /* where requests are in guest memory ... */
+#define STRIDE   64u       /* ... 32 bytes for the header, then the status */
+#define DATA     512u
+
+/* ---- the engine: that without I/O, and a gate before its completions ---- */
+
+static struct {
+	struct engine base;
+	struct engine *inner; /* watches and files are its affair */
+	struct io_list held;
+	unsigned n_held, tokens; /* as many may go */
+	unsigned n_files;
+	int file_err;
+} gate;
+
+static const struct engine_class gate_class;
+
+static int gate_open(struct engine **enginep, const struct engine_config *config)
+{
+	gate.base.class = &gate_class;
+	gate.base.config = *config;
+	*enginep = &gate.base;
+	return engine_null.open(&gate.inner, config);
+}
+
+static void gate_close(struct engine *engine)
+{
+	(void)engine;
+	engine_close(gate.inner);
+}
+
+static int gate_add_file(struct engine *engine, int fd)
+{
+	(void)engine;
+	if (gate.file_err)
+		return gate.file_err;
+	gate.n_files++;
+	return engine_add_file(gate.inner, fd);
+}
+
+static void gate_remove_file(struct engine *engine, int file)
+{
+	(void)engine;
+	gate.n_files--;
+	engine_remove_file(gate.inner, file);
+}
+
+static int gate_watch(struct engine *engine, struct engine_watch *watch)
+{
+	(void)engine;
+	return engine_watch(gate.inner, watch);
+}
+
+static void gate_unwatch(struct engine *engine, struct engine_watch *watch)
+{
+	(void)engine;
+	engine_unwatch(gate.inner, watch);
+}
+
+static void gate_submit(struct engine *engine, struct io *io)
+{
+	(void)engine;
+	io_list_push(&gate.held, io);
+	gate.n_held++;
+}
+
+static int gate_run(struct engine *engine, int64_t timeout_ns)
+{
+	int n = engine_run(gate.inner, gate.tokens && gate.held.head ? 0 : timeout_ns);
+
+	for (; gate.tokens && gate.held.head; gate.tokens--, n++) {
+		struct io *io = io_list_pop(&gate.held);
+
+		gate.n_held--;
+		engine_complete(engine, io,
+				io->niov ? (int64_t)vublk_iov_size(io->iov, io->niov) : 0);
+	}
+	return n;
+}
+
+static const struct engine_class gate_class = {
+	.name = "gate",
+	.open = gate_open,
+	.close = gate_close,
+	.add_file = gate_add_file,
+	.remove_file = gate_remove_file,
+	.watch = gate_watch,
+	.unwatch = gate_unwatch,
+	.submit = gate_submit,
+	.run = gate_run,
+};
+
+/* ---- having the worker do things ---- */
+
+static struct worker *worker;
+static struct queue *queue;
+static struct image image;
+static struct blk_disk disk;
+
+static struct {
+	struct call call;
+	void (*run)(void);
+	sem_t done;
+} errand;
+
+static void run_errand(struct call *call)
+{
+	(void)call;
+	errand.run();
+	sem_post(&errand.done);
+}
+
+/* Runs it on the worker's thread, between two rounds, and waits for that. */
+static void on_worker(void (*run)(void))
+{
+	errand.run = run;
+	errand.call.run = run_errand;
+	worker_call(worker, &errand.call);
+	while (sem_wait(&errand.done))
+		; /* EINTR */
+}
+
+static unsigned seen_held;
+
+static void look(void)
+{
+	seen_held = gate.n_held;
+}
+
+/* Waits until the engine holds so many operations, and makes sure that it stays so. */
+static void check_held(unsigned n)
+{
+	const uint64_t deadline = fe_deadline(FE_TIMEOUT_MS);
+
+	do
+		on_worker(look);
+	while (seen_held != n && fe_left_ms(deadline));
+	for (unsigned i = 0; i < 3; i++)
+		on_worker(look);
+	CHECK_EQ(seen_held, n);
+}
+
+static unsigned n_release;
+
+static void add_tokens(void)
+{
+	gate.tokens += n_release;
+}
+
+static void release(unsigned n)
+{
+	n_release = n;
+	on_worker(add_tokens);
+}
+
+static int begin_err;
+
+static void begin(void)
+{
+	begin_err = queue_begin(queue);
+}
+
+static sem_t drained_sem;
+
+static void drained(struct queue *q)
+{
+	CHECK(q == queue);
+	sem_post(&drained_sem);
+}
+
+static void end(void)
+{
+	queue_end(queue, drained);
+}
+
+static bool has_drained(void)
+{
+	return !sem_trywait(&drained_sem);
+}
+
+/* ---- life ---- */
+
+static void open_ring(unsigned size)
+{
+	image = (struct image){.fd = 0,
+			       .size = 1 << 30,
+			       .block_size = 512,
+			       .mem_align = 1,
+			       .offset_align = 1,
+			       .range_align = 1};
+	disk = (struct blk_disk){.name = "test",
+				 .serial = "",
+				 .image = &image,
+				 .features = 1ull << VIRTIO_BLK_F_FLUSH,
+				 .wce = true};
+	capture_begin(STDERR_FILENO);
+	sem_init(&errand.done, 0, 0);
+	sem_init(&drained_sem, 0, 0);
+	ring_open(size, 0);
+	REQUIRE_OK(worker_create(&worker, &gate_class));
+	REQUIRE_OK(queue_create(&queue, &ring.vq, worker, &disk));
+}
+
+static void start(void)
+{
+	on_worker(begin);
+	REQUIRE_OK(begin_err);
+}
+
+static void setup(void)
+{
+	open_ring(256);
+	start();
+}
+
+/* Ends the queue, letting go of all that is held. */
+static void stop(void)
+{
+	release(1 << 20);
+	on_worker(end);
+	while (sem_wait(&drained_sem))
+		; /* EINTR */
+}
+
+static void destroy(void)
+{
+	queue_destroy(queue);
+	worker_destroy(worker);
+	CHECK_EQ(gate.n_files, 0);
+	ring_close();
+	capture_end();
+}
+
+static void teardown(void)
+{
+	stop();
+	destroy();
+}
+
+/* ---- the driver ---- */
+
+static uint8_t *status_of(unsigned i)
+{
+	return fe_ptr(&ring.mem, REQUESTS + i * STRIDE + 32, 1);
+}
+
+/* Request number i, whose data is at `data`; a flush if that is 0. Not yet published. */
+static void add(unsigned i, uint64_t data)
+{
+	const uint64_t gpa = REQUESTS + i * STRIDE;
+	const struct virtio_blk_outhdr header = {.type = data ? VIRTIO_BLK_T_OUT
+							      : VIRTIO_BLK_T_FLUSH};
+	struct fe_seg segs[3] = {{.addr = gpa, .len = sizeof(header)}};
+	unsigned n = 1;
+
+	if (data)
+		segs[n++] = (struct fe_seg){.addr = data, .len = DATA};
+	segs[n++] = (struct fe_seg){.addr = gpa + 32, .len = 1, .write = true};
+	REQUIRE_OK(fe_mem_write(&ring.mem, gpa, &header, sizeof(header)));
+	*status_of(i) = 0xaa;
+	REQUIRE(fe_vq_add(&ring.driver, segs, n, NULL) >= 0);
+}
+
+/* Takes `n` completions. */
+static void reap(unsigned n)
+{
+	struct fe_used used;
+
+	for (unsigned i = 0; i < n; i++) {
+		REQUIRE_OK(fe_vq_wait(&ring.driver, fe_deadline(FE_TIMEOUT_MS)));
+		REQUIRE_EQ(fe_vq_reap(&ring.driver, &used), 1);
+		CHECK_EQ(used.len, 1);
+	}
+	CHECK_EQ(fe_vq_reap(&ring.driver, &used), 0);
+}
+
+/* ---- cases ---- */
+
+static void request_goes_there_and_back(void)
+{
+	add(0, RING_DATA);
+	CHECK(fe_vq_kick(&ring.driver));
+	check_held(1);
+	CHECK_EQ(*status_of(0), 0xaa);
+	release(1);
+	reap(1);
+	CHECK_EQ(*status_of(0), VIRTIO_BLK_S_OK);
+}
+
+static void every_kick_is_seen(void)
+{
+	release(1 << 20);
+	for (unsigned i = 0; i < 1000; i++) {
+		add(0, 0);
+		fe_vq_kick(&ring.driver); /* or not, while the worker still looks */
+		reap(1);
+	}
+}
+
+static void requests_in_any_number_at_once(void)
+{
+	for (unsigned i = 0; i < 128; i++)
+		add(i, 0);
+	fe_vq_kick(&ring.driver);
+	check_held(128);
+	release(100);
+	reap(100);
+	check_held(28);
+	release(28);
+	reap(28);
+}
+
+/* A ring that is started again may have some that nobody kicks for. */
+static void requests_that_were_there_before(void)
+{
+	open_ring(16);
+	add(0, 0);
+	fe_vq_publish(&ring.driver);
+	start();
+	check_held(1);
+}
+
+static void ring_longer_than_there_are_slots(void)
+{
+	const unsigned n = QUEUE_MAX_REQUESTS + 500;
+
+	open_ring(4096);
+	start();
+	for (unsigned i = 0; i < n; i++)
+		add(i, 0);
+	fe_vq_kick(&ring.driver);
+	check_held(QUEUE_MAX_REQUESTS);
+	release(1);
+	reap(1);
+	check_held(QUEUE_MAX_REQUESTS);
+	release(n);
+	reap(n - 1);
+}
+
+/* More unaligned requests than there are bounce buffers: they wait, in order, and none is lost. */
+static void bounce_buffers_run_out(void)
+{
+	image.direct = true;
+	image.mem_align = image.offset_align = 512;
+	for (unsigned i = 0; i < 80; i++)
+		add(i, RING_DATA + 1 + i * DATA);
+	fe_vq_kick(&ring.driver);
+	check_held(64);
+	release(1);
+	reap(1);
+	check_held(64);
+	CHECK_EQ(*status_of(0), VIRTIO_BLK_S_OK);
+	/* One that is aligned needs none. */
+	add(80, RING_DATA);
+	fe_vq_kick(&ring.driver);
+	check_held(65);
+	release(80);
+	reap(80);
+	for (unsigned i = 0; i <= 80; i++)
+		CHECK_EQ(*status_of(i), VIRTIO_BLK_S_OK);
+}
+
+static void end_waits_for_what_is_in_flight(void)
+{
+	open_ring(16);
+	start();
+	add(0, 0);
+	add(1, 0);
+	fe_vq_kick(&ring.driver);
+	check_held(2);
+	on_worker(end);
+	/* Nothing more is taken. */
+	add(2, 0);
+	fe_vq_raw_kick(&ring.driver);
+	fe_vq_publish(&ring.driver);
+	release(1);
+	reap(1);
+	check_held(1);
+	CHECK(!has_drained());
+	release(1);
+	reap(1);
+	while (sem_wait(&drained_sem))
+		;
+	check_held(0);
+	CHECK_EQ(*status_of(2), 0xaa);
+	destroy();
+}
+
+static void end_of_an_idle_queue(void)
+{
+	open_ring(16);
+	start();
+	on_worker(end);
+	while (sem_wait(&drained_sem))
+		;
+	destroy();
+}
+
+static void engine_that_takes_no_file(void)
+{
+	open_ring(16);
+	gate.file_err = -ENFILE;
+	on_worker(begin);
+	CHECK_EQ(begin_err, -ENFILE);
+	destroy();
+}
+
+static struct vublk_update update;
+static int update_err;
+
+static void apply(void)
+{
+	update_err = queue_apply(queue, &update);
+}
+
+static void replace_kick(int fd)
+{
+	update = (struct vublk_update){.kick = true, .kick_fd = fd};
+	on_worker(apply);
+}
+
+static void new_kick_descriptor_is_watched(void)
+{
+	int fd = fd_event();
+
+	replace_kick(dup(fd));
+	CHECK_OK(update_err);
+	check_held(0);
+	add(0, 0);
+	fe_vq_publish(&ring.driver);
+	eventfd_write(fd, 1);
+	check_held(1);
+	close(fd);
+}
+
+/* Then the ring is looked at all the time. */
+static void without_a_kick_descriptor(void)
+{
+	replace_kick(-1);
+	CHECK_OK(update_err);
+	for (unsigned i = 0; i < 3; i++) {
+		add(i, 0);
+		fe_vq_publish(&ring.driver);
+		check_held(i + 1);
+	}
+	replace_kick(dup(ring.driver.kick_fd));
+	CHECK_OK(update_err);
+}
+
+static void kick_descriptor_at_its_end(void)
+{
+	int pair[2];
+
+	REQUIRE_OK(pipe2(pair, O_NONBLOCK));
+	replace_kick(pair[0]);
+	CHECK_OK(update_err);
+	close(pair[1]);
+	check_held(0);
+	/* A new one helps. */
+	replace_kick(dup(ring.driver.kick_fd));
+	CHECK_OK(update_err);
+	add(0, 0);
+	fe_vq_kick(&ring.driver);
+	check_held(1);
+}
+
+/* The worker sleeps on, instead of looking at the ring for ever. */
+static void broken_ring_is_left_alone(void)
+{
+	struct pollfd p = {.fd = ring.driver.err_fd, .events = POLLIN};
+
+	fe_vq_raw_push(&ring.driver, 9999);
+	fe_vq_raw_kick(&ring.driver);
+	CHECK_EQ(poll(&p, 1, (int)tap_stretch(5000)), 1);
+	check_held(0);
+}
+
+static const struct tap_case running_cases[] = {
+	{"request_goes_there_and_back", request_goes_there_and_back},
+	{"every_kick_is_seen", every_kick_is_seen},
+	{"requests_in_any_number_at_once", requests_in_any_number_at_once},
+	{"bounce_buffers_run_out", bounce_buffers_run_out},
+	{"new_kick_descriptor_is_watched", new_kick_descriptor_is_watched},
+	{"without_a_kick_descriptor", without_a_kick_descriptor},
+	{"kick_descriptor_at_its_end", kick_descriptor_at_its_end},
+	{"broken_ring_is_left_alone", broken_ring_is_left_alone},
+	{0},
+};
+
+static const struct tap_case start_cases[] = {
+	{"requests_that_were_there_before", requests_that_were_there_before},
+	{"ring_longer_than_there_are_slots", ring_longer_than_there_are_slots},
+	{0},
+};
+
+static const struct tap_case end_cases[] = {
+	{"end_waits_for_what_is_in_flight", end_waits_for_what_is_in_flight},
+	{"end_of_an_idle_queue", end_of_an_idle_queue},
+	{"engine_that_takes_no_file", engine_that_takes_no_file},
+	{0},
+};
+
+static const struct tap_suite suites[] = {
+	{.name = "worker", .setup = setup, .teardown = teardown, .cases = running_cases},
+	{.name = "worker start", .teardown = teardown, .cases = start_cases},
+	{.name = "worker end", .cases = end_cases},
+	{0},
+};
+
+int main(int argc, char **argv)
+{
+	return tap_main(argc, argv, suites);
+}
