@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -52,8 +53,7 @@ static int lock_directory(const char *path)
 	const struct timespec pause = {.tv_nsec = 10000000};
 	int fd;
 
-	strncpy(copy, path, sizeof(copy) - 1);
-	copy[sizeof(copy) - 1] = '\0';
+	snprintf(copy, sizeof(copy), "%s", path);
 	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -1;
@@ -125,7 +125,7 @@ static int listen_at(struct listener *listener, const struct options *options)
 	int dir, err;
 
 	/* options.c has checked the length. */
-	strncpy(addr.sun_path, options->socket_path, sizeof(addr.sun_path) - 1);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", options->socket_path);
 	dir = lock_directory(addr.sun_path);
 	err = remove_stale(&addr);
 	if (!err) {
