@@ -3,7 +3,7 @@
 # of tests/run; SANITIZED= leaves the sanitizers out.
 include tests/frontend.mk
 include tests/guest.mk
-#UNIT
+include tests/unit.mk
 
 EXTRA_DIST += tests/meta/test-dist.sh tests/meta/test-style.sh tests/cli/test-help-man.sh
 
