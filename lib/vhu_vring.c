@@ -266,7 +266,7 @@ int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg)
 	}
 	vring->layout = layout;
 	vring->addr_set = true;
-	vring->failed = false;
+	vring->failed = vring->unmapped = false;
 	return 0;
 }
 

@@ -99,7 +99,7 @@ void vublk_queue_publish(struct vublk_queue *vq)
 	__atomic_store_n(&vq->split.used->idx, vq->used_idx, __ATOMIC_RELEASE);
 	/* The index must be seen before we look whether the driver sleeps. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (vq->call_fd >= 0 && wants_call(vq))
+	if (wants_call(vq))
 		vhu_fd_signal(vq->call_fd);
 }
 

@@ -62,33 +62,51 @@ static int lock_directory(const char *path)
 	return fd;
 }
 
-/* Removes a socket that nobody listens on. */
-static int remove_stale(const struct sockaddr_un *addr)
+static int cannot(const char *do_what, const char *path, int err)
 {
-	struct stat st;
-	int fd, err = 0;
+	log_error("cannot %s %s: %s", do_what, path, strerror(-err));
+	return err;
+}
 
-	if (lstat(addr->sun_path, &st))
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(st.st_mode)) {
-		log_error("%s exists and is no socket; remove it, or choose another --socket-path",
-			  addr->sun_path);
-		return -EEXIST;
-	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+/* 0 if somebody listens on the socket, or may; else what connect(2) says, -ECONNREFUSED: nobody. */
+static int try_connect(const struct sockaddr_un *addr)
+{
+	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int err = 0;
+
 	if (fd < 0)
 		return -errno;
 	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)))
 		err = -errno;
 	close(fd);
-	if (err == -ECONNREFUSED)
-		return unlink(addr->sun_path) && errno != ENOENT ? -errno : 0;
+	return err;
+}
+
+/* Removes a socket that nobody listens on. */
+static int remove_stale(const struct sockaddr_un *addr)
+{
+	const char *path = addr->sun_path;
+	struct stat st;
+	int err;
+
+	if (lstat(path, &st))
+		return errno == ENOENT ? 0 : cannot("look for", path, -errno);
+	if (!S_ISSOCK(st.st_mode)) {
+		log_error("%s exists and is no socket; remove it, or choose another --socket-path",
+			  path);
+		return -EEXIST;
+	}
+	err = try_connect(addr);
 	if (err == -EACCES)
-		log_error("%s exists, and there is no permission to find out who uses it",
-			  addr->sun_path);
-	else /* connected, or -EAGAIN (its backlog is full), or a socket of another type */
-		log_error("%s is in use by another process", addr->sun_path);
-	return -EADDRINUSE;
+		return cannot("find out who uses", path, err);
+	if (err != -ECONNREFUSED) {
+		/* Connected, or -EAGAIN (its backlog is full), or a socket of another type. */
+		log_error("%s is in use by another process", path);
+		return -EADDRINUSE;
+	}
+	if (unlink(path) && errno != ENOENT)
+		return cannot("replace the stale socket", path, -errno);
+	return 0;
 }
 
 /* The permissions hold from the first moment on: the mode is set before the name exists. */
@@ -113,9 +131,7 @@ static int bind_with_mode(int fd, const struct sockaddr_un *addr, const struct o
 		err = -errno;
 		unlink(addr->sun_path);
 	}
-	if (err)
-		log_error("cannot make the socket %s: %s", addr->sun_path, strerror(-err));
-	return err;
+	return err ? cannot("make the socket", addr->sun_path, err) : 0;
 }
 
 static int listen_at(struct listener *listener, const struct options *options)
@@ -130,10 +146,11 @@ static int listen_at(struct listener *listener, const struct options *options)
 	err = remove_stale(&addr);
 	if (!err) {
 		listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		err = listener->fd < 0 ? -errno : bind_with_mode(listener->fd, &addr, options);
+		err = listener->fd < 0 ? cannot("make the socket", addr.sun_path, -errno)
+				       : bind_with_mode(listener->fd, &addr, options);
 	}
 	if (!err && (listen(listener->fd, SOMAXCONN) || stat(addr.sun_path, &st)))
-		err = -errno;
+		err = cannot("listen on", addr.sun_path, -errno);
 	if (dir >= 0)
 		close(dir);
 	if (err)

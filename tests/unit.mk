@@ -22,6 +22,7 @@ unit_tests = \
 	tests/unit/test-options \
 	tests/unit/test-vhu-dev \
 	tests/unit/test-vhu-dispatch \
+	tests/unit/test-vhu-fd \
 	tests/unit/test-vhu-guard \
 	tests/unit/test-vhu-mem \
 	tests/unit/test-vhu-msg \
@@ -106,6 +107,10 @@ tests_unit_test_vhu_dev_LDADD = $(unit_libs)
 tests_unit_test_vhu_dispatch_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_vhu_dispatch_SOURCES = tests/unit/test-vhu-dispatch.c
 tests_unit_test_vhu_dispatch_LDADD = $(unit_libs)
+
+tests_unit_test_vhu_fd_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_vhu_fd_SOURCES = tests/unit/test-vhu-fd.c
+tests_unit_test_vhu_fd_LDADD = $(unit_libs)
 
 tests_unit_test_vhu_guard_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_vhu_guard_SOURCES = tests/unit/test-vhu-guard.c

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "lib/vhu_mem.h"
@@ -137,6 +138,40 @@ static void memory_without_a_guard_kills(void)
 	close(fd);
 }
 
+static void guard_ends_where_it_says(void)
+{
+	int fd, handle;
+	volatile uint8_t *memory = map_file(&fd);
+
+	handle = vhu_guard_add((void *)memory, PAGE);
+	truncate_it(fd);
+	CHECK_EQ(signal_of(memory), SIGBUS);
+	vhu_guard_remove(handle);
+	close(fd);
+}
+
+/* The address that came with it is only what the sender says. */
+static void signal_that_names_guarded_memory_is_not_believed(void)
+{
+	int fd, status, handle;
+	volatile uint8_t *memory = map_file(&fd);
+	siginfo_t info = {.si_signo = SIGBUS, .si_code = SI_QUEUE};
+	pid_t pid;
+
+	info.si_addr = (void *)memory;
+	handle = vhu_guard_add((void *)memory, 2 * PAGE);
+	pid = fork();
+	if (!pid) {
+		syscall(SYS_rt_sigqueueinfo, getpid(), SIGBUS, &info);
+		/* The handler has returned to here, and the next one kills. */
+		_exit(vhu_guard_is_lost(handle));
+	}
+	REQUIRE_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	vhu_guard_remove(handle);
+	close(fd);
+}
+
 /* As kill(2) does it: no memory is meant. */
 static void signal_that_was_sent_kills(void)
 {
@@ -197,6 +232,9 @@ static const struct tap_case cases[] = {
 	{"write_to_truncated_memory_goes_nowhere", write_to_truncated_memory_goes_nowhere},
 	{"other_memory_is_left_alone", other_memory_is_left_alone},
 	{"memory_without_a_guard_kills", memory_without_a_guard_kills},
+	{"guard_ends_where_it_says", guard_ends_where_it_says},
+	{"signal_that_names_guarded_memory_is_not_believed",
+	 signal_that_names_guarded_memory_is_not_believed},
 	{"signal_that_was_sent_kills", signal_that_was_sent_kills},
 	{"guards_are_given_back", guards_are_given_back},
 	{"region_that_is_truncated_is_lost", region_that_is_truncated_is_lost},

@@ -385,16 +385,16 @@ static void huge_table_is_refused_at_once(void)
 
 #define MAX_TABLE 32768u
 
-/* A table of `n` descriptors, each with a byte in either of two regions. */
-static void fill_table(unsigned n)
+/* A table of `n` descriptors, each in as many pieces: with a byte in either of two regions. */
+static void fill_table(unsigned n, unsigned pieces)
 {
 	for (unsigned i = 0; i < n; i++)
-		table_desc(i, RING_MORE - 1, 2, i + 1 < n ? NEXT : 0, i + 1);
+		table_desc(i, RING_MORE - 1, pieces, i + 1 < n ? NEXT : 0, i + 1);
 }
 
 static void as_many_pieces_as_there_may_be(void)
 {
-	fill_table(MAX_TABLE);
+	fill_table(MAX_TABLE, 2);
 	REQUIRE_EQ(offer_table(TABLE, MAX_TABLE), 1);
 	check_sizes(2 * MAX_TABLE, 2 * MAX_TABLE, 0, 0);
 	push();
@@ -403,7 +403,7 @@ static void as_many_pieces_as_there_may_be(void)
 
 static void one_piece_too_many(void)
 {
-	fill_table(MAX_TABLE);
+	fill_table(MAX_TABLE, 2);
 	ring_desc(1, RING_DATA, 1, NEXT, 0);
 	ring_desc(0, TABLE, MAX_TABLE * 16, INDIRECT, 0);
 	ring_check_broken(ring_offer(1));
@@ -412,7 +412,7 @@ static void one_piece_too_many(void)
 
 static void one_descriptor_too_many(void)
 {
-	fill_table(MAX_TABLE + 1);
+	fill_table(MAX_TABLE + 1, 1);
 	ring_check_broken(offer_table(TABLE, MAX_TABLE + 1));
 }
 
@@ -424,7 +424,7 @@ static void long_chains_wait_for_each_other(void)
 
 	vublk_chain_init(&first, &iov[0], 1);
 	vublk_chain_init(&second, &iov[1], 1);
-	fill_table(MAX_TABLE);
+	fill_table(MAX_TABLE, 2);
 	ring_desc(0, TABLE, MAX_TABLE * 16, INDIRECT, 0);
 	ring_desc(1, RING_DATA, 1, 0, 0);
 	for (unsigned i = 0; i < 3; i++)

@@ -207,36 +207,6 @@ static void reset_closes_the_descriptors(void)
 
 /* ---- descriptors ---- */
 
-static void signal_to_nobody(void)
-{
-	vq_signal(-1);
-}
-
-/* Full is as good as signalled; the point is not to wait. */
-static void signal_to_a_full_eventfd(void)
-{
-	int fd = fd_event();
-
-	REQUIRE_OK(eventfd_write(fd, UINT64_MAX - 1));
-	vq_signal(fd);
-	CHECK(fd_take_events(fd));
-	close(fd);
-}
-
-static void signal_to_a_pipe(void)
-{
-	uint64_t got = 0;
-	int pair[2];
-
-	REQUIRE_OK(pipe(pair));
-	vq_signal(pair[1]);
-	CHECK_EQ(read(pair[0], &got, sizeof(got)), sizeof(got));
-	CHECK_EQ(got, 1);
-	close(pair[0]);
-	vq_signal(pair[1]); /* nobody there: SIGPIPE is ignored by every program that does this */
-	close(pair[1]);
-}
-
 static void replace_kick(int fd)
 {
 	struct vublk_update update = {.kick = true, .kick_fd = fd};
@@ -416,9 +386,6 @@ static const struct tap_case setup_cases[] = {
 };
 
 static const struct tap_case fd_cases[] = {
-	{"signal_to_nobody", signal_to_nobody},
-	{"signal_to_a_full_eventfd", signal_to_a_full_eventfd},
-	{"signal_to_a_pipe", signal_to_a_pipe},
 	{"drain_kick_empties_an_eventfd", drain_kick_empties_an_eventfd},
 	{"drain_kick_of_a_pipe_until_its_end", drain_kick_of_a_pipe_until_its_end},
 	{"drain_kick_of_what_cannot_be_read", drain_kick_of_what_cannot_be_read},
