@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 void vhu_fd_close(int fd)
@@ -22,21 +23,42 @@ void vhu_fd_close(int fd)
 	close(fd);
 }
 
-bool vhu_fd_can_notify(int fd)
+/* One end of a pair of Unix sockets; its other end has no name, as our own listening one has. */
+static bool is_socket_pair(int fd)
+{
+	struct sockaddr_un peer;
+	socklen_t size = sizeof(peer);
+
+	return !getpeername(fd, (struct sockaddr *)&peer, &size) && peer.sun_family == AF_UNIX &&
+	       size == sizeof(peer.sun_family);
+}
+
+/* Of the descriptors that have no file type. Without /proc it has to be believed. */
+static bool is_eventfd(int fd)
 {
 	char path[32], target[32] = {0};
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return readlink(path, target, sizeof(target) - 1) < 0 ||
+	       !strcmp(target, "anon_inode:[eventfd]");
+}
+
+bool vhu_fd_can_notify(int fd)
+{
 	struct stat st;
 
 	if (fstat(fd, &st))
 		return false;
-	if (S_ISFIFO(st.st_mode))
+	switch (st.st_mode & S_IFMT) {
+	case 0:
+		return is_eventfd(fd);
+	case S_IFIFO:
 		return true;
-	if (st.st_mode & S_IFMT)
+	case S_IFSOCK:
+		return is_socket_pair(fd);
+	default:
 		return false;
-	/* Anonymous descriptors have no type but this one; without /proc it has to be believed. */
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return readlink(path, target, sizeof(target) - 1) < 0 ||
-	       !strcmp(target, "anon_inode:[eventfd]");
+	}
 }
 
 /* A read that does not wait, whatever the descriptor's flags are now. */
@@ -83,8 +105,8 @@ void vhu_fd_signal(int fd)
 	const uint64_t one = 1;
 
 	/*
-	 * There is no write to an eventfd that never waits, so we ask before. A front-end that fills
-	 * it up in between, having cleared O_NONBLOCK, stops its own queues.
+	 * There is no write to an eventfd that never waits, so we ask before. A front-end that
+	 * fills it up in between, having cleared O_NONBLOCK, stops its own queues.
 	 */
 	if (fd < 0 || poll(&pfd, 1, 0) != 1 || !(pfd.revents & POLLOUT))
 		return;

@@ -13,8 +13,9 @@
 void vhu_fd_close(int fd);
 
 /*
- * Can it carry notifications: is it an eventfd or a pipe? Not a socket, whose other end may be this
- * very connection; not a signalfd, which would give its reader the reader's signals.
+ * Can it carry notifications: is it an eventfd, a pipe, or one of a pair of Unix sockets (which is
+ * what User-mode Linux calls a pipe)? Not the other end of a connection to us, which would keep it
+ * alive; not a signalfd, which would give its reader the reader's signals.
  */
 bool vhu_fd_can_notify(int fd);
 

@@ -333,8 +333,9 @@ static int take_ring_fd(struct vublk_dev *dev, struct vhu_msg *msg, struct vhu_v
 	flags = fcntl(msg->fd[0], F_GETFL);
 	if (flags < 0 || !vhu_fd_can_notify(msg->fd[0]) ||
 	    fcntl(msg->fd[0], F_SETFL, flags | O_NONBLOCK) < 0) {
-		vhu_log(VUBLK_LOG_WARNING, "%s: %s: the descriptor is neither eventfd nor pipe",
-			dev->name, vhu_msg_name(msg->header.request));
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: %s: the descriptor is no eventfd, pipe or socket pair", dev->name,
+			vhu_msg_name(msg->header.request));
 		return -EBADF;
 	}
 	*fd = vhu_msg_take_fd(msg, 0);

@@ -17,8 +17,9 @@
  * reading, and stands for its open file: a duplicate shares the lock, the last close drops it.
  * 0; -EAGAIN when somebody else's locks contradict (then nothing stays locked, and *holder says
  * what contradicts, as "in use for writing", a static string); -errno from fcntl otherwise (a
- * file system without OFD locks: -EINVAL, -ENOLCK, -EOPNOTSUPP), with *holder NULL. Two that try at the same moment may both be refused (each sees the bytes that
- * the other has just taken), so who waits tries again at irregular intervals. Any thread.
+ * file system without OFD locks: -EINVAL, -ENOLCK, -EOPNOTSUPP), with *holder NULL. Two that
+ * try at the same moment may both be refused (each sees the bytes that the other has just taken),
+ * so who waits tries again at irregular intervals. Any thread.
  */
 int image_lock(int fd, bool write, const char **holder);
 

@@ -77,8 +77,8 @@ static void stop(struct call *call)
 }
 
 /*
- * A thread of its own, so that a stop does not depend on what the others are at: it asks the control
- * thread, and if that takes too long, ends the process.
+ * A thread of its own, so that a stop does not depend on what the others are at: it asks the
+ * control thread, and if that takes too long, ends the process.
  */
 static void *wait_for_signal(void *arg)
 {

@@ -15,7 +15,7 @@
  * (LeakSanitizer looks when that process exits) is one failed case, and nothing stays behind.
  *
  *	test-iov             all cases          test-iov short      only names with "short" in them
- *	test-iov --list      names only         TEST_SLOW_FACTOR=10 stretches all time limits (valgrind)
+ *	test-iov --list      names only         TEST_SLOW_FACTOR=10 stretches time limits (valgrind)
  *
  * A case uses CUnit's own assertions, or the macros below, which show the values. Those whose
  * name begins with REQUIRE end the case when they fail (its teardown still runs), CHECK goes on.

@@ -2,8 +2,8 @@
 /*
  * virtio-blk requests on one queue. Each of `depth` slots owns, in guest memory, a request header,
  * a data buffer, a status byte and an indirect table; submit and reap allocate nothing. On top
- * sync helpers that answer the status byte (VIRTIO_BLK_S_*, 0 is OK) or -errno, and fe_blk_exchange()
- * for requests in any framing. Sectors are 512 bytes.
+ * sync helpers that answer the status byte (VIRTIO_BLK_S_*, 0 is OK) or -errno, and
+ * fe_blk_exchange() for requests in any framing. Sectors are 512 bytes.
  */
 #ifndef FE_BLK_H
 #define FE_BLK_H

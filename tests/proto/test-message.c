@@ -274,7 +274,7 @@ static void status(void)
 	attach();
 	CHECK_OK(fe_ask_u64(&dev.conn, VHU_GET_STATUS, &value));
 	CHECK_EQ(value, 15);
-	/* QEMU's `stop` sends 0 first and asks for the ring's position afterwards: nothing moves. */
+	/* QEMU's `stop` sends 0 first and asks for the position afterwards: nothing moves. */
 	check_round_trip(&blk, 0, 4096);
 	CHECK_OK(fe_tell_u64(&dev.conn, VHU_SET_STATUS, 0));
 	CHECK_OK(fe_ask_u64(&dev.conn, VHU_GET_STATUS, &value));

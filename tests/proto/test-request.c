@@ -376,7 +376,7 @@ static void read_only(void)
 		CHECK(fe_blk_ranges(&blk, VIRTIO_BLK_T_DISCARD, &range, 16) > OK);
 		CHECK(fe_blk_ranges(&blk, VIRTIO_BLK_T_WRITE_ZEROES, &range, 16) > OK);
 		CHECK(image_is_pattern(0, MIB));
-		/* once more with a driver that did not take the bit: it is no matter of politeness */
+		/* once more with a driver that did not take the bit */
 		detach();
 		attach(.features_off = FE_BIT(VIRTIO_BLK_F_RO));
 	}

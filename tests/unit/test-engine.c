@@ -820,7 +820,7 @@ static void test_unwatch_self_from_ready(void)
 	stop_watch(&w);
 }
 
-/* An event that the kernel holds already is not given to the next user of the slot, or of the fd. */
+/* An event that the kernel holds already is not given to the next user of slot or fd. */
 static void test_unwatch_with_event(void)
 {
 	for (int i = 0; i < 20; i++) {

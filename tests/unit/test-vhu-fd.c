@@ -8,6 +8,9 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <stdlib.h>
+#include <stdio.h>
 #include <sys/timerfd.h>
 
 #include "tests/tap.h"
@@ -69,13 +72,31 @@ static void files_do_not(void)
 }
 
 /* Its other end may be this very connection. */
-static void sockets_do_not(void)
+/* User-mode Linux's pipes are such. */
+static void socket_pairs_do(void)
 {
 	int pair[2];
 
 	REQUIRE_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
-	CHECK(!can_notify(pair[0]));
-	CHECK(!can_notify(pair[1]));
+	CHECK(can_notify(pair[0]));
+	CHECK(can_notify(pair[1]));
+}
+
+/* A front-end's end of its connection, say: to us it would look as if it never hung up. */
+static void other_sockets_do_not(void)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	int client = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/s", getenv("TMPDIR"));
+	REQUIRE_OK(bind(listener, (struct sockaddr *)&addr, sizeof(addr)));
+	REQUIRE_OK(listen(listener, 1));
+	REQUIRE_OK(connect(client, (struct sockaddr *)&addr, sizeof(addr)));
+	CHECK(!can_notify(client));
+	CHECK(!can_notify(listener));
+	CHECK(!can_notify(socket(AF_UNIX, SOCK_STREAM, 0)));
+	CHECK(!can_notify(socket(AF_INET, SOCK_STREAM, 0)));
 }
 
 /* These have no file type either. A signalfd would give its reader our signals. */
@@ -228,7 +249,8 @@ static void signal_to_a_pipe(void)
 static const struct tap_case kind_cases[] = {
 	{"eventfds_and_pipes_notify", eventfds_and_pipes_notify},
 	{"files_do_not", files_do_not},
-	{"sockets_do_not", sockets_do_not},
+	{"socket_pairs_do", socket_pairs_do},
+	{"other_sockets_do_not", other_sockets_do_not},
 	{"other_anonymous_descriptors_do_not", other_anonymous_descriptors_do_not},
 	{"what_is_not_open_does_not", what_is_not_open_does_not},
 	{0},

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -292,9 +293,12 @@ static void too_many_descriptors_in_parts(void)
 /* Out of descriptors: the kernel drops those that came (MSG_CTRUNC). */
 static void truncated_descriptors_are_not_ignored(void)
 {
+	const char *preload = getenv("LD_PRELOAD");
 	struct rlimit limit, none;
 	int result;
 
+	if (preload && strstr(preload, "vgpreload"))
+		tap_skip("valgrind keeps the limit to itself, and the kernel does not know");
 	send_with_fds(&frame, sizeof(frame), 1);
 	REQUIRE_OK(getrlimit(RLIMIT_NOFILE, &limit));
 	none = (struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max};
