@@ -161,6 +161,7 @@ static int map_region(const char *name, const struct vhu_region *r, int fd, stru
 	mapping->guard = vhu_guard_add(base, size);
 	if (mapping->guard < 0) {
 		err = mapping->guard;
+		vhu_log(VUBLK_LOG_WARNING, "%s: no more memory regions can be guarded", name);
 		munmap(base, size);
 		free(mapping);
 		return err;
