@@ -24,7 +24,7 @@ static_assert(VUBLK_MAX_CONFIG == VHU_MAX_CONFIG, "one number");
 /* What the library does for any device type. */
 #define TRANSPORT_FEATURES \
 	(BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) | \
-	 BIT(VIRTIO_F_VERSION_1) | BIT(VHU_F_PROTOCOL_FEATURES))
+	 BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VHU_F_PROTOCOL_FEATURES))
 
 /*
  * What changes how rings or memory work: a driver that acknowledges one of these, though it was not
@@ -33,14 +33,15 @@ static_assert(VUBLK_MAX_CONFIG == VHU_MAX_CONFIG, "one number");
  */
 #define KNOWN_TRANSPORT_FEATURES \
 	(TRANSPORT_FEATURES | BIT(VHU_F_LOG_ALL) | BIT(VIRTIO_F_ACCESS_PLATFORM) | \
-	 BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER) | BIT(38 /* NOTIFICATION_DATA */) | \
-	 BIT(VIRTIO_F_RING_RESET))
+	 BIT(VIRTIO_F_IN_ORDER) | BIT(38 /* NOTIFICATION_DATA */) | BIT(VIRTIO_F_RING_RESET))
 
 #define PROTOCOL_FEATURES \
 	(BIT(VHU_PROTOCOL_F_MQ) | BIT(VHU_PROTOCOL_F_REPLY_ACK) | \
 	 BIT(VHU_PROTOCOL_F_BACKEND_REQ) | BIT(VHU_PROTOCOL_F_CONFIG) | \
 	 BIT(VHU_PROTOCOL_F_RESET_DEVICE) | BIT(VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS) | \
-	 BIT(VHU_PROTOCOL_F_STATUS))
+	 BIT(VHU_PROTOCOL_F_STATUS) | BIT(VHU_PROTOCOL_F_INFLIGHT_SHMFD) | \
+	 BIT(VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) | \
+	 BIT(VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN))
 
 /* Messages served in one go, so that one front-end cannot keep the control thread. */
 #define MESSAGES_AT_ONCE 32
@@ -127,6 +128,8 @@ static void forget(struct vublk_dev *dev)
 	vhu_vring_reset_all(dev);
 	vhu_mem_put(dev->mem);
 	dev->mem = NULL;
+	vhu_inflight_put(dev->inflight);
+	dev->inflight = NULL;
 	vhu_fd_close(dev->backend_fd);
 	dev->backend_fd = -1;
 	dev->features = dev->protocol_features = 0;
@@ -149,7 +152,8 @@ void vublk_dev_disconnect(struct vublk_dev *dev)
 	if (!dev->stopping) {
 		dev->stopping = true;
 		dev->pending++;
-		vhu_vring_stop_all(dev);
+		/* Who has a region goes on with what was not begun. */
+		vhu_vring_stop_all(dev, false);
 		dev->pending--;
 	}
 	if (!dev->pending)
@@ -158,7 +162,7 @@ void vublk_dev_disconnect(struct vublk_dev *dev)
 
 bool vublk_dev_memory_lost(const struct vublk_dev *dev)
 {
-	return vhu_mem_is_lost(dev->mem);
+	return vhu_mem_is_lost(dev->mem) || vhu_inflight_is_lost(dev->inflight);
 }
 
 /* ---- features ---- */
@@ -216,6 +220,11 @@ int vhu_dev_get_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg)
 	return 0;
 }
 
+static bool has_what_it_needs(uint64_t features, unsigned bit, unsigned needed)
+{
+	return !(features & BIT(bit)) || features & BIT(needed);
+}
+
 int vhu_dev_set_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	const uint64_t wanted = msg->payload.u64;
@@ -223,6 +232,15 @@ int vhu_dev_set_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg)
 	if (wanted & ~PROTOCOL_FEATURES) {
 		vhu_log(VUBLK_LOG_WARNING, "%s: protocol features 0x%llx were not offered",
 			dev->name, (unsigned long long)(wanted & ~PROTOCOL_FEATURES));
+		return -EINVAL;
+	}
+	if (!has_what_it_needs(wanted, VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT,
+			       VHU_PROTOCOL_F_INFLIGHT_SHMFD) ||
+	    !has_what_it_needs(wanted, VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN,
+			       VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT)) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: protocol features 0x%llx: 23 needs 20, and that needs 12", dev->name,
+			(unsigned long long)wanted);
 		return -EINVAL;
 	}
 	dev->protocol_features = wanted;
@@ -359,12 +377,56 @@ int vhu_dev_set_backend_req_fd(struct vublk_dev *dev, struct vhu_msg *msg)
 	return 0;
 }
 
+/* ---- in-flight tracking ---- */
+
+static bool is_packed(const struct vublk_dev *dev)
+{
+	return dev->features >> VIRTIO_F_RING_PACKED & 1;
+}
+
+/*
+ * "to get a shared buffer from back-end". Ring sizes are not known yet; the front-end says which
+ * ones there may be. Without a buffer the answer is a size of 0.
+ */
+int vhu_dev_get_inflight_fd(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_inflight_desc *desc = &msg->payload.inflight;
+	int err = -EINVAL;
+
+	desc->mmap_size = desc->mmap_offset = 0;
+	if (desc->num_queues <= dev->params.num_queues)
+		err = vhu_inflight_create(desc->num_queues, desc->queue_size, is_packed(dev),
+					  &msg->reply_fd, &desc->mmap_size);
+	if (err)
+		vhu_log(VUBLK_LOG_WARNING, "%s: no in-flight region for %u queues of %u: %s",
+			dev->name, desc->num_queues, desc->queue_size, strerror(-err));
+	return 0;
+}
+
+int vhu_dev_set_inflight_fd(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_inflight *inflight;
+	int err;
+
+	if (vhu_vring_any_running(dev)) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: a new in-flight region while rings run", dev->name);
+		return -EBUSY;
+	}
+	err = vhu_inflight_adopt(&inflight, dev->name, &msg->payload.inflight, msg->fd[0],
+				 is_packed(dev), dev->params.num_queues);
+	if (err)
+		return err;
+	vhu_inflight_put(dev->inflight);
+	dev->inflight = inflight;
+	return 0;
+}
+
 /* ---- reset ---- */
 
 int vhu_dev_reset(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	(void)msg;
-	vhu_vring_stop_all(dev);
+	vhu_vring_stop_all(dev, true);
 	return 0;
 }
 
@@ -373,6 +435,8 @@ int vhu_dev_reset_finish(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	(void)msg;
 	vhu_vring_reset_all(dev);
+	vhu_inflight_put(dev->inflight);
+	dev->inflight = NULL;
 	dev->features = 0;
 	dev->status = 0;
 	dev->params.ops->set_features(dev->params.opaque, 0);

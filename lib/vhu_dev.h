@@ -45,6 +45,7 @@ struct vhu_vring {
 	bool started; /* SET_VRING_KICK came, GET_VRING_BASE did not */
 	bool enabled;
 	bool failed;   /* could not be started: not tried again before something changes */
+	bool told;     /* GET_VRING_BASE was answered in this session */
 	bool unmapped; /* its memory was taken away while it ran */
 };
 
@@ -61,8 +62,9 @@ struct vublk_dev {
 	uint64_t features, protocol_features;
 	uint8_t status;
 	struct vhu_mem *mem;
-	int backend_fd;          /* the channel for requests of the back-end, -1: none */
-	struct vhu_vring *vring; /* params.num_queues of them */
+	struct vhu_inflight *inflight; /* NULL: nothing is tracked */
+	int backend_fd;                /* the channel for requests of the back-end, -1: none */
+	struct vhu_vring *vring;       /* params.num_queues of them */
 
 	/* The message in hand. */
 	const struct vhu_row *row; /* NULL: none, or one that no row describes */
@@ -107,8 +109,8 @@ void vhu_vring_update(struct vublk_dev *dev, struct vhu_vring *vring);
  */
 int vhu_vring_remap(struct vublk_dev *dev, struct vhu_mem *mem);
 
-/* Asks every running ring to stop, started or not afterwards. */
-void vhu_vring_stop_all(struct vublk_dev *dev);
+/* Asks every running ring to stop; see queue_stop about `drain`. */
+void vhu_vring_stop_all(struct vublk_dev *dev, bool drain);
 
 /* Makes every ring (all stopped) as it was before the session. */
 void vhu_vring_reset_all(struct vublk_dev *dev);
@@ -121,6 +123,7 @@ int vhu_vring_set_num(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_vring_set_base(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_vring_get_base(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_vring_get_base_skip_drain(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_vring_get_base_finish(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_vring_set_kick(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_vring_set_call(struct vublk_dev *dev, struct vhu_msg *msg);
@@ -143,6 +146,8 @@ int vhu_dev_set_config(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_get_status(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_set_status(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_set_backend_req_fd(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_get_inflight_fd(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_set_inflight_fd(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_reset(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_reset_finish(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_ignore(struct vublk_dev *dev, struct vhu_msg *msg);

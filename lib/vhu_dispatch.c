@@ -48,6 +48,9 @@ static const struct vhu_row rows[VHU_REQUEST_LIMIT] = {
 	[VHU_SET_VRING_BASE] = {vhu_vring_set_base, STATE},
 	[VHU_GET_VRING_BASE] = {vhu_vring_get_base, vhu_vring_get_base_finish, STATE,
 				.reply_size = sizeof(struct vhu_vring_state)},
+	[VHU_GET_VRING_BASE_SKIP_DRAIN] = {vhu_vring_get_base_skip_drain, vhu_vring_get_base_finish,
+					   STATE, .reply_size = sizeof(struct vhu_vring_state),
+					   .needs = PF(GET_VRING_BASE_SKIP_DRAIN)},
 	[VHU_SET_VRING_KICK] = {vhu_vring_set_kick, U64, .max_fds = 1},
 	[VHU_SET_VRING_CALL] = {vhu_vring_set_call, U64, .max_fds = 1},
 	[VHU_SET_VRING_ERR] = {vhu_vring_set_err, U64, .max_fds = 1},
@@ -62,6 +65,14 @@ static const struct vhu_row rows[VHU_REQUEST_LIMIT] = {
 			    .reply_size = sizeof(struct vhu_config), .needs = PF(CONFIG)},
 	[VHU_SET_CONFIG] = {vhu_dev_set_config, .min_size = VHU_CONFIG_HEADER,
 			    .max_size = sizeof(struct vhu_config), .needs = PF(CONFIG)},
+	/* The reply has the size of the request here too: 20 bytes, or QEMU's 24. */
+	[VHU_GET_INFLIGHT_FD] = {vhu_dev_get_inflight_fd, .min_size = VHU_INFLIGHT_DESC_SIZE,
+				 .max_size = sizeof(struct vhu_inflight_desc),
+				 .reply_size = sizeof(struct vhu_inflight_desc),
+				 .needs = PF(INFLIGHT_SHMFD)},
+	[VHU_SET_INFLIGHT_FD] = {vhu_dev_set_inflight_fd, .min_size = VHU_INFLIGHT_DESC_SIZE,
+				 .max_size = sizeof(struct vhu_inflight_desc), FDS(1),
+				 .needs = PF(INFLIGHT_SHMFD), .vital = true},
 	[VHU_RESET_DEVICE] = {vhu_dev_reset, vhu_dev_reset_finish, .needs = PF(RESET_DEVICE)},
 	[VHU_GET_MAX_MEM_SLOTS] = {vhu_dev_get_max_mem_slots, .reply_size = 8,
 				   .needs = PF(CONFIGURE_MEM_SLOTS)},
@@ -124,7 +135,8 @@ static int send_reply(struct vublk_dev *dev)
 {
 	struct vhu_msg *msg = &dev->msg;
 	const bool config = msg->header.request == VHU_GET_CONFIG;
-	size_t size = config ? msg->header.size : dev->row->reply_size;
+	size_t size = dev->row->max_size == dev->row->reply_size ? msg->header.size
+								 : dev->row->reply_size;
 
 	if (dev->err) {
 		/* "uses zero length of payload to indicate an error"; others have no such way. */

@@ -12,12 +12,14 @@ void vhu_msg_init(struct vhu_msg *msg)
 {
 	msg->n_fds = 0;
 	msg->received = 0;
+	msg->reply_fd = -1;
 }
 
 void vhu_msg_reset(struct vhu_msg *msg)
 {
 	for (unsigned i = 0; i < msg->n_fds; i++)
 		vhu_fd_close(msg->fd[i]);
+	vhu_fd_close(msg->reply_fd);
 	vhu_msg_init(msg);
 }
 
@@ -120,8 +122,21 @@ int vhu_msg_reply(const struct vhu_msg *msg, int sock, const void *payload, size
 		.size = (uint32_t)size,
 	};
 	struct iovec iov[2] = {{&header, sizeof(header)}, {(void *)payload, size}};
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
 	struct msghdr hdr = {.msg_iov = iov, .msg_iovlen = 2};
 	ssize_t n;
+
+	if (msg->reply_fd >= 0) {
+		control.align.cmsg_level = SOL_SOCKET;
+		control.align.cmsg_type = SCM_RIGHTS;
+		control.align.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.align), &msg->reply_fd, sizeof(int));
+		hdr.msg_control = &control;
+		hdr.msg_controllen = sizeof(control);
+	}
 
 	do
 		n = sendmsg(sock, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -27,6 +27,7 @@ struct vhu_msg {
 	int fd[VHU_MAX_FDS]; /* -1 where taken */
 	unsigned n_fds;
 	size_t received; /* bytes so far, of header and payload */
+	int reply_fd;    /* to go with the reply, owned; -1: none */
 };
 
 /* An empty message. */
@@ -48,7 +49,8 @@ int vhu_msg_take_fd(struct vhu_msg *msg, unsigned i);
 
 /*
  * Sends a reply to `msg`: its request number, version 1 and the reply flag, `size` bytes of
- * payload. 0 or -errno; -EAGAIN means that the peer does not read what it asked for.
+ * payload, msg->reply_fd if there is one. 0 or -errno; -EAGAIN means that the peer does not read
+ * what it asked for.
  */
 int vhu_msg_reply(const struct vhu_msg *msg, int sock, const void *payload, size_t size);
 

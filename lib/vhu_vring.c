@@ -45,7 +45,7 @@ static int start(struct vublk_dev *dev, struct vhu_vring *vring)
 					    : "memory");
 		return fail(vring, -EINVAL);
 	}
-	err = vq_setup(&vring->vq, &vring->layout, dev->mem, dev->features);
+	err = vq_setup(&vring->vq, &vring->layout, dev->mem, dev->inflight, dev->features);
 	if (err)
 		return fail(vring, err);
 	vring->phase = VRING_STARTING;
@@ -54,11 +54,11 @@ static int start(struct vublk_dev *dev, struct vhu_vring *vring)
 	return 0;
 }
 
-static void stop(struct vublk_dev *dev, struct vhu_vring *vring)
+static void stop(struct vublk_dev *dev, struct vhu_vring *vring, bool drain)
 {
 	vring->phase = VRING_DRAINING;
 	dev->pending++;
-	dev->params.ops->queue_stop(dev->params.opaque, &vring->vq);
+	dev->params.ops->queue_stop(dev->params.opaque, &vring->vq, drain);
 }
 
 int vhu_vring_settle(struct vublk_dev *dev, struct vhu_vring *vring)
@@ -68,7 +68,7 @@ int vhu_vring_settle(struct vublk_dev *dev, struct vhu_vring *vring)
 	if (wanted && vring->phase == VRING_STOPPED && !vring->failed)
 		return start(dev, vring);
 	if (!wanted && vring->phase == VRING_RUNNING)
-		stop(dev, vring);
+		stop(dev, vring, true);
 	return 0;
 }
 
@@ -85,15 +85,15 @@ void vhu_vring_update(struct vublk_dev *dev, struct vhu_vring *vring)
  */
 static void remap_one(struct vublk_dev *dev, struct vhu_vring *vring)
 {
-	const bool event_idx = dev->features >> VIRTIO_RING_F_EVENT_IDX & 1;
-	struct vq_split split;
+	struct vq_ring ring;
+	int err;
 
 	if (vring->phase != VRING_RUNNING && !vring->unmapped)
 		return;
-	vring->unmapped =
-		vq_translate(&vring->vq, &vring->layout, dev->mem, event_idx, &split) != 0;
-	if (vring->phase == VRING_RUNNING && !vring->unmapped) {
-		vring->update.split = split;
+	err = vq_translate(&vring->vq, &vring->layout, dev->mem, dev->features, &ring);
+	vring->unmapped = err;
+	if (vring->phase == VRING_RUNNING && !err) {
+		vring->update.ring = ring;
 		vhu_vring_update(dev, vring);
 		return;
 	}
@@ -133,11 +133,12 @@ bool vhu_vring_any_running(const struct vublk_dev *dev)
 	return false;
 }
 
-void vhu_vring_stop_all(struct vublk_dev *dev)
+void vhu_vring_stop_all(struct vublk_dev *dev, bool drain)
 {
 	for (unsigned i = 0; i < dev->params.num_queues; i++) {
 		dev->vring[i].started = false;
-		vhu_vring_settle(dev, &dev->vring[i]);
+		if (dev->vring[i].phase == VRING_RUNNING)
+			stop(dev, &dev->vring[i], drain);
 	}
 }
 
@@ -159,11 +160,10 @@ static void answered(struct vublk_dev *dev, struct vhu_vring *vring, int err)
 		vring->updating = false;
 	} else if (vring->phase == VRING_STARTING && !err) {
 		vring->phase = VRING_RUNNING;
-		vq_inject_call(&vring->vq);
 	} else {
 		if (vring->phase == VRING_STARTING)
 			fail(vring, err);
-		vring->layout.base = vring->vq.next_avail;
+		vring->layout.base = vq_base(&vring->vq);
 		vring->phase = VRING_STOPPED;
 		vq_teardown(&vring->vq);
 	}
@@ -205,9 +205,10 @@ int vhu_vring_set_num(struct vublk_dev *dev, struct vhu_msg *msg)
 
 	if (!vring)
 		return -EINVAL;
-	if (state.num < 2 || state.num > VQ_MAX_SIZE || state.num & (state.num - 1)) {
+	if (!vq_is_size(state.num, dev->features)) {
 		vhu_log(VUBLK_LOG_WARNING,
-			"%s: queue %u: a ring of %u entries; it must be a power of two, 2 to %d",
+			"%s: queue %u: a ring of %u entries; it must have 2 to %d, a power of two "
+			"unless it is packed",
 			dev->name, state.index, state.num, VQ_MAX_SIZE);
 		return -EINVAL;
 	}
@@ -219,16 +220,23 @@ int vhu_vring_set_num(struct vublk_dev *dev, struct vhu_msg *msg)
 int vhu_vring_set_base(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	const struct vhu_vring_state state = msg->payload.state;
+	const bool packed = dev->features >> VIRTIO_F_RING_PACKED & 1;
 	struct vhu_vring *vring = find_stopped(dev, state.index);
 
 	if (!vring)
 		return -EINVAL;
-	if (state.num > UINT16_MAX) {
+	if (!packed && state.num > UINT16_MAX) {
 		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u: base %u is no 16-bit index", dev->name,
 			state.index, state.num);
 		return -EINVAL;
 	}
-	vring->layout.base = (uint16_t)state.num;
+	vring->layout.base = state.num;
+	/*
+	 * User-mode Linux takes packed rings without knowing it, and says 0 of a fresh one. That is
+	 * a position too, but only for who has been told it, or has an in-flight region.
+	 */
+	if (packed && !state.num && !vring->told && !dev->inflight)
+		vring->layout.base = 0x80008000;
 	vring->failed = false;
 	return 0;
 }
@@ -257,9 +265,8 @@ int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg)
 	}
 	/* As much as can be told before it is started. */
 	if (layout.size && dev->mem) {
-		struct vq_split split;
-		int err = vq_translate(&vring->vq, &layout, dev->mem,
-				       dev->features >> VIRTIO_RING_F_EVENT_IDX & 1, &split);
+		struct vq_ring ring;
+		int err = vq_translate(&vring->vq, &layout, dev->mem, dev->features, &ring);
 
 		if (err)
 			return err;
@@ -286,7 +293,8 @@ int vhu_vring_set_enable(struct vublk_dev *dev, struct vhu_msg *msg)
 	return vhu_vring_settle(dev, vring);
 }
 
-int vhu_vring_get_base(struct vublk_dev *dev, struct vhu_msg *msg)
+/* GET_VRING_BASE and its like: the ring is stopped, and where it stopped is the answer. */
+static int get_base(struct vublk_dev *dev, struct vhu_msg *msg, bool drain)
 {
 	struct vhu_vring *vring = find(dev, msg->payload.state.index);
 
@@ -294,7 +302,23 @@ int vhu_vring_get_base(struct vublk_dev *dev, struct vhu_msg *msg)
 		return -EINVAL;
 	vring->started = false;
 	vring->failed = vring->unmapped = false;
-	return vhu_vring_settle(dev, vring);
+	if (vring->phase == VRING_RUNNING)
+		stop(dev, vring, drain);
+	return 0;
+}
+
+int vhu_vring_get_base(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	/* With bit 20 alone, what is in flight is recorded; with bit 23 that is 45's affair. */
+	const bool drain = !vhu_dev_has(dev, VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) ||
+			   vhu_dev_has(dev, VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN);
+
+	return get_base(dev, msg, drain);
+}
+
+int vhu_vring_get_base_skip_drain(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	return get_base(dev, msg, false);
 }
 
 int vhu_vring_get_base_finish(struct vublk_dev *dev, struct vhu_msg *msg)
@@ -304,6 +328,7 @@ int vhu_vring_get_base_finish(struct vublk_dev *dev, struct vhu_msg *msg)
 	vhu_fd_close(vring->vq.kick_fd);
 	vring->vq.kick_fd = -1;
 	msg->payload.state.num = vring->layout.base;
+	vring->told = true;
 	return 0;
 }
 

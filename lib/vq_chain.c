@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Follows a descriptor chain and turns it into host memory ranges (virtio 2.7.4, 2.7.5). Worker
- * thread. The descriptors are the guest's and may change while we look: each is copied once,
- * and only the copy is used. Work is bounded by the number of descriptors in the tables, so a
- * loop ends the walk.
+ * From descriptors to host memory ranges (virtio 2.7.4, 2.7.5, 2.8.6, 2.8.7), for both kinds of
+ * ring. Worker thread. Descriptors are the guest's and may change while we look: callers copy
+ * each once, and only the copy is used. Work is bounded by the number of descriptors in the
+ * tables, so a loop ends the walk.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -22,6 +22,8 @@
  * chain alone always fits.
  */
 #define MAX_ALLOCATED (2 * MAX_ELEMENTS)
+
+static_assert(sizeof(struct vring_desc) == sizeof(struct vring_packed_desc), "one walk for both");
 
 void vublk_chain_init(struct vublk_chain *chain, struct iovec *array, unsigned capacity)
 {
@@ -87,19 +89,31 @@ static int append(struct vublk_queue *vq, struct vublk_chain *chain, void *host,
 	return 0;
 }
 
-/* Translates one descriptor's buffer, which may lie across regions that touch. */
-static int add_buffer(struct vublk_queue *vq, struct vublk_chain *chain,
-		      const struct vring_desc *desc)
+void vq_chain_begin(struct vublk_queue *vq, struct vublk_chain *chain)
 {
-	const bool write = desc->flags & VRING_DESC_F_WRITE;
-	uint64_t gpa = desc->addr, left = desc->len;
+	chain->n_out = chain->n_in = 0;
+	chain->out_size = chain->in_size = 0;
+	chain->lease = vq->lease;
+}
+
+void vq_chain_end(struct vublk_chain *chain)
+{
+	chain->out = chain->iov;
+	chain->in = chain->iov + chain->n_out;
+	chain->lease->users++;
+}
+
+int vq_chain_add(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t addr, uint32_t len,
+		 bool write)
+{
+	uint64_t gpa = addr, left = len;
 
 	/* virtio 2.7.4.2: writable ones come after readable ones. */
 	if (!write && chain->n_in)
 		return vq_break(vq, "a readable descriptor after a writable one");
 	if (gpa > UINT64_MAX - left)
-		return vq_break(vq, "a buffer wraps around (0x%llx + %u)",
-				(unsigned long long)desc->addr, desc->len);
+		return vq_break(vq, "a buffer wraps around (0x%llx + %u)", (unsigned long long)addr,
+				len);
 	while (left) {
 		uint64_t size = left;
 		void *host = vhu_mem_gpa(chain->lease->mem, gpa, &size);
@@ -107,7 +121,7 @@ static int add_buffer(struct vublk_queue *vq, struct vublk_chain *chain,
 
 		if (!host)
 			return vq_break(vq, "a buffer (0x%llx + %u) outside the memory shared",
-					(unsigned long long)desc->addr, desc->len);
+					(unsigned long long)addr, len);
 		err = append(vq, chain, host, size, write);
 		if (err)
 			return err;
@@ -117,23 +131,9 @@ static int add_buffer(struct vublk_queue *vq, struct vublk_chain *chain,
 	return 0;
 }
 
-/* Copies entry i of a table of descriptors that lies in one piece. */
-static struct vring_desc copy_desc(const struct vring_desc *table, unsigned i)
-{
-	struct vring_desc desc;
-
-	memcpy(&desc, &table[i], sizeof(desc));
-	/* Keep the compiler from going back to the original. */
-	__asm__ volatile("" : "+m"(desc));
-	return desc;
-}
-
-/*
- * An indirect table may lie across regions too, so its entries are copied as guest memory is. Slow
- * but rare: the common case is a table in one piece.
- */
-static int copy_split_desc(struct vublk_queue *vq, const struct vhu_mem *mem, uint64_t gpa,
-			   struct vring_desc *desc)
+/* Copies one descriptor of a table that may lie across regions, and need not be aligned. */
+static int copy_desc(struct vublk_queue *vq, const struct vhu_mem *mem, uint64_t gpa,
+		     struct vring_desc *desc)
 {
 	size_t done = 0;
 
@@ -146,43 +146,26 @@ static int copy_split_desc(struct vublk_queue *vq, const struct vhu_mem *mem, ui
 		memcpy((char *)desc + done, host, (size_t)size);
 		done += (size_t)size;
 	}
+	/* Keep the compiler from going back to the original. */
+	__asm__ volatile("" : "+m"(*desc));
 	return 0;
 }
 
-/* virtio 2.7.5.3 "Indirect Descriptors" */
-static int walk_indirect(struct vublk_queue *vq, struct vublk_chain *chain,
-			 const struct vring_desc *head)
+/* virtio 2.7.5.3: a chain of its own, which begins at descriptor 0. */
+static int add_split_table(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t addr,
+			   unsigned n)
 {
-	const unsigned n = head->len / sizeof(struct vring_desc);
-	uint64_t size = head->len;
-	const struct vring_desc *table;
 	unsigned i = 0;
 
-	if (!vq->indirect)
-		return vq_break(vq, "an indirect descriptor, which was not negotiated");
-	if (head->flags & VRING_DESC_F_NEXT)
-		return vq_break(vq, "an indirect descriptor with a next one");
-	if (!n || n > VQ_MAX_SIZE || head->len % sizeof(struct vring_desc))
-		return vq_break(vq, "an indirect table of %u bytes", head->len);
-	if (head->addr > UINT64_MAX - head->len)
-		return vq_break(vq, "an indirect table that wraps around");
-	table = vhu_mem_gpa(chain->lease->mem, head->addr, &size);
-	if (size < head->len || (uintptr_t)table % _Alignof(struct vring_desc))
-		table = NULL; /* in pieces or unaligned: entry by entry */
 	for (unsigned seen = 0; seen < n; seen++) {
 		struct vring_desc desc;
-		int err = 0;
+		int err = copy_desc(vq, chain->lease->mem, addr + 16ull * i, &desc);
 
-		if (table)
-			desc = copy_desc(table, i);
-		else
-			err = copy_split_desc(vq, chain->lease->mem,
-					      head->addr + (uint64_t)i * sizeof(desc), &desc);
 		if (err)
 			return err;
 		if (desc.flags & VRING_DESC_F_INDIRECT)
 			return vq_break(vq, "an indirect table within an indirect table");
-		err = add_buffer(vq, chain, &desc);
+		err = vq_chain_add(vq, chain, desc.addr, desc.len, desc.flags & VRING_DESC_F_WRITE);
 		if (err || !(desc.flags & VRING_DESC_F_NEXT))
 			return err;
 		i = desc.next;
@@ -192,42 +175,36 @@ static int walk_indirect(struct vublk_queue *vq, struct vublk_chain *chain,
 	return vq_break(vq, "a loop in an indirect table");
 }
 
-static int walk(struct vublk_queue *vq, struct vublk_chain *chain, uint16_t head)
+/* virtio 2.8.7: one after the other; of the flags only WRITE means anything. */
+static int add_packed_table(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t addr,
+			    unsigned n)
 {
-	unsigned i = head;
+	for (unsigned i = 0; i < n; i++) {
+		struct vring_packed_desc desc;
+		struct vring_desc copy;
+		int err = copy_desc(vq, chain->lease->mem, addr + 16ull * i, &copy);
 
-	for (unsigned seen = 0; seen < vq->size; seen++) {
-		const struct vring_desc desc = copy_desc(vq->split.desc, i);
-		int err;
-
-		/* "zero or more normal descriptors followed by a single indirect one" */
-		if (desc.flags & VRING_DESC_F_INDIRECT)
-			return walk_indirect(vq, chain, &desc);
-		err = add_buffer(vq, chain, &desc);
-		if (err || !(desc.flags & VRING_DESC_F_NEXT))
+		if (err)
 			return err;
-		i = desc.next;
-		if (i >= vq->size)
-			return vq_break(vq, "descriptor %u of a table of %u", i, vq->size);
+		memcpy(&desc, &copy, sizeof(desc));
+		err = vq_chain_add(vq, chain, desc.addr, desc.len, desc.flags & VRING_DESC_F_WRITE);
+		if (err)
+			return err;
 	}
-	return vq_break(vq, "a loop in the chain that begins at descriptor %u", head);
+	return 0;
 }
 
-int vq_chain_walk(struct vublk_queue *vq, struct vublk_chain *chain, uint16_t head)
+int vq_chain_add_indirect(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t addr,
+			  uint32_t len)
 {
-	int err;
+	const unsigned n = len / sizeof(struct vring_desc);
 
-	chain->n_out = chain->n_in = 0;
-	chain->out_size = chain->in_size = 0;
-	chain->id = head;
-	chain->lease = vq->lease;
-	err = walk(vq, chain, head);
-	if (err) {
-		vq_chain_release(vq, chain);
-		return err;
-	}
-	chain->out = chain->iov;
-	chain->in = chain->iov + chain->n_out;
-	chain->lease->users++;
-	return 0;
+	if (!vq->indirect)
+		return vq_break(vq, "an indirect descriptor, which was not negotiated");
+	if (!n || n > VQ_MAX_SIZE || len % sizeof(struct vring_desc))
+		return vq_break(vq, "an indirect table of %u bytes", len);
+	if (addr > UINT64_MAX - len)
+		return vq_break(vq, "an indirect table that wraps around");
+	return vq->packed ? add_packed_table(vq, chain, addr, n)
+			  : add_split_table(vq, chain, addr, n);
 }

@@ -63,9 +63,10 @@ struct vublk_ops {
 	void (*queue_start)(void *opaque, struct vublk_queue *queue);
 	/*
 	 * Stop serving it: pop nothing more, wait for what is in flight, publish it, then answer
-	 * with vublk_queue_done(queue, 0). Stopping cannot fail.
+	 * with vublk_queue_done(queue, 0). Stopping cannot fail. Without `drain`, and if the queue
+	 * is tracked, do not wait for what nobody has begun with: vublk_queue_drop() it.
 	 */
-	void (*queue_stop)(void *opaque, struct vublk_queue *queue);
+	void (*queue_stop)(void *opaque, struct vublk_queue *queue, bool drain);
 	/*
 	 * Have the worker call vublk_queue_apply() on a running queue between two rounds, then
 	 * answer with vublk_queue_done(queue, 0).
@@ -149,8 +150,10 @@ struct vublk_chain {
 	struct iovec *out, *in; /* the owner may shorten them */
 	unsigned n_out, n_in;
 	uint64_t out_size, in_size; /* bytes */
-	uint32_t id;                /* names it in the used ring */
 	/* The library's own. */
+	uint32_t id;    /* names it in the used ring */
+	uint16_t num;   /* slots of a packed ring that it takes */
+	uint16_t entry; /* of the in-flight region of a packed ring */
 	struct iovec *iov;
 	unsigned capacity;
 	struct iovec *own; /* the owner's array */
@@ -174,6 +177,23 @@ int vublk_queue_kick_fd(const struct vublk_queue *queue);
 int vublk_queue_drain_kick(struct vublk_queue *queue);
 
 /*
+ * The first call of a worker for a queue that was started, when nothing of an earlier process can
+ * touch image or guest memory any more: finds the place in the ring where it, or the front-end,
+ * says that we are. 0, or -EINVAL (logged) if that cannot be, with an in-flight region that is
+ * corrupt, say: then the queue cannot run.
+ */
+int vublk_queue_begin(struct vublk_queue *queue);
+
+/* The last one: nothing is popped or published any more. What is not published stays in flight. */
+void vublk_queue_end(struct vublk_queue *queue);
+
+/* Are there requests of an earlier process, or start, still to be popped? Pop gives them first. */
+bool vublk_queue_recovering(const struct vublk_queue *queue);
+
+/* Are requests in flight remembered, so that another process can go on with them? */
+bool vublk_queue_tracked(const struct vublk_queue *queue);
+
+/*
  * Takes the next available chain. 1: *chain is valid until vublk_queue_push(); 0: there is none;
  * -EAGAIN: there is one, so long that it has to wait until one that was popped is pushed; other
  * -errno: the ring is broken (its error descriptor has been signalled, the reason logged) and
@@ -186,6 +206,12 @@ int vublk_queue_pop(struct vublk_queue *queue, struct vublk_chain *chain);
  * collects: the driver sees it after vublk_queue_publish(). Every chain popped is pushed once.
  */
 void vublk_queue_push(struct vublk_queue *queue, struct vublk_chain *chain, uint32_t written);
+
+/*
+ * Lets go of a chain without giving it back: it stays in flight, for the next process or the next
+ * start. Only for a queue that is tracked and about to end.
+ */
+void vublk_queue_drop(struct vublk_queue *queue, struct vublk_chain *chain);
 
 /* Makes all that was pushed visible to the driver and calls it if it wants to be called. */
 void vublk_queue_publish(struct vublk_queue *queue);

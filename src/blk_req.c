@@ -142,11 +142,13 @@ void blk_req_begin(struct blk_req *req)
 	struct virtio_blk_outhdr header;
 	uint64_t sector;
 
+	req->active = true;
 	req->start = req->size = 0;
 	req->bounce = NULL;
 	req->type = UINT32_MAX;
 	req->status = take_status(&req->chain);
 	if (!req->status) {
+		req->active = false;
 		vublk_queue_break(req->queue->vq, "a request without a status byte");
 		queue_finished(req->queue, req, 0);
 		return;
@@ -183,8 +185,32 @@ void blk_req_begin(struct blk_req *req)
 
 /* ---- execution ---- */
 
+/* It stays in flight, for whoever serves the ring next, who begins it anew. */
+static void drop(struct blk_req *req)
+{
+	if (req->bounce)
+		worker_bounce_put(req->queue->worker, req->bounce);
+	req->bounce = NULL;
+	req->active = false;
+	queue_dropped(req->queue, req);
+}
+
+bool blk_req_withdraw(struct blk_req *req)
+{
+	struct worker *worker = req->queue->worker;
+
+	if (!worker_bounce_cancel(worker, req) && !engine_withdraw(worker_engine(worker), &req->io))
+		return false;
+	drop(req);
+	return true;
+}
+
 void blk_req_submit(struct blk_req *req)
 {
+	if (req->queue->suspending) {
+		drop(req);
+		return;
+	}
 	req->io.file = req->queue->file;
 	engine_submit(worker_engine(req->queue->worker), &req->io);
 }
@@ -259,5 +285,6 @@ void blk_req_finish(struct blk_req *req, int err)
 	if (written == req->chain.in_size)
 		written++;
 	*(volatile uint8_t *)req->status = status_of(err);
+	req->active = false;
 	queue_finished(req->queue, req, written < UINT32_MAX ? (uint32_t)written : UINT32_MAX);
 }

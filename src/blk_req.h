@@ -44,6 +44,7 @@ struct blk_req {
 	void *bounce;          /* the buffer that the parts go through, or NULL */
 	struct iovec bounce_iov;
 	uint8_t step; /* blk_zeroes.c */
+	bool active;  /* begun and not finished */
 
 	struct iovec iov[BLK_REQ_IOVS];
 };
@@ -62,6 +63,13 @@ void blk_req_finish(struct blk_req *req, int err);
 
 /* Answers with the host's result of the I/O: an error is logged, and is IOERR to the guest. */
 void blk_req_host_done(struct blk_req *req, int err);
+
+/*
+ * Stops a request that is begun, for good: nothing of it is with the kernel any more. false: some
+ * of it is, and blk_req_io_done() will find out that the queue is suspending. Its queue has to be
+ * tracked.
+ */
+bool blk_req_withdraw(struct blk_req *req);
 
 /* Submits req->io, whose op, offset and data are set. */
 void blk_req_submit(struct blk_req *req);

@@ -137,6 +137,11 @@ static void end(struct call *call)
 	queue_end(container_of(call, struct queue, call), drained);
 }
 
+static void suspend(struct call *call)
+{
+	queue_suspend(container_of(call, struct queue, call), drained);
+}
+
 static void call_worker(struct queue *queue, void (*run)(struct call *call))
 {
 	queue->call.run = run;
@@ -262,13 +267,13 @@ static void queue_start(void *opaque, struct vublk_queue *vq)
 		queue_gone(queue, err);
 }
 
-static void queue_stop(void *opaque, struct vublk_queue *vq)
+static void queue_stop(void *opaque, struct vublk_queue *vq, bool drain)
 {
 	struct disk *disk = opaque;
 
 	if (!disk->n_draining++)
 		loop_set_timer(disk->loop, &disk->drain_timer, DRAIN_LOG_NS);
-	call_worker(vublk_queue_opaque(vq), end);
+	call_worker(vublk_queue_opaque(vq), drain ? end : suspend);
 }
 
 static void queue_update(void *opaque, struct vublk_queue *vq, struct vublk_update *change)

@@ -74,6 +74,7 @@ struct engine_class {
 	int (*watch)(struct engine *engine, struct engine_watch *watch);
 	void (*unwatch)(struct engine *engine, struct engine_watch *watch);
 	void (*submit)(struct engine *engine, struct io *io);
+	bool (*withdraw)(struct engine *engine, struct io *io);
 	int (*run)(struct engine *engine, int64_t timeout_ns);
 };
 
@@ -167,6 +168,16 @@ static inline void engine_unwatch(struct engine *engine, struct engine_watch *wa
 static inline void engine_submit(struct engine *engine, struct io *io)
 {
 	engine->class->submit(engine, io);
+}
+
+/*
+ * Takes back an operation that was submitted. true: the kernel never saw it, and complete() will
+ * not be called for it; false: it is too late, and complete() will. Costs time, so only for the end
+ * of things.
+ */
+static inline bool engine_withdraw(struct engine *engine, struct io *io)
+{
+	return engine->class->withdraw(engine, io);
 }
 
 /*

@@ -275,6 +275,13 @@ static int aio_open(struct engine **enginep, const struct engine_config *config)
 	return 0;
 }
 
+static bool aio_withdraw(struct engine *engine, struct io *io)
+{
+	struct aio *e = container_of(engine, struct aio, base);
+
+	return io_list_remove(&e->waiting, io) || offload_withdraw(&e->offload, io);
+}
+
 const struct engine_class engine_aio = {
 	.name = "libaio",
 	.open = aio_open,
@@ -284,5 +291,6 @@ const struct engine_class engine_aio = {
 	.watch = aio_watch,
 	.unwatch = aio_unwatch,
 	.submit = aio_submit,
+	.withdraw = aio_withdraw,
 	.run = aio_run,
 };

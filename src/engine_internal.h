@@ -35,6 +35,25 @@ static inline struct io *io_list_pop(struct io_list *list)
 	return io;
 }
 
+/* Takes one out, wherever it is. Was it in the list? */
+static inline bool io_list_remove(struct io_list *list, struct io *io)
+{
+	struct io *before = NULL;
+
+	for (struct io *at = list->head; at; before = at, at = at->next) {
+		if (at != io)
+			continue;
+		if (before)
+			before->next = io->next;
+		else
+			list->head = io->next;
+		if (list->tail == io)
+			list->tail = before;
+		return true;
+	}
+	return false;
+}
+
 /* All of `from` behind `list`; `from` is empty then. */
 static inline void io_list_append(struct io_list *list, struct io_list *from)
 {

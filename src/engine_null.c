@@ -116,6 +116,11 @@ static int null_run(struct engine *engine, int64_t timeout_ns)
 	return ret ? ret : (int)engine->delivered;
 }
 
+static bool null_withdraw(struct engine *engine, struct io *io)
+{
+	return io_list_remove(&container_of(engine, struct null, base)->queued, io);
+}
+
 const struct engine_class engine_null = {
 	.name = "null",
 	.open = null_open,
@@ -125,5 +130,6 @@ const struct engine_class engine_null = {
 	.watch = null_watch,
 	.unwatch = null_unwatch,
 	.submit = null_submit,
+	.withdraw = null_withdraw,
 	.run = null_run,
 };

@@ -541,6 +541,13 @@ static int uring_open(struct engine **enginep, const struct engine_config *confi
 	return 0;
 }
 
+static bool uring_withdraw(struct engine *engine, struct io *io)
+{
+	struct uring *e = to_uring(engine);
+
+	return io_list_remove(&e->waiting, io) || offload_withdraw(&e->offload, io);
+}
+
 const struct engine_class engine_uring = {
 	.name = "io_uring",
 	.open = uring_open,
@@ -550,5 +557,6 @@ const struct engine_class engine_uring = {
 	.watch = uring_watch,
 	.unwatch = uring_unwatch,
 	.submit = uring_submit,
+	.withdraw = uring_withdraw,
 	.run = uring_run,
 };

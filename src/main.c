@@ -33,9 +33,6 @@
 #include "vublk.h"
 #include "worker.h"
 
-/* How long a stop waits for the I/O that the kernel still holds. */
-#define STOP_TIMEOUT_S 5
-
 #define EXIT_USAGE 2
 
 struct program {
@@ -83,7 +80,7 @@ static void stop(struct call *call)
 static void *wait_for_signal(void *arg)
 {
 	struct program *program = arg;
-	const struct timespec timeout = {.tv_sec = STOP_TIMEOUT_S};
+	const struct timespec timeout = {.tv_sec = program->options.stop_timeout};
 	int number;
 
 	while (sigwait(&program->stop_signals, &number))
@@ -91,7 +88,8 @@ static void *wait_for_signal(void *arg)
 	log_info("stopping: %s", strsignal(number));
 	mailbox_post(loop_mailbox(program->loop), &program->stop_call);
 	nanosleep(&timeout, NULL);
-	log_warning("stopping with I/O in flight that has not ended in %d s", STOP_TIMEOUT_S);
+	log_warning("stopping with I/O in flight that has not ended in %u s",
+		    program->options.stop_timeout);
 	listener_unlink(&program->listener);
 	_exit(EXIT_SUCCESS);
 }

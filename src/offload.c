@@ -166,6 +166,11 @@ static int start(struct offload *offload)
 	return err;
 }
 
+bool offload_withdraw(struct offload *offload, struct io *io)
+{
+	return io_list_remove(&offload->queued, io);
+}
+
 /* Better slow than failed: no thread can be had, so this one does the work. */
 static void execute_here(struct offload *offload)
 {

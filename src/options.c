@@ -23,7 +23,7 @@
 
 #define MAX_QUEUES              256u
 #define MAX_SERIAL              20 /* VIRTIO_BLK_ID_BYTES */
-#define MAX_LOCK_TIMEOUT        86400u
+#define MAX_TIMEOUT             86400u
 #define MAX_PHYSICAL_BLOCK_SIZE (UINT64_C(2) << 20) /* as QEMU's */
 #define SECTOR                  512u
 #define ENGINE_DEFAULT          "io_uring"
@@ -47,6 +47,7 @@ enum option_id {
 	OPT_SIZE,
 	OPT_NO_LOCK,
 	OPT_LOCK_TIMEOUT,
+	OPT_STOP_TIMEOUT,
 	OPT_LOG_LEVEL,
 	OPT_PRINT_CAPABILITIES,
 	OPT_HELP,
@@ -313,14 +314,25 @@ static int set_no_lock(struct parser *parser, const struct option_row *row, cons
 	return 0;
 }
 
-static int set_lock_timeout(struct parser *parser, const struct option_row *row, const char *value)
+static int set_timeout(struct parser *parser, const struct option_row *row, const char *value,
+		       unsigned *seconds)
 {
 	uint64_t n;
 
-	if (!parse_digits(value, 10, MAX_LOCK_TIMEOUT, &n))
+	if (!parse_digits(value, 10, MAX_TIMEOUT, &n))
 		return fail_value(parser, row, value, "a number of seconds from 0 to 86400");
-	parser->options->lock_timeout = (unsigned)n;
+	*seconds = (unsigned)n;
 	return 0;
+}
+
+static int set_lock_timeout(struct parser *parser, const struct option_row *row, const char *value)
+{
+	return set_timeout(parser, row, value, &parser->options->lock_timeout);
+}
+
+static int set_stop_timeout(struct parser *parser, const struct option_row *row, const char *value)
+{
+	return set_timeout(parser, row, value, &parser->options->stop_timeout);
 }
 
 static int set_log_level(struct parser *parser, const struct option_row *row, const char *value)
@@ -377,6 +389,8 @@ static const struct option_row table[N_OPTIONS] = {
 	[OPT_NO_LOCK] = {"no-lock", NULL, set_no_lock, "do not lock the image (dangerous)"},
 	[OPT_LOCK_TIMEOUT] = {"lock-timeout", "SECONDS", set_lock_timeout,
 			      "how long to wait for the image's lock (default 30)"},
+	[OPT_STOP_TIMEOUT] = {"stop-timeout", "SECONDS", set_stop_timeout,
+			      "how long a stop waits for I/O to end (default 5)"},
 	[OPT_LOG_LEVEL] = {"log-level", "error|warning|info|debug", set_log_level,
 			   "how much to say on standard error (default info)"},
 	[OPT_PRINT_CAPABILITIES] = {"print-capabilities", NULL, set_action,
@@ -419,6 +433,7 @@ static void set_defaults(struct options *options)
 		.serial = "",
 		.lock = true,
 		.lock_timeout = 30,
+		.stop_timeout = 5,
 		.log_level = LOG_LEVEL_INFO,
 	};
 }

@@ -36,6 +36,7 @@ struct options {
 	const char *serial;    /* at most 20 bytes, printable ASCII; "" by default */
 	bool lock;             /* default true, --no-lock */
 	unsigned lock_timeout; /* seconds, default 30; 0: do not wait */
+	unsigned stop_timeout; /* seconds, default 5; 0: do not wait */
 	enum log_level log_level;
 };
 

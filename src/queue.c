@@ -127,7 +127,9 @@ int queue_begin(struct queue *queue)
 			  vublk_queue_index(queue->vq), strerror(-err));
 		return err;
 	}
-	err = watch_kick(queue);
+	err = vublk_queue_begin(queue->vq);
+	if (!err)
+		err = watch_kick(queue);
 	if (err)
 		worker_put_file(queue->worker, queue->file);
 	return err;
@@ -150,6 +152,12 @@ int queue_apply(struct queue *queue, struct vublk_update *update)
 	return err;
 }
 
+bool queue_pops(const struct queue *queue)
+{
+	/* What is in flight is done before a ring is drained, also what an earlier process took. */
+	return !queue->stopping || (!queue->suspending && vublk_queue_recovering(queue->vq));
+}
+
 void queue_end(struct queue *queue, void (*drained)(struct queue *queue))
 {
 	queue->stopping = true;
@@ -157,8 +165,18 @@ void queue_end(struct queue *queue, void (*drained)(struct queue *queue))
 	unwatch_kick(queue);
 	worker_forget(queue->worker, queue);
 	vublk_queue_want_kicks(queue->vq, false);
+	worker_ready(queue->worker, queue);
 	/* Nothing may be in flight: then this is what says so. */
 	worker_touched(queue->worker, queue);
+}
+
+void queue_suspend(struct queue *queue, void (*drained)(struct queue *queue))
+{
+	queue->suspending = vublk_queue_tracked(queue->vq);
+	queue_end(queue, drained);
+	for (unsigned i = 0; queue->suspending && i < queue->n_touched; i++)
+		if (queue->slot[i].active)
+			blk_req_withdraw(&queue->slot[i]);
 }
 
 /* ---- the way down ---- */
@@ -167,10 +185,8 @@ bool queue_service(struct queue *queue)
 {
 	struct vublk_queue *vq = queue->vq;
 
-	if (queue->stopping)
-		return false;
 	vublk_queue_want_kicks(vq, false);
-	for (unsigned i = 0; i < POPS_AT_ONCE; i++) {
+	for (unsigned i = 0; i < POPS_AT_ONCE && queue_pops(queue); i++) {
 		struct blk_req *req = get_slot(queue);
 		int got;
 
@@ -180,24 +196,26 @@ bool queue_service(struct queue *queue)
 		if (got <= 0) {
 			put_slot(queue, req);
 			queue->starved = got == -EAGAIN;
-			if (vublk_queue_broken(vq))
+			if (vublk_queue_broken(vq)) {
 				worker_poll(queue->worker, queue, false);
+				/* If it is ending, this was the last that was waited for. */
+				worker_touched(queue->worker, queue);
+			}
 			/* One look more after asking for kicks, or one may be missed. */
 			return got == 0 && vublk_queue_want_kicks(vq, true);
 		}
 		queue->in_flight++;
 		blk_req_begin(req);
 	}
-	return true;
+	return queue_pops(queue);
 }
 
 /* ---- the way back ---- */
 
-void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written)
+static void slot_is_free(struct queue *queue, struct blk_req *req)
 {
 	const bool starved = queue->starved || queue->in_flight == queue->n_slots;
 
-	vublk_queue_push(queue->vq, &req->chain, written);
 	put_slot(queue, req);
 	queue->in_flight--;
 	worker_touched(queue->worker, queue);
@@ -206,11 +224,25 @@ void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written)
 		worker_ready(queue->worker, queue);
 }
 
+void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written)
+{
+	vublk_queue_push(queue->vq, &req->chain, written);
+	slot_is_free(queue, req);
+}
+
+void queue_dropped(struct queue *queue, struct blk_req *req)
+{
+	vublk_queue_drop(queue->vq, &req->chain);
+	slot_is_free(queue, req);
+}
+
 void queue_publish(struct queue *queue)
 {
 	vublk_queue_publish(queue->vq);
-	if (!queue->stopping || queue->in_flight)
+	if (!queue->stopping || queue->in_flight || queue_pops(queue))
 		return;
+	worker_forget(queue->worker, queue);
+	vublk_queue_end(queue->vq);
 	worker_put_file(queue->worker, queue->file);
 	queue->drained(queue);
 }

@@ -40,7 +40,7 @@ struct queue {
 
 	bool zero_range_missing; /* the image has answered -EOPNOTSUPP */
 	bool punch_hole_missing;
-	bool stopping;
+	bool stopping, suspending;
 
 	/* The worker's lists. */
 	bool ready, touched, polled;
@@ -76,6 +76,15 @@ int queue_apply(struct queue *queue, struct vublk_update *update);
 void queue_end(struct queue *queue, void (*drained)(struct queue *queue));
 
 /*
+ * Like queue_end(), but what the kernel has not seen is not done any more: it stays in flight.
+ * Without tracking it is queue_end().
+ */
+void queue_suspend(struct queue *queue, void (*drained)(struct queue *queue));
+
+/* Is there anything that it may still pop? */
+bool queue_pops(const struct queue *queue);
+
+/*
  * Pops what is there, up to a bounded number, and begins it. Returns whether there is more to do at
  * once.
  */
@@ -83,6 +92,9 @@ bool queue_service(struct queue *queue);
 
 /* Publishes what was pushed; then, if the queue is ending and has drained, says so. */
 void queue_publish(struct queue *queue);
+
+/* The request is dropped: takes the slot back. */
+void queue_dropped(struct queue *queue, struct blk_req *req);
 
 /* The request is answered: pushes its chain and takes the slot back. */
 void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written);

@@ -66,7 +66,7 @@ struct worker {
 
 void worker_ready(struct worker *worker, struct queue *queue)
 {
-	if (queue->ready || queue->stopping)
+	if (queue->ready || !queue_pops(queue))
 		return;
 	queue->ready = true;
 	queue->next_ready = worker->ready;
@@ -189,6 +189,20 @@ void worker_bounce_put(struct worker *worker, void *buffer)
 	if (!worker->waiting)
 		worker->last_waiting = &worker->waiting;
 	blk_rw_bounce(req);
+}
+
+bool worker_bounce_cancel(struct worker *worker, struct blk_req *req)
+{
+	struct blk_req **at = &worker->waiting;
+
+	while (*at && *at != req)
+		at = &(*at)->next;
+	if (!*at)
+		return false;
+	*at = req->next;
+	if (!*at)
+		worker->last_waiting = at;
+	return true;
 }
 
 /* ---- rounds ---- */

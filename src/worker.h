@@ -59,4 +59,7 @@ struct blk_req;
 int worker_bounce_get(struct worker *worker, struct blk_req *req, void **buffer);
 void worker_bounce_put(struct worker *worker, void *buffer);
 
+/* The request does not wait for a buffer any more. Did it? */
+bool worker_bounce_cancel(struct worker *worker, struct blk_req *req);
+
 #endif

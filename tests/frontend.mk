@@ -28,7 +28,10 @@ tests_frontend_libfrontend_la_SOURCES = \
 	tests/frontend/fe_time.c \
 	tests/frontend/fe_time.h \
 	tests/frontend/fe_vq.c \
-	tests/frontend/fe_vq.h
+	tests/frontend/fe_vq.h \
+	tests/frontend/fe_vq_kind.h \
+	tests/frontend/fe_vq_packed.c \
+	tests/frontend/fe_vq_split.c
 
 # main() of every C test, unit and protocol alike: link it with $(CUNIT_LIBS).
 tests_libtap_la_CPPFLAGS = -I$(top_srcdir) $(AM_CPPFLAGS) $(CUNIT_CFLAGS)
@@ -36,7 +39,11 @@ tests_libtap_la_SOURCES = tests/tap.c tests/tap.h
 
 check_LTLIBRARIES += tests/proto/libproto.la
 tests_proto_libproto_la_CPPFLAGS = -I$(top_srcdir) $(AM_CPPFLAGS) $(CUNIT_CFLAGS)
-tests_proto_libproto_la_SOURCES = tests/proto/proto.c tests/proto/proto.h
+tests_proto_libproto_la_SOURCES = \
+	tests/proto/hostile.c \
+	tests/proto/hostile.h \
+	tests/proto/proto.c \
+	tests/proto/proto.h
 tests_proto_libproto_la_LIBADD = tests/frontend/libfrontend.la tests/libtap.la $(CUNIT_LIBS)
 
 proto_tests = \
@@ -44,10 +51,12 @@ proto_tests = \
 	tests/proto/test-framing \
 	tests/proto/test-host \
 	tests/proto/test-hostile-message \
+	tests/proto/test-hostile-packed \
 	tests/proto/test-hostile-ring \
 	tests/proto/test-lock \
 	tests/proto/test-memory \
 	tests/proto/test-message \
+	tests/proto/test-packed \
 	tests/proto/test-request \
 	tests/proto/test-session \
 	tests/proto/test-socket \
@@ -72,6 +81,10 @@ tests_proto_test_hostile_message_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_hostile_message_SOURCES = tests/proto/test-hostile-message.c
 tests_proto_test_hostile_message_LDADD = tests/proto/libproto.la
 
+tests_proto_test_hostile_packed_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_hostile_packed_SOURCES = tests/proto/test-hostile-packed.c
+tests_proto_test_hostile_packed_LDADD = tests/proto/libproto.la
+
 tests_proto_test_hostile_ring_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_hostile_ring_SOURCES = tests/proto/test-hostile-ring.c
 tests_proto_test_hostile_ring_LDADD = tests/proto/libproto.la
@@ -87,6 +100,10 @@ tests_proto_test_memory_LDADD = tests/proto/libproto.la
 tests_proto_test_message_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_message_SOURCES = tests/proto/test-message.c
 tests_proto_test_message_LDADD = tests/proto/libproto.la
+
+tests_proto_test_packed_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_packed_SOURCES = tests/proto/test-packed.c
+tests_proto_test_packed_LDADD = tests/proto/libproto.la
 
 tests_proto_test_request_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_request_SOURCES = tests/proto/test-request.c

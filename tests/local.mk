@@ -1,7 +1,9 @@
-# The tests: `make check` makes the programs, once more with sanitizers in sanitized/, and has
+# The tests: `make check` makes the programs, once more with sanitizers (and kill points) in
+# sanitized/, and has
 # tests/run run everything. CHECK names parts of it, as CHECK='unit proto'; CHECK_FLAGS are options
 # of tests/run; SANITIZED= leaves the sanitizers out.
 include tests/frontend.mk
+include tests/crash.mk
 include tests/guest.mk
 include tests/unit.mk
 
@@ -14,7 +16,8 @@ check-local: all $(SANITIZED)
 
 sanitized/config.status: $(srcdir)/configure
 	$(MKDIR_P) sanitized
-	cd sanitized && $(abs_srcdir)/configure --quiet --enable-sanitizers --enable-werror \
+	cd sanitized && $(abs_srcdir)/configure --quiet --enable-sanitizers --enable-kill-points \
+		--enable-werror \
 		CC='$(CC)' CFLAGS='-O1 -g'
 sanitized: sanitized/config.status
 	$(MAKE) -C sanitized all

@@ -24,12 +24,15 @@ unit_tests = \
 	tests/unit/test-vhu-dispatch \
 	tests/unit/test-vhu-fd \
 	tests/unit/test-vhu-guard \
+	tests/unit/test-vhu-inflight \
 	tests/unit/test-vhu-mem \
 	tests/unit/test-vhu-msg \
 	tests/unit/test-vhu-vring \
 	tests/unit/test-vq \
 	tests/unit/test-vq-chain \
+	tests/unit/test-vq-packed \
 	tests/unit/test-vq-split \
+	tests/unit/test-vq-track \
 	tests/unit/test-worker
 
 check_PROGRAMS += $(unit_tests)
@@ -116,6 +119,10 @@ tests_unit_test_vhu_guard_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_vhu_guard_SOURCES = tests/unit/test-vhu-guard.c
 tests_unit_test_vhu_guard_LDADD = $(unit_libs)
 
+tests_unit_test_vhu_inflight_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_vhu_inflight_SOURCES = tests/unit/test-vhu-inflight.c
+tests_unit_test_vhu_inflight_LDADD = $(unit_libs)
+
 tests_unit_test_vhu_mem_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_vhu_mem_SOURCES = tests/unit/test-vhu-mem.c
 tests_unit_test_vhu_mem_LDADD = $(unit_libs)
@@ -136,9 +143,17 @@ tests_unit_test_vq_chain_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_vq_chain_SOURCES = tests/unit/test-vq-chain.c
 tests_unit_test_vq_chain_LDADD = $(unit_libs)
 
+tests_unit_test_vq_packed_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_vq_packed_SOURCES = tests/unit/test-vq-packed.c
+tests_unit_test_vq_packed_LDADD = $(unit_libs)
+
 tests_unit_test_vq_split_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_vq_split_SOURCES = tests/unit/test-vq-split.c
 tests_unit_test_vq_split_LDADD = $(unit_libs)
+
+tests_unit_test_vq_track_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_vq_track_SOURCES = tests/unit/test-vq-track.c
+tests_unit_test_vq_track_LDADD = $(unit_libs)
 
 tests_unit_test_worker_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_worker_SOURCES = tests/unit/test-worker.c

@@ -60,6 +60,11 @@ int fe_dev_negotiate(struct fe_dev *dev)
 	TRY(fe_tell(&dev->conn, VHU_SET_OWNER, NULL, 0, NULL, 0));
 	TRY(fe_ask_u64(&dev->conn, VHU_GET_FEATURES, &dev->offered));
 	dev->features = dev->offered & OUR_FEATURES & ~dev->options.features_off;
+	if (dev->options.packed) {
+		if (!(dev->offered & FE_BIT(VIRTIO_F_RING_PACKED)))
+			return -ENOTSUP;
+		dev->features |= FE_BIT(VIRTIO_F_RING_PACKED);
+	}
 	dev->max_queues = 1;
 	if (fe_dev_has(dev, VHU_F_PROTOCOL_FEATURES))
 		TRY(negotiate_protocol(dev));
@@ -109,8 +114,7 @@ int fe_dev_make_vqs(struct fe_dev *dev)
 	unsigned int n = dev->options.n_queues ? dev->options.n_queues : 1;
 
 	while (dev->n_queues < n) {
-		TRY(fe_vq_init(&dev->vq[dev->n_queues], &dev->mem, size,
-			       fe_dev_has(dev, VIRTIO_RING_F_EVENT_IDX)));
+		TRY(fe_vq_init(&dev->vq[dev->n_queues], &dev->mem, size, dev->features));
 		dev->n_queues++;
 	}
 	return 0;
@@ -189,22 +193,32 @@ int fe_dev_start(struct fe_dev *dev, const char *path, const struct fe_dev_optio
 	return fe_dev_start_on(dev, conn.fd, options);
 }
 
+/*
+ * After a crash nobody can be asked. In a split ring the used index tells where to go on (field
+ * notes, 5). A packed one has none: QEMU repeats the base of the last start, since the back-end's
+ * in-flight region knows better (11). Without a region only what we have seen can help.
+ */
+static uint32_t base_after_crash(const struct fe_dev *dev, const struct fe_vq *vq)
+{
+	if (fe_vq_is_packed(vq) && fe_dev_speaks(dev, VHU_PROTOCOL_F_INFLIGHT_SHMFD))
+		return vq->base;
+	return fe_vq_used_base(vq);
+}
+
 int fe_dev_reconnect(struct fe_dev *dev, const char *path)
 {
 	TRY(fe_conn_open(&dev->conn, path));
-	/* After a crash nobody can be asked: the used index is where to go on (field notes, 5). */
 	for (unsigned int i = 0; i < dev->n_queues; i++)
-		dev->vq[i].base = __atomic_load_n(&dev->vq[i].ring.used->idx, __ATOMIC_ACQUIRE);
+		dev->vq[i].base = base_after_crash(dev, &dev->vq[i]);
 	return start_connected(dev);
 }
 
 int fe_dev_stop_vq(struct fe_dev *dev, unsigned int index)
 {
-	uint32_t base;
+	struct fe_vq *vq = &dev->vq[index];
 
-	TRY(fe_ask_base(&dev->conn, index, &base));
-	dev->vq[index].base = (uint16_t)base;
-	return base > UINT16_MAX ? -EPROTO : 0;
+	TRY(fe_ask_base(&dev->conn, index, &vq->base));
+	return fe_vq_is_base(vq, vq->base) ? 0 : -EPROTO;
 }
 
 int fe_dev_stop(struct fe_dev *dev)

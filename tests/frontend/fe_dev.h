@@ -26,6 +26,7 @@ struct fe_dev_options {
 	unsigned int queue_size; /* 0: 128 */
 	uint64_t mem_size;       /* of the one region made if `mem` is empty, bytes; 0: 32 MiB */
 	bool mem_slots;          /* ADD_MEM_REG instead of SET_MEM_TABLE */
+	bool packed;             /* packed rings; -ENOTSUP if they are not offered */
 };
 
 struct fe_dev {
@@ -76,7 +77,10 @@ int fe_dev_stop(struct fe_dev *dev);
 /* Hangs up. Memory and rings stay, for a start on a new connection. */
 void fe_dev_hang_up(struct fe_dev *dev);
 
-/* Starts again on a new connection with the memory and rings of before, as QEMU's reconnect. */
+/*
+ * Starts again on a new connection with the memory and rings of before, as QEMU does when the
+ * back-end has died.
+ */
 int fe_dev_reconnect(struct fe_dev *dev, const char *path);
 
 /* Hangs up and gives everything back. Harmless on a zeroed or closed device. */

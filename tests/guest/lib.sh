@@ -12,6 +12,8 @@
 #	qemu_start / uml_start		a guest; returns when its init waits for orders
 #	guest_call FUNCTION [ARG]...	runs a function of $GUEST_SCRIPT in the guest, shows its cases
 #	guest_reboot / guest_poweroff
+#	daemon_kill / daemon_terminate	SIGKILL, or SIGTERM, under the guest; then daemon_restart, and
+#	beats_await			its I/O goes on
 #	daemon_stop			SIGTERM; its status and messages are cases
 #	guest_end			the TAP plan
 # Their words are TAP. The init of the guests is tests/guest/init.
@@ -44,10 +46,14 @@ GUEST_SCRIPT=''    # a file with the functions that guest_call can call
 CONSOLE=''         # log of the guest's console
 DAEMON_PID=''
 DAEMON_LOG=''
+DAEMON_RESTARTED='' # since daemon_start
+DAEMON_LOG_SEEN=0  # lines of it that earlier daemons of this test have written
 export DAEMON_EXPECTED='' # extended regex of warnings and errors that the daemon may log
+GUEST_EXPECTED=''  # the same of what QEMU may say
 GUEST_PID=''
 GUEST_IN=''        # fd that writes to the guest's console
 CONSOLE_SEEN=0     # lines of it that have been dealt with
+BEATS_FROM=0       # bytes of it when the last daemon ended
 CASES=0
 FAILED=0           # of them
 export VALUE=''    # what the last guest_call had as its value, if any
@@ -92,13 +98,6 @@ check()
 no()
 {
 	! "$@"
-}
-
-# Shows file $1; succeeds if there was something in it.
-cat_some()
-{
-	cat "$1"
-	[[ -s $1 ]]
 }
 
 # The test cannot go on.
@@ -252,13 +251,93 @@ daemon_start()
 	else
 		daemon_command "$@"
 	fi
-	# shellcheck disable=SC2034 # for our users
 	DAEMON_COMMAND=("${COMMAND[@]}")
 	DAEMON_LOG=$WORK/daemon.log
-	"${COMMAND[@]}" </dev/null >"$WORK/daemon.out" 2>"$DAEMON_LOG" &
+	DAEMON_RESTARTED=''
+	: >"$DAEMON_LOG"
+	daemon_launch
+}
+
+# Starts $DAEMON_COMMAND, adding to the log.
+daemon_launch()
+{
+	DAEMON_LOG_SEEN=$(wc -l <"$DAEMON_LOG")
+	"${DAEMON_COMMAND[@]}" </dev/null >>"$WORK/daemon.out" 2>>"$DAEMON_LOG" &
 	DAEMON_PID=$!
 	wait_until "$STOP_DEADLINE" socket_listens || give_up "no socket after $STOP_DEADLINE s"
-	alive "$DAEMON_PID" || give_up "the daemon ended at once: ${COMMAND[*]}"
+	alive "$DAEMON_PID" || give_up "the daemon ended at once: ${DAEMON_COMMAND[*]}"
+}
+
+# daemon_kill: SIGKILL, in the middle of whatever it is at. While nobody serves, QEMU tries to
+# connect again each second. QEMU 7.2 loses a device whose back-end dies while its rings do not
+# run (before the guest's driver has started them, or while it connects again): see daemon_runs.
+daemon_kill()
+{
+	alive "$DAEMON_PID" || give_up "the daemon is alive before it is killed"
+	kill -KILL "$DAEMON_PID"
+	# Bash would tell of it on stderr.
+	wait "$DAEMON_PID" 2>/dev/null
+	daemon_has_ended
+}
+
+daemon_has_ended()
+{
+	DAEMON_PID=''
+	[[ -n $GUEST_PID ]] || return 0
+	BEATS_FROM=$(stat -c %s "$CONSOLE")
+	# It cannot ask any more where the rings stopped.
+	GUEST_EXPECTED='ring restore failed|Failed to set msg fds|Unexpected end-of-file|Failed to read msg'
+}
+
+# daemon_terminate: SIGTERM; its end is a case.
+daemon_terminate()
+{
+	local status begin us
+
+	begin=${EPOCHREALTIME/./}
+	kill -TERM "$DAEMON_PID"
+	wait_until "$STOP_DEADLINE" gone "$DAEMON_PID" || give_up "the daemon ignores SIGTERM"
+	us=$((${EPOCHREALTIME/./} - begin))
+	wait "$DAEMON_PID"
+	status=$?
+	daemon_has_ended
+	if ((status)); then
+		not_ok "the daemon exits with status 0 on SIGTERM, not $status"
+		show_logs
+	else
+		ok "the daemon exits with status 0 on SIGTERM ($((us / 1000)) ms)"
+	fi
+}
+
+# The same command and the same socket again; returns when that is there, like daemon_start.
+daemon_restart()
+{
+	DAEMON_RESTARTED=1
+	daemon_launch
+}
+
+# Has QEMU set up its rings with the daemon that runs now, or is it in vain to wait for it? The
+# status that the driver has set comes last.
+rings_are_set_up()
+{
+	tail -n "+$((DAEMON_LOG_SEEN + 1))" "$DAEMON_LOG" | awk '
+		/: SET_VRING_ENABLE/ { enabled = 1 }
+		/: SET_STATUS/ && enabled { found = 1 }
+		END { exit !found }' || gone "$DAEMON_PID"
+}
+
+# Waits for that. The daemon must have been started with --log-level=debug.
+daemon_runs()
+{
+	wait_until "$STOP_DEADLINE" rings_are_set_up || give_up "QEMU does not come back"
+	alive "$DAEMON_PID" || give_up "the daemon lives on after a restart"
+}
+
+# Requests that daemons have taken over from those before them.
+taken_over()
+{
+	awk '/: going on with [0-9]+ requests in flight/ { n += $(NF - 3) }
+		END { print n + 0 }' "$DAEMON_LOG"
 }
 
 # Lines of the daemon's log that nobody expects.
@@ -269,6 +348,9 @@ daemon_complaints()
 	# The fall-back says so, as it should.
 	[[ $VUBLKD_VARIANT == nouring || $VUBLKD_VARIANT == any ]] &&
 		expected+="${expected:+|}io_uring is not available"
+	# The I/O of one that was killed may not have ended yet.
+	[[ -z $DAEMON_RESTARTED ]] ||
+		expected+="${expected:+|}the image is .* by another process; waiting"
 	grep -aE '(warning|error):|Sanitizer|runtime error|ssertion' "$DAEMON_LOG" |
 		grep -avE -- "${expected:-^\$}"
 }
@@ -294,24 +376,10 @@ check_engine()
 # The daemon must be alive, end with status 0 when asked to, and have complained about nothing.
 daemon_stop()
 {
-	local status begin us
-
 	alive "$DAEMON_PID" || give_up "the daemon is alive at the end"
 	ok "the daemon is alive at the end"
 	check_engine
-	begin=${EPOCHREALTIME/./}
-	kill -TERM "$DAEMON_PID"
-	wait_until "$STOP_DEADLINE" gone "$DAEMON_PID" || give_up "the daemon ignores SIGTERM"
-	us=$((${EPOCHREALTIME/./} - begin))
-	wait "$DAEMON_PID"
-	status=$?
-	DAEMON_PID=''
-	if ((status)); then
-		not_ok "the daemon exits with status 0 on SIGTERM, not $status"
-		show_logs
-	else
-		ok "the daemon exits with status 0 on SIGTERM ($((us / 1000)) ms)"
-	fi
+	daemon_terminate
 	if daemon_complaints >"$WORK/complaints"; then
 		not_ok "the daemon logs no unexpected warning or error"
 		sed 's/^/# /' "$WORK/complaints"
@@ -463,6 +531,8 @@ guest_launch()
 	exec {GUEST_IN}<>"$WORK/console.in"
 	: >"$CONSOLE"
 	CONSOLE_SEEN=0
+	BEATS_FROM=0
+	GUEST_EXPECTED=''
 	"$@" <"$WORK/console.in" >"$CONSOLE" 2>"$WORK/guest.err" &
 	GUEST_PID=$!
 }
@@ -493,11 +563,33 @@ guest_call()
 	guest_await "$*" "$FAILED"
 }
 
+# Has the guest said so often since the daemon's end that its I/O goes on?
+beats_since()
+{
+	(($(tail -c "+$((BEATS_FROM + 1))" "$CONSOLE" | tr -d '\r' | grep -ac '^@@beat;$') >= $1)) ||
+		gone "$GUEST_PID" || gone "$DAEMON_PID"
+}
+
+# beats_await COUNT: with more of them than there are writers in the guest, at least one of them has
+# had something written since the end of the last daemon.
+beats_await()
+{
+	wait_until "$CALL_DEADLINE" beats_since "$1" || give_up "the guest's I/O does not go on"
+	alive "$GUEST_PID" || give_up "the guest lives on after a restart of the daemon"
+	alive "$DAEMON_PID" || give_up "the daemon lives on after a restart"
+}
+
 # The same QEMU process goes on: the firmware and the kernel start anew and with them the rings.
 guest_reboot()
 {
 	guest_tell reboot -f
 	guest_wait_ready
+}
+
+# What QEMU has said that nobody expects.
+guest_complaints()
+{
+	grep -avE -- "${GUEST_EXPECTED:-^\$}" "$WORK/guest.err"
 }
 
 # The guest's process must end by itself, with status 0. QEMU tells on stderr of what it does not
@@ -513,7 +605,7 @@ guest_poweroff()
 	GUEST_PID=''
 	exec {GUEST_IN}>&-
 	if [[ ${GUEST_COMMAND[0]} == qemu* ]]; then
-		check "QEMU has nothing to complain about" no cat_some "$WORK/guest.err"
+		check "QEMU has nothing to complain about" no guest_complaints
 	fi
 	check "the guest's process ends with status 0 (it is $status)" [ "$status" -eq 0 ]
 }

@@ -74,12 +74,6 @@ verify()
 	verify_files /mnt/first "$1"
 }
 
-# Is feature bit $1 negotiated? (Linux shows bit 0 first.)
-has_feature()
-{
-	[ "$(cut -c $(($1 + 1)) /sys/block/vda/device/features)" = 1 ]
-}
-
 modern()
 {
 	check "VERSION_1" has_feature 32

@@ -3,7 +3,8 @@
 #
 # What a guest is told about the disk and can set: block sizes, topology, serial, queues, write
 # cache; with a file system on 4096-byte blocks and two processors that write at the same time,
-# also while QEMU stops and goes on (which drains each ring and starts it where it was).
+# also while QEMU stops and goes on (which drains each ring and starts it where it was). The rings
+# are packed; then QEMU stops and goes on with split ones, too.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 guest_begin
@@ -25,6 +26,7 @@ look()
 	check_is "physical block size" 16384 "$(cat $queue/physical_block_size)"
 	check_is "optimal I/O size" 65536 "$(cat $queue/optimal_io_size)"
 	check_is "serial" "guest test 4711" "$(cat /sys/block/vda/serial)"
+	check_rings packed
 }
 
 queues()
@@ -68,6 +70,14 @@ write_and_verify()
 	wait
 	verify_files /mnt/two "$(sed 's/@@value //' /run/two)"
 	verify_files /mnt/three "$(sed 's/@@value //' /run/three)"
+}
+
+# The guest that has split rings does only this.
+split()
+{
+	wait_for_disk /dev/vda || return
+	check_rings split
+	check "mount" mount /dev/vda /mnt
 }
 
 cache_mode()
@@ -128,12 +138,18 @@ if [[ $VUBLKD_PEER != qsd ]]; then
 	options+=(--physical-block-size=16384 --optimal-io-size=65536 "--serial=guest test 4711")
 fi
 daemon_start "--blk-file=$image" --num-queues=2 "${options[@]}"
-QUEUES=2 MONITOR=1 qemu_start
+QEMU_DISK_OPTIONS=,packed=on QUEUES=2 MONITOR=1 qemu_start
 guest_call look "$size" "$VUBLKD_PEER"
 guest_call queues
 guest_call two_writers
 stop_and_go write_and_verify
 guest_call write_cache "$VUBLKD_PEER"
+guest_call leave
+guest_poweroff
+
+QUEUES=2 MONITOR=1 qemu_start
+guest_call split
+stop_and_go write_and_verify
 guest_call leave
 guest_poweroff
 check_image_fsck "$image"

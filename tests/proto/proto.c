@@ -14,6 +14,7 @@ char dir[256];
 struct fe_daemon server;
 struct fe_dev dev;
 struct fe_blk blk;
+bool proto_packed;
 
 void proto_setup(void)
 {
@@ -21,6 +22,12 @@ void proto_setup(void)
 		  "VUBLKD, the path of the daemon to test, is not set");
 	REQUIRE_OK(fe_temp_dir(dir));
 	fe_daemon_prepare(&server, dir);
+}
+
+void proto_setup_packed(void)
+{
+	proto_packed = true;
+	proto_setup();
 }
 
 void proto_teardown(void)
@@ -47,15 +54,31 @@ void proto_serve(uint64_t size, const char *const options[])
 	proto_serve_again(options);
 }
 
+/* What a case asks for, on rings of the suite's kind. */
+static struct fe_dev_options of_kind(const struct fe_dev_options *options)
+{
+	struct fe_dev_options o = *options;
+
+	if (proto_packed) {
+		needs_vublkd(); /* qemu-storage-daemon 7.2 has no packed rings */
+		if (o.features_off & FE_BIT(VIRTIO_F_VERSION_1))
+			needs_split("legacy drivers have no packed rings");
+		o.packed = true;
+	}
+	return o;
+}
+
 void proto_attach(const struct fe_dev_options *options)
 {
-	REQUIRE_OK(fe_dev_start(&dev, server.socket, options));
+	const struct fe_dev_options o = of_kind(options);
+
+	REQUIRE_OK(fe_dev_start(&dev, server.socket, &o));
 	REQUIRE_OK(fe_blk_init(&blk, &dev, 0, DEPTH, SLOT_SIZE));
 }
 
 void proto_greet(const struct fe_dev_options *options)
 {
-	dev.options = *options;
+	dev.options = of_kind(options);
 	REQUIRE_OK(fe_conn_open(&dev.conn, server.socket));
 	REQUIRE_OK(fe_dev_negotiate(&dev));
 }
@@ -136,4 +159,10 @@ void needs_vublkd(void)
 {
 	if (fe_daemon_is_qsd())
 		tap_skip("only for vublkd");
+}
+
+void needs_split(const char *why)
+{
+	if (proto_packed)
+		tap_skip("only for split rings: %s", why);
 }

@@ -3,6 +3,8 @@
  * What the protocol tests share: one daemon, one device and one set of requests, made before each
  * case and ended, with a look at how the daemon ended, after it. A suite that uses it has
  * .setup = proto_setup, .teardown = proto_teardown. Everything here REQUIREs its success.
+ *
+ * The cases of PROTO_SUITES() run twice, with split and with packed rings.
  */
 #ifndef PROTO_H
 #define PROTO_H
@@ -28,6 +30,21 @@ extern struct fe_dev dev;
 extern struct fe_blk blk; /* on dev's queue 0 */
 
 void proto_setup(void);
+
+/* The same where all devices that proto_attach() and proto_greet() make have packed rings. */
+void proto_setup_packed(void);
+extern bool proto_packed;
+
+/* The suite `suite_name`, and the same on packed rings. More suites, and {0}, may follow. */
+#define PROTO_SUITES(suite_name, suite_cases) \
+	{.name = suite_name, \
+	 .setup = proto_setup, \
+	 .teardown = proto_teardown, \
+	 .cases = suite_cases}, \
+	{ \
+		.name = "packed: " suite_name, .setup = proto_setup_packed, \
+		.teardown = proto_teardown, .cases = suite_cases \
+	}
 
 /*
  * Ends the case: closes the device, and if the daemon was started and not stopped by the case,
@@ -78,5 +95,8 @@ const char *option(const char *name, const char *value);
 
 /* For cases that need our daemon: skips under VUBLKD_PEER=qsd. */
 void needs_vublkd(void);
+
+/* For cases about what only split rings have: skips on packed ones, saying why. */
+void needs_split(const char *why);
 
 #endif

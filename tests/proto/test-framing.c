@@ -132,6 +132,7 @@ static void indirect(void)
 static void indirect_after_one_direct_descriptor(void)
 {
 	needs_vublkd();
+	needs_split("of a packed one a list is direct or indirect (2.8.5)");
 	prepare(128);
 	every_cut(512, 1);
 }
@@ -149,6 +150,7 @@ static void indirect_after_several_direct_descriptors(void)
 	static const struct cut thirds = {"pieces of 40", {40}, 1};
 
 	needs_vublkd();
+	needs_split("of a packed one a list is direct or indirect (2.8.5)");
 	prepare(128);
 	for (uint32_t n_direct = 1; n_direct < 12; n_direct++) {
 		framed(VIRTIO_BLK_T_OUT, 3, 512, &thirds, &in_cuts[0], n_direct);
@@ -189,14 +191,17 @@ static void indirect_table_flagged_as_writable(void)
 	needs_vublkd();
 	prepare(128);
 	/* 2.7.5.3.2: "The device MUST ignore the write-only flag in the descriptor that refers to
-	 * an indirect table". */
+	 * an indirect table"; 2.8.7 says the same. */
 	struct fe_blk_slot *slot = fe_blk_get(&blk);
 
 	fe_pattern(slot->data, 0, 512, 3);
 	REQUIRE_OK(fe_blk_submit(&blk, slot, VIRTIO_BLK_T_OUT, 0, 512));
-	for (unsigned int i = 0; i < dev.vq[0].num; i++)
-		if (dev.vq[0].ring.desc[i].flags & VRING_DESC_F_INDIRECT)
-			dev.vq[0].ring.desc[i].flags |= VRING_DESC_F_WRITE;
+	struct fe_vq *vq = &dev.vq[0];
+
+	if (fe_vq_is_packed(vq)) /* its flags wait to be published */
+		vq->packed.held_flags |= VRING_DESC_F_WRITE;
+	else
+		vq->ring.desc[vq->ring.avail->ring[0]].flags |= VRING_DESC_F_WRITE;
 	CHECK_EQ(fe_blk_drain(&blk), 0);
 }
 
@@ -213,7 +218,7 @@ static const struct tap_case cases[] = {
 };
 
 static const struct tap_suite suites[] = {
-	{.name = "framing", .setup = proto_setup, .teardown = proto_teardown, .cases = cases},
+	PROTO_SUITES("framing", cases),
 	{0},
 };
 

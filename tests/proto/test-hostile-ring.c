@@ -1,85 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a hostile guest can put into its rings. Each case ends with the daemon alive, a second queue
- * of the same device still served, and a fresh connection served. A chain that cannot be walked
- * breaks its ring, which the error fd tells; a request that can be answered is answered.
+ * What a hostile guest can put into its split rings, and into chains as such. Each case ends with
+ * the daemon alive, a second queue of the same device still served, and a fresh connection served.
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <poll.h>
 #include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "tests/proto/proto.h"
+#include "tests/proto/hostile.h"
 
-#define BROKEN      1000 /* outcome: the ring is broken */
-#define HEADER      16u
 #define FUZZ_ROUNDS 60
-
-static struct fe_blk other; /* the innocent queue */
-static struct fe_vq *vq;    /* the hostile one */
-static struct virtio_blk_outhdr *header;
-static uint64_t header_gpa, data_gpa, status_gpa, table_gpa;
-static uint8_t *status;
-
-static void prepare(const struct fe_dev_options *options)
-{
-	struct fe_dev_options o = *options;
-
-	o.n_queues = 2;
-	needs_vublkd(); /* qemu-storage-daemon gives up on the connection */
-	serve(MIB);
-	proto_attach(&o);
-	REQUIRE_OK(fe_blk_init(&other, &dev, 1, 4, 64 * KIB));
-	vq = &dev.vq[0];
-	header_gpa = blk.slot[0].header_gpa;
-	header = blk.slot[0].header;
-	data_gpa = blk.slot[0].data_gpa;
-	status_gpa = blk.slot[0].status_gpa;
-	status = blk.slot[0].status;
-	table_gpa = fe_alloc(&dev.mem, 65536 * 16ull, 16);
-	*header = (struct virtio_blk_outhdr){.type = VIRTIO_BLK_T_IN};
-	*status = FE_NO_STATUS;
-	REQUIRE_OK(fe_sync(&dev.conn));
-	fe_vq_take_event(vq->err_fd);
-}
-
-/*
- * What becomes of the hostile thing that has been published: the status of an answered request,
- * BROKEN, or -ETIMEDOUT.
- */
-static int outcome(void)
-{
-	uint64_t deadline = fe_deadline(FE_TIMEOUT_MS);
-	uint16_t used = vq->used_idx;
-
-	fe_vq_raw_kick(vq);
-	for (;;) {
-		struct pollfd p[] = {{.fd = vq->err_fd, .events = POLLIN},
-				     {.fd = vq->call_fd, .events = POLLIN}};
-
-		if (poll(p, 2, fe_left_ms(deadline)) <= 0)
-			return -ETIMEDOUT;
-		if (p[0].revents) {
-			fe_vq_take_event(vq->err_fd);
-			return BROKEN;
-		}
-		fe_vq_take_event(vq->call_fd);
-		if (__atomic_load_n(&vq->ring.used->idx, __ATOMIC_ACQUIRE) != used)
-			return *status;
-	}
-}
-
-/* The rest of the world after it. */
-static void check_world(void)
-{
-	CHECK(fe_daemon_alive(&server));
-	check_round_trip(&other, 64, 4096);
-	CHECK_OK(fe_sync(&dev.conn));
-	fe_blk_free(&other);
-	check_serves();
-}
 
 static void set_desc(struct vring_desc *table, unsigned int i, uint64_t addr, uint32_t len,
 		     uint16_t flags, uint16_t next)
@@ -102,7 +31,7 @@ static void good_chain(struct vring_desc *table)
 
 static struct vring_desc *table(void)
 {
-	return fe_ptr(&dev.mem, table_gpa, 65536 * 16ull);
+	return fe_ptr(&dev.mem, table_gpa, TABLE_SIZE);
 }
 
 static void expect(int wanted)
@@ -129,7 +58,7 @@ static void expect_of_table(uint32_t len, int wanted)
 	static void name##_body(void); \
 	static void name(void) \
 	{ \
-		prepare(&(struct fe_dev_options){.queue_size = 128}); \
+		hostile_prepare(&(struct fe_dev_options){.queue_size = 128}); \
 		good_chain(RING); \
 		good_chain(table()); \
 		name##_body(); \
@@ -414,7 +343,8 @@ CASE(readable_after_writable)
 
 static void indirect_without_being_negotiated(void)
 {
-	prepare(&(struct fe_dev_options){.features_off = FE_BIT(VIRTIO_RING_F_INDIRECT_DESC)});
+	hostile_prepare(
+		&(struct fe_dev_options){.features_off = FE_BIT(VIRTIO_RING_F_INDIRECT_DESC)});
 	good_chain(table());
 	expect_of_table(3 * 16, BROKEN);
 }
@@ -439,9 +369,7 @@ CASE(broken_ring_stays_broken_and_restarts)
 	CHECK_OK(fe_sync(&dev.conn));
 	CHECK_EQ(*status, FE_NO_STATUS);
 	/* until it is stopped and set up anew */
-	REQUIRE_OK(fe_dev_stop_vq(&dev, 0));
-	fe_vq_reset(vq, 0);
-	REQUIRE_OK(fe_dev_start_vq(&dev, 0));
+	restart_hostile();
 	check_round_trip(&blk, 0, 4096);
 	check_world();
 }
@@ -497,11 +425,10 @@ CASE(descriptors_that_change_under_the_device)
 		set_desc(RING, 0, table_gpa, 3 * 16, I, 0);
 		fe_vq_raw_push(vq, 0);
 		if (outcome() == BROKEN) {
-			CHECK_OK(fe_dev_stop_vq(&dev, 0));
-			fe_vq_reset(vq, 0);
-			CHECK_OK(fe_dev_start_vq(&dev, 0));
+			restart_hostile();
 		} else {
 			vq->used_idx++;
+			fe_vq_silence(vq, false); /* asks for the next call */
 			answered++;
 		}
 	}
@@ -541,9 +468,7 @@ CASE(noise)
 			fe_vq_raw_push(vq, (uint16_t)(fe_random(&rng) % (round % 8 ? 128 : 200)));
 		fe_vq_raw_kick(vq);
 		check_round_trip(&other, 64, 4096);
-		REQUIRE_OK(fe_dev_stop_vq(&dev, 0));
-		fe_vq_reset(vq, 0);
-		REQUIRE_OK(fe_dev_start_vq(&dev, 0));
+		restart_hostile();
 	}
 	check_world();
 }

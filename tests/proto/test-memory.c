@@ -137,6 +137,16 @@ static void buffers_across_touching_regions(void)
 	CHECK(!memcmp(data, back, sizeof(data)));
 }
 
+/* In the ring, of either kind, the descriptor of the indirect table at `from` says `to`. */
+static void move_table(struct fe_vq *vq, uint64_t from, uint64_t to)
+{
+	for (unsigned int d = 0; d < vq->num; d++)
+		if (fe_vq_is_packed(vq) && vq->packed.desc[d].addr == from)
+			vq->packed.desc[d].addr = to;
+		else if (!fe_vq_is_packed(vq) && vq->ring.desc[d].addr == from)
+			vq->ring.desc[d].addr = to;
+}
+
 /* The table of an indirect chain may lie anywhere too: unaligned, and across the seam. */
 static void indirect_table_across_touching_regions(void)
 {
@@ -158,9 +168,7 @@ static void indirect_table_across_touching_regions(void)
 		REQUIRE_OK(fe_blk_submit(&blk, slot, VIRTIO_BLK_T_OUT, 8 * i, 4096));
 		REQUIRE_OK(fe_mem_read(&dev.mem, slot->table_gpa, descs, sizeof(descs)));
 		REQUIRE_OK(fe_mem_write(&dev.mem, table, descs, sizeof(descs)));
-		for (unsigned int d = 0; d < dev.vq[0].num; d++)
-			if (dev.vq[0].ring.desc[d].addr == slot->table_gpa)
-				dev.vq[0].ring.desc[d].addr = table;
+		move_table(&dev.vq[0], slot->table_gpa, table);
 		CHECK_EQ(fe_blk_drain(&blk), 0);
 		uint8_t back[4096];
 
@@ -431,7 +439,7 @@ static const struct tap_case cases[] = {
 };
 
 static const struct tap_suite suites[] = {
-	{.name = "memory", .setup = proto_setup, .teardown = proto_teardown, .cases = cases},
+	PROTO_SUITES("memory", cases),
 	{0},
 };
 

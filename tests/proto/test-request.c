@@ -522,7 +522,7 @@ static const struct tap_case cases[] = {
 };
 
 static const struct tap_suite suites[] = {
-	{.name = "request", .setup = proto_setup, .teardown = proto_teardown, .cases = cases},
+	PROTO_SUITES("request", cases),
 	{0},
 };
 

@@ -137,7 +137,9 @@ static void front_end_process_killed(void)
 		pid_t pid = fork();
 
 		if (!pid) {
-			if (fe_dev_start(&dev, server.socket, NULL) ||
+			struct fe_dev_options options = {.packed = proto_packed};
+
+			if (fe_dev_start(&dev, server.socket, &options) ||
 			    fe_blk_init(&blk, &dev, 0, SLOTS, SLOT_SIZE))
 				_exit(1);
 			for (;;) { /* busy until its end */
@@ -237,7 +239,7 @@ static const struct tap_case cases[] = {
 };
 
 static const struct tap_suite suites[] = {
-	{.name = "session", .setup = proto_setup, .teardown = proto_teardown, .cases = cases},
+	PROTO_SUITES("session", cases),
 	{0},
 };
 

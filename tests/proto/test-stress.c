@@ -243,12 +243,12 @@ static const struct tap_case cases[] = {
 };
 
 static struct tap_suite suites[] = {
-	{.name = "stress", .setup = proto_setup, .teardown = proto_teardown, .cases = cases},
+	PROTO_SUITES("stress", cases),
 	{0},
 };
 
 int main(int argc, char **argv)
 {
-	suites[0].seconds = seconds() + 30;
+	suites[0].seconds = suites[1].seconds = seconds() + 30;
 	return tap_main(argc, argv, suites);
 }

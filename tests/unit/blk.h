@@ -43,11 +43,13 @@ static struct {
 	struct io *io;        /* submitted and not completed, or NULL */
 	unsigned n_submitted; /* in all */
 
-	bool finished;
+	bool finished, dropped;
+	bool too_late;    /* to withdraw anything */
 	uint32_t written; /* for the used ring */
 
 	/* Bounce buffers. */
 	int bounce_err;
+	bool waits;         /* for a buffer */
 	unsigned n_bounced; /* given out, not yet put back */
 	_Alignas(4096) uint8_t bounce[BOUNCE_SIZE];
 } blk;
@@ -63,6 +65,7 @@ struct engine *worker_engine(struct worker *worker)
 int worker_bounce_get(struct worker *worker, struct blk_req *req, void **buffer)
 {
 	CHECK((void *)worker == (void *)&blk && req == &blk.req);
+	blk.waits = blk.bounce_err == -EAGAIN;
 	if (blk.bounce_err)
 		return blk.bounce_err;
 	blk.n_bounced++;
@@ -79,10 +82,25 @@ void worker_bounce_put(struct worker *worker, void *buffer)
 void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written)
 {
 	CHECK(queue == &blk.queue && req == &blk.req);
-	CHECK(!blk.finished); /* every request is pushed once */
+	CHECK(!blk.finished && !blk.dropped); /* every request is pushed once */
 	CHECK(!blk.io);
 	blk.finished = true;
 	blk.written = written;
+}
+
+bool worker_bounce_cancel(struct worker *worker, struct blk_req *req)
+{
+	CHECK((void *)worker == (void *)&blk && req == &blk.req);
+	return blk.waits && !(blk.waits = false);
+}
+
+void queue_dropped(struct queue *queue, struct blk_req *req)
+{
+	CHECK(queue == &blk.queue && req == &blk.req);
+	CHECK(!blk.finished && !blk.dropped);
+	CHECK(!blk.io);
+	CHECK_EQ(blk.status, BLK_NO_STATUS);
+	blk.dropped = true;
 }
 
 static inline void blk_submit(struct engine *engine, struct io *io)
@@ -94,7 +112,18 @@ static inline void blk_submit(struct engine *engine, struct io *io)
 	blk.n_submitted++;
 }
 
-static const struct engine_class blk_engine_class = {.name = "test", .submit = blk_submit};
+/* What the kernel has not seen can be taken back. */
+static inline bool blk_withdraw(struct engine *engine, struct io *io)
+{
+	CHECK(engine == &blk.engine);
+	if (blk.io != io || blk.too_late)
+		return false;
+	blk.io = NULL;
+	return true;
+}
+
+static const struct engine_class blk_engine_class = {
+	.name = "test", .submit = blk_submit, .withdraw = blk_withdraw};
 
 /* ---- a disk ---- */
 
@@ -154,7 +183,7 @@ static inline void blk_begin_raw(void)
 	vublk_chain_init(&blk.req.chain, blk.iov, BLK_IOVS);
 	blk.req.chain.out = blk.req.chain.in = blk.iov;
 	blk.req.queue = &blk.queue;
-	blk.finished = false;
+	blk.finished = blk.dropped = false;
 	blk.status = BLK_NO_STATUS;
 	blk.n_submitted = 0;
 }

@@ -27,6 +27,7 @@
 
 #define RING_INDIRECT  (1ull << VIRTIO_RING_F_INDIRECT_DESC)
 #define RING_EVENT_IDX (1ull << VIRTIO_RING_F_EVENT_IDX)
+#define RING_PACKED    (1ull << VIRTIO_F_RING_PACKED)
 
 #define RING_IOVS 4u /* a chain's own; longer ones allocate */
 
@@ -34,6 +35,8 @@ static struct {
 	struct fe_mem mem;
 	struct fe_vq driver;
 	struct vhu_mem *map;
+	struct vhu_inflight *inflight; /* NULL: not tracked */
+	uint64_t features;
 	struct vq_layout layout;
 	struct vublk_queue vq;
 	struct vublk_chain chain;
@@ -61,46 +64,63 @@ static inline void ring_make(unsigned size, uint64_t features)
 	REQUIRE_EQ(fe_mem_add(&ring.mem, 0, RING_ROOM, 0), 0);
 	REQUIRE_EQ(fe_mem_add(&ring.mem, RING_DATA, RING_DATA_SIZE, 0), 1);
 	REQUIRE_EQ(fe_mem_add(&ring.mem, RING_MORE, RING_DATA_SIZE, 0x3000), 2);
-	REQUIRE_OK(fe_vq_init(&ring.driver, &ring.mem, size, features & RING_EVENT_IDX));
+	REQUIRE_OK(fe_vq_init(&ring.driver, &ring.mem, size, features));
 	ring.map = ring_map();
+	ring.features = features;
 	ring.layout = (struct vq_layout){
 		.size = size,
 		.desc = fe_user_addr(&ring.mem, ring.driver.desc_gpa),
 		.avail = fe_user_addr(&ring.mem, ring.driver.avail_gpa),
 		.used = fe_user_addr(&ring.mem, ring.driver.used_gpa),
+		.base = ring.driver.base,
 	};
 	vq_init(&ring.vq, "test", 0);
 	vublk_chain_init(&ring.chain, ring.iov, RING_IOVS);
 }
 
-/* The same, and the virtqueue begins at `base`. */
-static inline void ring_open_at(unsigned size, uint64_t features, uint16_t base)
+static inline int ring_setup(void)
 {
-	ring_make(size, features);
-	fe_vq_reset(&ring.driver, base);
-	ring.layout.base = base;
-	REQUIRE_OK(vq_setup(&ring.vq, &ring.layout, ring.map, features));
+	return vq_setup(&ring.vq, &ring.layout, ring.map, ring.inflight, ring.features);
+}
+
+/* Gives the virtqueue its descriptors, as SET_VRING_KICK, _CALL and _ERR do. */
+static inline void ring_give_fds(void)
+{
 	ring.vq.kick_fd = dup(ring.driver.kick_fd);
 	ring.vq.call_fd = dup(ring.driver.call_fd);
 	ring.vq.err_fd = dup(ring.driver.err_fd);
 }
 
+/* The same as ring_make(), and the virtqueue begins at `base`. */
+static inline void ring_open_at(unsigned size, uint64_t features, uint32_t base)
+{
+	ring_make(size, features);
+	fe_vq_reset(&ring.driver, base);
+	ring.layout.base = base;
+	REQUIRE_OK(ring_setup());
+	/* The call at the start is not the affair of most cases. */
+	REQUIRE_OK(vublk_queue_begin(&ring.vq));
+	ring_give_fds();
+}
+
 static inline void ring_open(unsigned size, uint64_t features)
 {
-	ring_open_at(size, features, 0);
+	ring_open_at(size, features, features & RING_PACKED ? FE_PACKED_FRESH : 0);
 }
 
 static inline void ring_close(void)
 {
 	vq_teardown(&ring.vq);
 	vq_reset(&ring.vq);
+	vhu_inflight_put(ring.inflight);
+	ring.inflight = NULL;
 	vhu_mem_put(ring.map);
 	ring.map = NULL;
 	fe_vq_free(&ring.driver);
 	fe_mem_free(&ring.mem);
 }
 
-/* Writes descriptor `i` of the table, whatever is in it. */
+/* Writes descriptor `i` of a split ring's table, whatever is in it. */
 static inline void ring_desc(unsigned i, uint64_t addr, uint32_t len, unsigned flags, unsigned next)
 {
 	ring.driver.ring.desc[i] = (struct vring_desc){addr, len, (uint16_t)flags, (uint16_t)next};

@@ -30,9 +30,17 @@
 	(1ull << VHU_PROTOCOL_F_MQ | 1ull << VHU_PROTOCOL_F_REPLY_ACK | \
 	 1ull << VHU_PROTOCOL_F_BACKEND_REQ | 1ull << VHU_PROTOCOL_F_CONFIG | \
 	 1ull << VHU_PROTOCOL_F_RESET_DEVICE | 1ull << VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS | \
-	 1ull << VHU_PROTOCOL_F_STATUS)
+	 1ull << VHU_PROTOCOL_F_STATUS | 1ull << VHU_PROTOCOL_F_INFLIGHT_SHMFD | \
+	 1ull << VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT | \
+	 1ull << VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN)
 #define SESSION_RING_SIZE 16u
 #define SESSION_MEMORY    0x100000u /* bytes, at guest address 0 */
+
+enum session_question {
+	SESSION_START,
+	SESSION_STOP,
+	SESSION_UPDATE,
+};
 
 static struct {
 	struct vublk_dev *dev;
@@ -46,6 +54,7 @@ static struct {
 	int config_err;    /* of every set_config */
 	char events[1024]; /* what it was asked, see session_check() */
 	struct {
+		enum session_question what;
 		struct vublk_queue *queue;
 		struct vublk_update *update;
 	} asked[64];
@@ -66,20 +75,27 @@ __attribute__((format(printf, 1, 2))) static inline void session_note(const char
 	va_end(args);
 }
 
-/* Answers the oldest question. */
+/* Answers the oldest question, having done as a worker does. */
 static inline void session_answer(int err)
 {
 	const unsigned i = session.n_answered++;
+	struct vublk_queue *queue = session.asked[i].queue;
 
 	REQUIRE(i < session.n_asked);
-	if (session.asked[i].update)
-		vublk_queue_apply(session.asked[i].queue, session.asked[i].update);
-	vublk_queue_done(session.asked[i].queue, err);
+	if (session.asked[i].what == SESSION_START && !err)
+		err = vublk_queue_begin(queue);
+	else if (session.asked[i].what == SESSION_STOP)
+		vublk_queue_end(queue);
+	else if (session.asked[i].what == SESSION_UPDATE)
+		vublk_queue_apply(queue, session.asked[i].update);
+	vublk_queue_done(queue, err);
 }
 
-static inline void session_ask_user(struct vublk_queue *queue, struct vublk_update *update, int err)
+static inline void session_ask_user(enum session_question what, struct vublk_queue *queue,
+				    struct vublk_update *update, int err)
 {
 	REQUIRE(session.n_asked < 64);
+	session.asked[session.n_asked].what = what;
 	session.asked[session.n_asked].queue = queue;
 	session.asked[session.n_asked++].update = update;
 	if (!session.later)
@@ -91,14 +107,14 @@ static inline void session_queue_start(void *opaque, struct vublk_queue *queue)
 	CHECK(opaque == &session);
 	session.queue[vublk_queue_index(queue)] = queue;
 	session_note("start%u ", vublk_queue_index(queue));
-	session_ask_user(queue, NULL, session.start_err);
+	session_ask_user(SESSION_START, queue, NULL, session.start_err);
 }
 
-static inline void session_queue_stop(void *opaque, struct vublk_queue *queue)
+static inline void session_queue_stop(void *opaque, struct vublk_queue *queue, bool drain)
 {
 	CHECK(opaque == &session);
-	session_note("stop%u ", vublk_queue_index(queue));
-	session_ask_user(queue, NULL, 0);
+	session_note("%s%u ", drain ? "stop" : "leave", vublk_queue_index(queue));
+	session_ask_user(SESSION_STOP, queue, NULL, 0);
 }
 
 static inline void session_queue_update(void *opaque, struct vublk_queue *queue,
@@ -106,7 +122,7 @@ static inline void session_queue_update(void *opaque, struct vublk_queue *queue,
 {
 	CHECK(opaque == &session);
 	session_note("update%u ", vublk_queue_index(queue));
-	session_ask_user(queue, update, 0);
+	session_ask_user(SESSION_UPDATE, queue, update, 0);
 }
 
 static inline void session_resume(void *opaque, bool again)
@@ -256,14 +272,20 @@ static inline uint64_t session_ask_u64(uint32_t request)
 	return reply.payload.u64;
 }
 
-static inline uint32_t session_ask_base(uint32_t index)
+/* GET_VRING_BASE, or its variant. */
+static inline uint32_t session_ask_base_by(uint32_t request, uint32_t index)
 {
 	const struct vhu_vring_state state = {index, 0xdead};
-	const struct fe_msg reply = session_ask(VHU_GET_VRING_BASE, &state, sizeof(state));
+	const struct fe_msg reply = session_ask(request, &state, sizeof(state));
 
 	CHECK_EQ(reply.header.size, sizeof(state));
 	CHECK_EQ(reply.payload.state.index, index);
 	return reply.payload.state.num;
+}
+
+static inline uint32_t session_ask_base(uint32_t index)
+{
+	return session_ask_base_by(VHU_GET_VRING_BASE, index);
 }
 
 /* ---- life ---- */
@@ -330,7 +352,7 @@ static inline void session_close(void)
 static inline void session_make_memory(void)
 {
 	REQUIRE_EQ(fe_mem_add(&session.mem, 0, SESSION_MEMORY, 0), 0);
-	REQUIRE_OK(fe_vq_init(&session.ring, &session.mem, SESSION_RING_SIZE, false));
+	REQUIRE_OK(fe_vq_init(&session.ring, &session.mem, SESSION_RING_SIZE, 0));
 }
 
 /* SET_MEM_TABLE with all regions. */

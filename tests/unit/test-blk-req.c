@@ -358,6 +358,82 @@ static void write_with_room_before_the_status(void)
 	blk_check_done(VIRTIO_BLK_S_OK, 0);
 }
 
+/* ---- taking back ---- */
+
+static uint8_t withdraw_data[1024] __attribute__((aligned(4096)));
+
+static void begin_write(size_t size)
+{
+	blk_begin(VIRTIO_BLK_T_OUT, 8);
+	blk_out(withdraw_data, size);
+	blk_go();
+}
+
+static void withdrawn_before_the_kernel_saw_it(void)
+{
+	begin_write(512);
+	CHECK(blk.req.active);
+	CHECK(blk_req_withdraw(&blk.req));
+	CHECK(blk.dropped && !blk.finished);
+	CHECK(!blk.req.active);
+}
+
+static void withdrawn_too_late(void)
+{
+	begin_write(512);
+	blk.too_late = true;
+	CHECK(!blk_req_withdraw(&blk.req));
+	CHECK(!blk.dropped && blk.req.active);
+	/* All of it is done: it is answered. */
+	blk.queue.suspending = true;
+	blk_complete(512);
+	blk_check_done(VIRTIO_BLK_S_OK, 1);
+	CHECK(!blk.req.active);
+}
+
+static void rest_is_not_submitted_any_more(void)
+{
+	begin_write(1024);
+	blk.queue.suspending = true;
+	blk_complete(512);
+	CHECK(blk.dropped && !blk.finished);
+	CHECK(!blk.req.active);
+	CHECK_EQ(blk.n_submitted, 1);
+}
+
+static void withdrawn_with_its_bounce_buffer(void)
+{
+	blk_make_direct();
+	blk_begin(VIRTIO_BLK_T_OUT, 8);
+	blk_out(withdraw_data + 1, 512);
+	blk_go();
+	CHECK_EQ(blk.n_bounced, 1);
+	CHECK(blk_req_withdraw(&blk.req));
+	CHECK(blk.dropped);
+	CHECK_EQ(blk.n_bounced, 0);
+}
+
+static void withdrawn_while_it_waits_for_a_bounce_buffer(void)
+{
+	blk_make_direct();
+	blk.bounce_err = -EAGAIN;
+	blk_begin(VIRTIO_BLK_T_OUT, 8);
+	blk_out(withdraw_data + 1, 512);
+	blk_go();
+	CHECK(!blk.io);
+	CHECK(blk_req_withdraw(&blk.req));
+	CHECK(blk.dropped && !blk.waits);
+}
+
+static void answered_request_is_not_active(void)
+{
+	blk_begin(VIRTIO_BLK_T_OUT, 1ull << 50);
+	blk_out(withdraw_data, 512);
+	blk_go();
+	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
+	CHECK(!blk.req.active);
+}
+
 static const struct tap_case cases[] = {
 	{"read_in_the_usual_form", read_in_the_usual_form},
 	{"status_shares_a_range_with_the_data", status_shares_a_range_with_the_data},
@@ -387,6 +463,13 @@ static const struct tap_case cases[] = {
 	{"read_only_refuses_writes_alone", read_only_refuses_writes_alone},
 	{"failed_read_says_nothing_was_written", failed_read_says_nothing_was_written},
 	{"write_with_room_before_the_status", write_with_room_before_the_status},
+	{"withdrawn_before_the_kernel_saw_it", withdrawn_before_the_kernel_saw_it},
+	{"withdrawn_too_late", withdrawn_too_late},
+	{"rest_is_not_submitted_any_more", rest_is_not_submitted_any_more},
+	{"withdrawn_with_its_bounce_buffer", withdrawn_with_its_bounce_buffer},
+	{"withdrawn_while_it_waits_for_a_bounce_buffer",
+	 withdrawn_while_it_waits_for_a_bounce_buffer},
+	{"answered_request_is_not_active", answered_request_is_not_active},
 	{0},
 };
 

@@ -1079,6 +1079,126 @@ static void test_no_helper_thread(void)
 	CHECK(is_null() || file_is(0, 0, BLOCK));
 }
 
+/* Takes one back that was submitted and that no engine_run() has seen. */
+static bool withdraw(struct op *op)
+{
+	bool taken;
+
+	inside = true;
+	taken = engine_withdraw(engine, &op->io);
+	inside = false;
+	return taken;
+}
+
+/* More than the depth: those that the kernel has no room for can be taken back, wherever they are. */
+static void test_withdraw(void)
+{
+	unsigned char *buf = buffer(40, 0x33);
+	struct op ops[40];
+	unsigned n_taken = 0;
+	bool taken[40];
+
+	fill_file(40, 0x11);
+	for (unsigned i = 0; i < 40; i++) {
+		ops[i] = transfer(IO_WRITE, file, buf + i * BLOCK, BLOCK, (uint64_t)i * BLOCK);
+		ops[i].io.iov = &ops[i].iov;
+		submit(&ops[i]);
+	}
+	/* The last, the middle, the first, and all others that are odd. */
+	for (unsigned k = 0; k < 40; k++) {
+		const unsigned i = 39 - k;
+
+		taken[i] = false;
+		if (i == 39 || i == 0 || i % 2) {
+			taken[i] = withdraw(&ops[i]);
+			n_taken += taken[i];
+			/* Once only. */
+			CHECK(!taken[i] || !withdraw(&ops[i]));
+		}
+	}
+	/* At most 8 may be with the kernel. */
+	CHECK(taken[39]);
+	CHECK(n_taken >= 21 - 8);
+	RUN_UNTIL(completed >= 40 - n_taken);
+	run_a_while();
+	CHECK_EQ(completed, 40 - n_taken);
+	for (unsigned i = 0; i < 40; i++) {
+		CHECK_EQ(ops[i].done, !taken[i]);
+		CHECK(is_null() || file_is(taken[i] ? 0x11 : 0x33, (off_t)i * BLOCK, BLOCK));
+		/* Done with: too late. */
+		CHECK(!withdraw(&ops[i]));
+	}
+	free(buf);
+}
+
+/* What was taken back is its owner's, and can be submitted again; the rest goes on in order. */
+static void test_withdraw_and_submit(void)
+{
+	unsigned char *buf = buffer(1, 0x44);
+	struct op ops[20];
+
+	fill_file(20, 0x11);
+	for (unsigned round = 0; round < 3; round++) {
+		completed = 0;
+		for (unsigned i = 0; i < 20; i++) {
+			ops[i] = transfer(IO_WRITE, file, buf, BLOCK, (uint64_t)i * BLOCK);
+			ops[i].io.iov = &ops[i].iov;
+			submit(&ops[i]);
+		}
+		/* All that waits, so that the list is empty, and then something again. */
+		for (unsigned i = 20; i--;)
+			if (withdraw(&ops[i]))
+				submit(&ops[i]);
+		for (unsigned i = 0; i < 20; i++)
+			if (withdraw(&ops[i]))
+				submit(&ops[i]);
+		RUN_UNTIL(completed >= 20);
+		run_a_while();
+		CHECK_EQ(completed, 20);
+	}
+	CHECK(is_null() || file_is(0x44, 0, (size_t)20 * BLOCK));
+	free(buf);
+}
+
+/* What a helper thread would do. */
+static void test_withdraw_offloaded(void)
+{
+	struct op ops[4];
+	unsigned n_taken = 0;
+
+	fill_file(4, 0x55);
+	for (unsigned i = 0; i < 4; i++) {
+		ops[i] = range(IO_PUNCH_HOLE, (uint64_t)i * BLOCK, BLOCK);
+		submit(&ops[i]);
+	}
+	for (unsigned i = 1; i < 4; i += 2) {
+		const bool taken = withdraw(&ops[i]);
+
+		n_taken += taken;
+		ops[i].done = taken ? 2 : 0;
+	}
+	RUN_UNTIL(completed >= 4 - n_taken);
+	run_a_while();
+	CHECK_EQ(completed, 4 - n_taken);
+	for (unsigned i = 0; i < 4; i++)
+		CHECK(is_null() || file_is(ops[i].done == 2 ? 0x55 : 0, (off_t)i * BLOCK, BLOCK));
+}
+
+/* One that was never submitted, and one that the kernel has. */
+static void test_withdraw_too_late(void)
+{
+	unsigned char *buf = buffer(1, 0);
+	struct op op = transfer(IO_READ, file, buf, BLOCK, 0), other = op;
+
+	fill_file(1, 1);
+	other.io.iov = &other.iov;
+	CHECK(!withdraw(&other));
+	CHECK_EQ(run_op(&op), BLOCK);
+	CHECK(!withdraw(&op));
+	CHECK_EQ(op.done, 1);
+	free(buf);
+}
+
 static void test_find_and_probe(void)
 {
 	CHECK(engine_find(class->name) == class);
@@ -1124,6 +1244,10 @@ static const struct tap_case cases[] = {
 	{"watch_let_go", test_watch_let_go},
 	{"depths", test_depths},
 	{"no_helper_thread", test_no_helper_thread},
+	{"withdraw", test_withdraw},
+	{"withdraw_and_submit", test_withdraw_and_submit},
+	{"withdraw_offloaded", test_withdraw_offloaded},
+	{"withdraw_too_late", test_withdraw_too_late},
 	{0},
 };
 

@@ -33,12 +33,15 @@ static const struct expected table[] = {
 	{VHU_SET_BACKEND_REQ_FD, 0, 0, 1, 1, PF(BACKEND_REQ), false},
 	{VHU_GET_CONFIG, 12, 268, 0, 0, PF(CONFIG), true},
 	{VHU_SET_CONFIG, 12, 268, 0, 0, PF(CONFIG), false},
+	{VHU_GET_INFLIGHT_FD, 20, 24, 0, 0, PF(INFLIGHT_SHMFD), true},
+	{VHU_SET_INFLIGHT_FD, 20, 24, 1, 1, PF(INFLIGHT_SHMFD), false},
 	{VHU_RESET_DEVICE, 0, 0, 0, 0, PF(RESET_DEVICE), false},
 	{VHU_GET_MAX_MEM_SLOTS, 0, 0, 0, 0, PF(CONFIGURE_MEM_SLOTS), true},
 	{VHU_ADD_MEM_REG, 40, 40, 1, 1, PF(CONFIGURE_MEM_SLOTS), false},
 	{VHU_REM_MEM_REG, 40, 40, 0, 1, PF(CONFIGURE_MEM_SLOTS), false},
 	{VHU_SET_STATUS, 8, 8, 0, 0, PF(STATUS), false},
 	{VHU_GET_STATUS, 0, 0, 0, 0, PF(STATUS), true},
+	{VHU_GET_VRING_BASE_SKIP_DRAIN, 8, 8, 0, 0, PF(GET_VRING_BASE_SKIP_DRAIN), true},
 };
 
 #define ROWS (sizeof(table) / sizeof(*table))
@@ -140,12 +143,23 @@ static void every_row_refuses_surplus_descriptors(void)
 				     "it has too many file descriptors");
 }
 
+/* All protocol features but one, and those that need it. */
+static uint64_t without(uint64_t feature)
+{
+	uint64_t none = feature;
+
+	if (none & PF(INFLIGHT_SHMFD))
+		none |= PF(GET_VRING_BASE_INFLIGHT);
+	if (none & PF(GET_VRING_BASE_INFLIGHT))
+		none |= PF(GET_VRING_BASE_SKIP_DRAIN);
+	return SESSION_PROTOCOL & ~none;
+}
+
 static void every_row_wants_its_protocol_feature(void)
 {
 	for (const struct expected *row = table; row < table + ROWS; row++)
 		if (row->needs)
-			check_reason(row, row->min_size, row->min_fds,
-				     SESSION_PROTOCOL & ~row->needs,
+			check_reason(row, row->min_size, row->min_fds, without(row->needs),
 				     "its protocol feature is not negotiated");
 }
 
@@ -166,7 +180,7 @@ static void other_messages_without_ack_are_passed_over(void)
 	const uint64_t u64 = 0;
 
 	session_open();
-	CHECK_EQ(session_send(VHU_SET_INFLIGHT_FD, 0, &u64, 8, &session.peer.fd, 1), 0);
+	CHECK_EQ(session_send(VHU_SET_LOG_FD, 0, &u64, 8, &session.peer.fd, 1), 0);
 	CHECK_EQ(session_send(999, 0, NULL, 0, NULL, 0), 0);
 	CHECK(session_is_quiet());
 	CHECK_EQ(session_ask_u64(VHU_GET_QUEUE_NUM), SESSION_QUEUES);
@@ -244,6 +258,7 @@ static void check_vital(uint32_t request, uint64_t value)
 static void vital_failure_ends_the_connection(void)
 {
 	const struct vhu_mem_reg reg = {0};
+	const struct vhu_inflight_desc none = {0};
 
 	check_vital(VHU_SET_FEATURES, 1ull << VHU_F_LOG_ALL);
 	check_vital(VHU_SET_PROTOCOL_FEATURES, PF(LOG_SHMFD));
@@ -252,6 +267,9 @@ static void vital_failure_ends_the_connection(void)
 	session_close();
 	session_open();
 	CHECK(session_send(VHU_ADD_MEM_REG, 0, &reg, sizeof(reg), &session.peer.fd, 1) < 0);
+	session_close();
+	session_open();
+	CHECK(session_send(VHU_SET_INFLIGHT_FD, 0, &none, sizeof(none), &session.peer.fd, 1) < 0);
 }
 
 static void vital_message_of_a_wrong_size_ends_the_connection(void)

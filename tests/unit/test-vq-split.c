@@ -172,7 +172,8 @@ static void used_index_comes_from_the_ring(void)
 	ring.layout.base = 65535;
 	ring.driver.ring.avail->idx = 65535;
 	ring.driver.avail_idx = 65535;
-	REQUIRE_OK(vq_setup(&ring.vq, &ring.layout, ring.map, 0));
+	REQUIRE_OK(ring_setup());
+	REQUIRE_OK(vublk_queue_begin(&ring.vq));
 	fill_descs();
 	pop_and_push(1, 0);
 	vublk_queue_publish(&ring.vq);
@@ -405,7 +406,9 @@ static void flag_is_cleared_at_start(void)
 {
 	ring_make(16, 0);
 	ring.driver.ring.used->flags = VRING_USED_F_NO_NOTIFY;
-	REQUIRE_OK(vq_setup(&ring.vq, &ring.layout, ring.map, 0));
+	REQUIRE_OK(ring_setup());
+	CHECK_EQ(ring.driver.ring.used->flags, VRING_USED_F_NO_NOTIFY);
+	REQUIRE_OK(vublk_queue_begin(&ring.vq));
 	CHECK_EQ(ring.driver.ring.used->flags, 0);
 }
 

@@ -31,9 +31,11 @@ static void make_layout(void)
 
 static int translate(bool event_idx)
 {
-	struct vq_split split;
+	struct vq_ring found;
 
-	return vq_translate(&ring.vq, &ring.layout, ring.map, event_idx, &split);
+	return vq_translate(&ring.vq, &ring.layout, ring.map,
+			    (ring.features & RING_PACKED) | (event_idx ? RING_EVENT_IDX : 0),
+			    &found);
 }
 
 /* The result for a part at this address, all else being right. */
@@ -50,12 +52,12 @@ static int translate_with(uint64_t *part, uint64_t address, bool event_idx)
 
 static void parts_are_found(void)
 {
-	struct vq_split split;
+	struct vq_ring found;
 
-	REQUIRE_OK(vq_translate(&ring.vq, &ring.layout, ring.map, false, &split));
-	CHECK(split.desc == ring_host(DESC));
-	CHECK(split.avail == ring_host(AVAIL));
-	CHECK(split.used == ring_host(USED));
+	REQUIRE_OK(vq_translate(&ring.vq, &ring.layout, ring.map, 0, &found));
+	CHECK(found.split.desc == ring_host(DESC));
+	CHECK(found.split.avail == ring_host(AVAIL));
+	CHECK(found.split.used == ring_host(USED));
 }
 
 static void check_alignment(uint64_t *part, unsigned align)
@@ -89,11 +91,11 @@ static void parts_are_aligned_with_us_too(void)
 					   .avail = region.user_addr + AVAIL,
 					   .used = region.user_addr + USED};
 		int fd = fd_memory(RING_ROOM + 16);
-		struct vq_split split;
+		struct vq_ring found;
 		struct vhu_mem *map;
 
 		REQUIRE_OK(vhu_mem_new(&map, "test", &region, &fd, 1));
-		CHECK_EQ(vq_translate(&ring.vq, &layout, map, false, &split),
+		CHECK_EQ(vq_translate(&ring.vq, &layout, map, 0, &found),
 			 offsets[i] % 16 ? -EINVAL : 0);
 		close(fd);
 		vhu_mem_put(map);
@@ -144,6 +146,69 @@ static void parts_may_touch_but_not_overlap(void)
 	CHECK_EQ(translate_with(&l->used, l->avail + avail_size, true), -EINVAL);
 }
 
+/* ---- packed rings ---- */
+
+static void make_packed_layout(void)
+{
+	make_layout();
+	ring.features = RING_PACKED;
+}
+
+static void packed_parts_are_found(void)
+{
+	struct vq_ring found;
+
+	REQUIRE_OK(vq_translate(&ring.vq, &ring.layout, ring.map, RING_PACKED, &found));
+	CHECK(found.packed.desc == ring_host(DESC));
+	CHECK(found.packed.driver == ring_host(AVAIL));
+	CHECK(found.packed.device == ring_host(USED));
+}
+
+static void packed_parts_are_aligned(void)
+{
+	check_alignment(&ring.layout.desc, 16);
+	check_alignment(&ring.layout.avail, 4);
+	check_alignment(&ring.layout.used, 4);
+}
+
+static void packed_parts_end_within_the_region(void)
+{
+	for (unsigned event = 0; event < 2; event++) {
+		check_end(&ring.layout.desc, 16 * 16, 16, event);
+		check_end(&ring.layout.avail, 4, 4, event);
+		check_end(&ring.layout.used, 4, 4, event);
+	}
+}
+
+static void packed_parts_do_not_overlap(void)
+{
+	struct vq_layout *l = &ring.layout;
+
+	CHECK_EQ(translate_with(&l->avail, l->desc + 256, false), 0);
+	CHECK_EQ(translate_with(&l->avail, l->desc + 252, false), -EINVAL);
+	CHECK_EQ(translate_with(&l->used, l->avail, false), -EINVAL);
+	CHECK_EQ(translate_with(&l->used, l->avail + 4, true), 0);
+	CHECK_EQ(translate_with(&l->used, l->avail - 4, true), 0);
+}
+
+/* Split: powers of two from 2 on; packed: any. */
+static void sizes_of_rings(void)
+{
+	for (unsigned size = 0; size <= 33000; size++) {
+		const bool power = size && !(size & (size - 1));
+
+		REQUIRE_EQ(vq_is_size(size, 0), power && size >= 2 && size <= 32768);
+		REQUIRE_EQ(vq_is_size(size, RING_EVENT_IDX), power && size >= 2 && size <= 32768);
+		REQUIRE_EQ(vq_is_size(size, RING_PACKED), size >= 1 && size <= 32768);
+	}
+	CHECK(!vq_is_size(65536, RING_PACKED));
+	CHECK(!vq_is_size(UINT32_MAX, RING_PACKED));
+	ring.layout.size = 7;
+	CHECK_OK(translate(false));
+	ring.features = 0;
+	CHECK_EQ(translate(false), -EINVAL);
+}
+
 /* ---- set-up ---- */
 
 static void setup_takes_a_reference_on_memory(void)
@@ -163,7 +228,8 @@ static void setup_forgets_the_last_run(void)
 	vq_teardown(&ring.vq);
 	fe_vq_reset(&ring.driver, 40);
 	ring.layout.base = 40;
-	REQUIRE_OK(vq_setup(&ring.vq, &ring.layout, ring.map, 0));
+	REQUIRE_OK(ring_setup());
+	REQUIRE_OK(vublk_queue_begin(&ring.vq));
 	CHECK(!vublk_queue_broken(&ring.vq));
 	ring_desc(0, RING_DATA, 1, 0, 0);
 	REQUIRE_EQ(ring_offer(0), 1);
@@ -179,7 +245,7 @@ static void setup_fails_without_harm(void)
 
 	vq_teardown(&ring.vq);
 	ring.layout.desc++;
-	CHECK_EQ(vq_setup(&ring.vq, &ring.layout, ring.map, 0), -EINVAL);
+	CHECK_EQ(ring_setup(), -EINVAL);
 	ring.layout.desc = desc;
 	vhu_mem_put(ring.map);
 	ring.map = NULL;
@@ -188,11 +254,46 @@ static void setup_fails_without_harm(void)
 
 static void setup_takes_over_features(void)
 {
-	CHECK(!ring.vq.indirect && !ring.vq.event_idx);
+	CHECK(!ring.vq.indirect && !ring.vq.event_idx && !ring.vq.packed);
 	vq_teardown(&ring.vq);
-	REQUIRE_OK(vq_setup(&ring.vq, &ring.layout, ring.map, RING_INDIRECT | RING_EVENT_IDX));
-	CHECK(ring.vq.indirect && ring.vq.event_idx);
+	ring.features = RING_INDIRECT | RING_EVENT_IDX;
+	REQUIRE_OK(ring_setup());
+	CHECK(ring.vq.indirect && ring.vq.event_idx && !ring.vq.packed);
 	CHECK_EQ(vublk_queue_size(&ring.vq), 16);
+}
+
+/* A call to the session before may have gone unseen. */
+static void begin_calls_the_driver(void)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		ring_close();
+		ring_make(16, packed ? RING_PACKED : 0);
+		ring_give_fds();
+		REQUIRE_OK(ring_setup());
+		CHECK_EQ(fd_take_events(ring.driver.call_fd), 0);
+		REQUIRE_OK(vublk_queue_begin(&ring.vq));
+		CHECK_EQ(fd_take_events(ring.driver.call_fd), 1);
+		vq_teardown(&ring.vq);
+		fe_vq_silence(&ring.driver, true);
+		REQUIRE_OK(ring_setup());
+		REQUIRE_OK(vublk_queue_begin(&ring.vq));
+		CHECK_EQ(fd_take_events(ring.driver.call_fd), 0);
+	}
+}
+
+/* What cannot begin has done nothing. */
+static void begin_that_fails_calls_nobody(void)
+{
+	ring_close();
+	ring_make(16, RING_PACKED);
+	ring_give_fds();
+	ring.layout.base = 0x80008010;
+	ring.driver.packed.device->flags = VRING_PACKED_EVENT_FLAG_DISABLE;
+	REQUIRE_OK(ring_setup());
+	CHECK_EQ(vublk_queue_begin(&ring.vq), -EINVAL);
+	CHECK_EQ(fd_take_events(ring.driver.call_fd), 0);
+	CHECK_EQ(ring.driver.packed.device->flags, VRING_PACKED_EVENT_FLAG_DISABLE);
+	CHECK_EQ(vq_base(&ring.vq), 0x80008010);
 }
 
 static void reset_closes_the_descriptors(void)
@@ -311,7 +412,7 @@ static void move_ring(void)
 	struct vublk_update update = {.lease = vq_lease_new(map)};
 
 	REQUIRE(update.lease);
-	REQUIRE_OK(vq_translate(&ring.vq, &ring.layout, map, false, &update.split));
+	REQUIRE_OK(vq_translate(&ring.vq, &ring.layout, map, 0, &update.ring));
 	vublk_queue_apply(&ring.vq, &update);
 	CHECK(!update.lease);
 	vhu_mem_put(ring.map);
@@ -376,11 +477,22 @@ static const struct tap_case place_cases[] = {
 	{0},
 };
 
+static const struct tap_case packed_cases[] = {
+	{"packed_parts_are_found", packed_parts_are_found},
+	{"packed_parts_are_aligned", packed_parts_are_aligned},
+	{"packed_parts_end_within_the_region", packed_parts_end_within_the_region},
+	{"packed_parts_do_not_overlap", packed_parts_do_not_overlap},
+	{"sizes_of_rings", sizes_of_rings},
+	{0},
+};
+
 static const struct tap_case setup_cases[] = {
 	{"setup_takes_a_reference_on_memory", setup_takes_a_reference_on_memory},
 	{"setup_forgets_the_last_run", setup_forgets_the_last_run},
 	{"setup_fails_without_harm", setup_fails_without_harm},
 	{"setup_takes_over_features", setup_takes_over_features},
+	{"begin_calls_the_driver", begin_calls_the_driver},
+	{"begin_that_fails_calls_nobody", begin_that_fails_calls_nobody},
 	{"reset_closes_the_descriptors", reset_closes_the_descriptors},
 	{0},
 };
@@ -408,6 +520,10 @@ static const struct tap_case apply_cases[] = {
 
 static const struct tap_suite suites[] = {
 	{.name = "vq place", .setup = make_layout, .teardown = ring_close, .cases = place_cases},
+	{.name = "vq packed place",
+	 .setup = make_packed_layout,
+	 .teardown = ring_close,
+	 .cases = packed_cases},
 	{.name = "vq setup", .setup = setup, .teardown = ring_close, .cases = setup_cases},
 	{.name = "vq fds", .setup = setup, .teardown = ring_close, .cases = fd_cases},
 	{.name = "vq apply", .setup = setup, .teardown = ring_close, .cases = apply_cases},

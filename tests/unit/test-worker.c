@@ -27,6 +27,8 @@ static struct {
 	struct engine *inner; /* watches and files are its affair */
 	struct io_list held;
 	unsigned n_held, tokens; /* as many may go */
+	unsigned n_begun;        /* as many of those held, the oldest, are not taken back */
+	int64_t cut;             /* bytes that a transfer moves at most; 0: all */
 	unsigned n_files;
 	int file_err;
 } gate;
@@ -82,6 +84,28 @@ static void gate_submit(struct engine *engine, struct io *io)
 	gate.n_held++;
 }
 
+/* Too late for those that "the kernel" holds: the first ones. */
+static bool gate_withdraw(struct engine *engine, struct io *io)
+{
+	struct io *at = gate.held.head;
+
+	(void)engine;
+	for (unsigned i = 0; i < gate.n_begun && at; i++, at = at->next)
+		if (at == io)
+			return false;
+	if (!io_list_remove(&gate.held, io))
+		return false;
+	gate.n_held--;
+	return true;
+}
+
+static int64_t result_of(const struct io *io)
+{
+	const int64_t size = io->niov ? (int64_t)vublk_iov_size(io->iov, io->niov) : 0;
+
+	return gate.cut && gate.cut < size ? gate.cut : size;
+}
+
 static int gate_run(struct engine *engine, int64_t timeout_ns)
 {
 	int n = engine_run(gate.inner, gate.tokens && gate.held.head ? 0 : timeout_ns);
@@ -90,8 +114,7 @@ static int gate_run(struct engine *engine, int64_t timeout_ns)
 		struct io *io = io_list_pop(&gate.held);
 
 		gate.n_held--;
-		engine_complete(engine, io,
-				io->niov ? (int64_t)vublk_iov_size(io->iov, io->niov) : 0);
+		engine_complete(engine, io, result_of(io));
 	}
 	return n;
 }
@@ -105,6 +128,7 @@ static const struct engine_class gate_class = {
 	.watch = gate_watch,
 	.unwatch = gate_unwatch,
 	.submit = gate_submit,
+	.withdraw = gate_withdraw,
 	.run = gate_run,
 };
 
@@ -191,6 +215,11 @@ static void end(void)
 	queue_end(queue, drained);
 }
 
+static void suspend(void)
+{
+	queue_suspend(queue, drained);
+}
+
 static bool has_drained(void)
 {
 	return !sem_trywait(&drained_sem);
@@ -198,7 +227,30 @@ static bool has_drained(void)
 
 /* ---- life ---- */
 
-static void open_ring(unsigned size)
+static struct inflight_split *region;
+
+static void make_region(unsigned size)
+{
+	struct vhu_inflight_desc desc = {.num_queues = 1, .queue_size = (uint16_t)size};
+	int fd;
+
+	REQUIRE_OK(vhu_inflight_create(1, size, false, &fd, &desc.mmap_size));
+	REQUIRE_OK(vhu_inflight_adopt(&ring.inflight, "test", &desc, fd, false, 1));
+	close(fd);
+	region = vhu_inflight_queue(ring.inflight, 0);
+}
+
+/* How many requests the in-flight region says there are. */
+static unsigned n_in_flight(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < ring.driver.num; i++)
+		n += region->desc[i].inflight;
+	return n;
+}
+
+static void open_ring_with(unsigned size, bool tracked)
 {
 	image = (struct image){.fd = 0,
 			       .size = 1 << 30,
@@ -214,9 +266,18 @@ static void open_ring(unsigned size)
 	capture_begin(STDERR_FILENO);
 	sem_init(&errand.done, 0, 0);
 	sem_init(&drained_sem, 0, 0);
-	ring_open(size, 0);
+	ring_make(size, 0);
+	if (tracked)
+		make_region(size);
+	REQUIRE_OK(ring_setup());
+	ring_give_fds();
 	REQUIRE_OK(worker_create(&worker, &gate_class));
 	REQUIRE_OK(queue_create(&queue, &ring.vq, worker, &disk));
+}
+
+static void open_ring(unsigned size)
+{
+	open_ring_with(size, false);
 }
 
 static void start(void)
@@ -416,6 +477,196 @@ static void end_of_an_idle_queue(void)
 	destroy();
 }
 
+static void wait_until_drained(void)
+{
+	while (sem_wait(&drained_sem))
+		; /* EINTR */
+}
+
+/* Another process, or another start, goes on with what was left; and then all is done. */
+static void go_on(unsigned n)
+{
+	vq_teardown(&ring.vq);
+	ring.layout.base = vq_base(&ring.vq);
+	queue_destroy(queue);
+	REQUIRE_OK(ring_setup());
+	REQUIRE_OK(queue_create(&queue, &ring.vq, worker, &disk));
+	gate.n_begun = 0;
+	start();
+	check_held(n);
+	release(n);
+	reap(n);
+	CHECK_EQ(n_in_flight(), 0);
+	for (unsigned i = 0; i < 5; i++)
+		CHECK(*status_of(i) == VIRTIO_BLK_S_OK || *status_of(i) == 0);
+	teardown();
+}
+
+static void suspend_leaves_what_the_kernel_has_not_seen(void)
+{
+	open_ring_with(16, true);
+	start();
+	for (unsigned i = 0; i < 5; i++)
+		add(i, 0);
+	fe_vq_kick(&ring.driver);
+	check_held(5);
+	CHECK_EQ(n_in_flight(), 5);
+	gate.n_begun = 2;
+	on_worker(suspend);
+	check_held(2);
+	CHECK(!has_drained());
+	CHECK_EQ(n_in_flight(), 5);
+	/* Those that it has are waited for, and given back. */
+	release(2);
+	wait_until_drained();
+	reap(2);
+	CHECK_EQ(n_in_flight(), 3);
+	for (unsigned i = 2; i < 5; i++)
+		CHECK_EQ(*status_of(i), 0xaa);
+	CHECK_EQ(vq_base(&ring.vq), 2);
+	CHECK_EQ(gate.n_files, 0);
+	go_on(3);
+}
+
+static void suspend_of_what_is_all_withdrawn(void)
+{
+	open_ring_with(16, true);
+	start();
+	for (unsigned i = 0; i < 5; i++)
+		add(i, 0);
+	fe_vq_kick(&ring.driver);
+	check_held(5);
+	on_worker(suspend);
+	wait_until_drained();
+	check_held(0);
+	CHECK_EQ(n_in_flight(), 5);
+	CHECK_EQ(vq_base(&ring.vq), 0);
+	CHECK_EQ(ring.driver.ring.used->idx, 0);
+	go_on(5);
+}
+
+static void suspend_of_an_idle_queue(void)
+{
+	open_ring_with(16, true);
+	start();
+	release(1);
+	add(0, 0);
+	fe_vq_kick(&ring.driver);
+	reap(1);
+	on_worker(suspend);
+	wait_until_drained();
+	CHECK_EQ(vq_base(&ring.vq), 1);
+	go_on(0);
+}
+
+/* Without tracking nothing may be left. */
+static void suspend_without_tracking_is_an_end(void)
+{
+	open_ring(16);
+	start();
+	add(0, 0);
+	add(1, 0);
+	fe_vq_kick(&ring.driver);
+	check_held(2);
+	on_worker(suspend);
+	check_held(2);
+	CHECK(!has_drained());
+	release(2);
+	reap(2);
+	wait_until_drained();
+	CHECK_EQ(vq_base(&ring.vq), 2);
+	destroy();
+}
+
+/* An end that is asked for does not leave anything, tracked or not. */
+static void end_of_a_tracked_queue_waits(void)
+{
+	open_ring_with(16, true);
+	start();
+	add(0, 0);
+	fe_vq_kick(&ring.driver);
+	check_held(1);
+	on_worker(end);
+	check_held(1);
+	CHECK(!has_drained());
+	release(1);
+	reap(1);
+	wait_until_drained();
+	CHECK_EQ(n_in_flight(), 0);
+	CHECK_EQ(vq_base(&ring.vq), 1);
+	destroy();
+}
+
+/*
+ * Some hold a bounce buffer, of which the kernel has the first; others wait for one. None of them
+ * may be begun by what the others put back.
+ */
+static void suspend_with_bounce_buffers(void)
+{
+	open_ring_with(256, true);
+	image.direct = true;
+	image.mem_align = image.offset_align = 512;
+	start();
+	for (unsigned i = 0; i < 80; i++)
+		add(i, RING_DATA + 1 + i * DATA);
+	fe_vq_kick(&ring.driver);
+	check_held(64);
+	gate.n_begun = 1;
+	on_worker(suspend);
+	check_held(1);
+	CHECK(!has_drained());
+	CHECK_EQ(n_in_flight(), 80);
+	release(1);
+	wait_until_drained();
+	reap(1);
+	CHECK_EQ(n_in_flight(), 79);
+	/* All buffers are there again. */
+	vq_teardown(&ring.vq);
+	ring.layout.base = vq_base(&ring.vq);
+	CHECK_EQ(ring.layout.base, 1);
+	queue_destroy(queue);
+	REQUIRE_OK(ring_setup());
+	REQUIRE_OK(queue_create(&queue, &ring.vq, worker, &disk));
+	gate.n_begun = 0;
+	start();
+	check_held(64);
+	release(79);
+	reap(79);
+	CHECK_EQ(n_in_flight(), 0);
+	teardown();
+}
+
+/* A request of which a part is done, and the rest would be submitted now: it stays in flight. */
+static void suspend_between_two_parts(void)
+{
+	open_ring_with(16, true);
+	start();
+	add(0, RING_DATA);
+	fe_vq_kick(&ring.driver);
+	check_held(1);
+	gate.n_begun = 1;
+	gate.cut = DATA / 2;
+	on_worker(suspend);
+	check_held(1);
+	release(1);
+	wait_until_drained();
+	CHECK_EQ(n_in_flight(), 1);
+	CHECK_EQ(*status_of(0), 0xaa);
+	CHECK_EQ(vq_base(&ring.vq), 0);
+	gate.cut = 0;
+	go_on(1); /* from its beginning */
+}
+
+static void queue_that_cannot_begin(void)
+{
+	open_ring_with(16, true);
+	region->version = 9;
+	on_worker(begin);
+	CHECK_EQ(begin_err, -EINVAL);
+	CHECK_EQ(gate.n_files, 0);
+	destroy();
+}
+
 static void engine_that_takes_no_file(void)
 {
 	open_ring(16);
@@ -516,6 +767,15 @@ static const struct tap_case start_cases[] = {
 static const struct tap_case end_cases[] = {
 	{"end_waits_for_what_is_in_flight", end_waits_for_what_is_in_flight},
 	{"end_of_an_idle_queue", end_of_an_idle_queue},
+	{"suspend_leaves_what_the_kernel_has_not_seen",
+	 suspend_leaves_what_the_kernel_has_not_seen},
+	{"suspend_of_what_is_all_withdrawn", suspend_of_what_is_all_withdrawn},
+	{"suspend_of_an_idle_queue", suspend_of_an_idle_queue},
+	{"suspend_without_tracking_is_an_end", suspend_without_tracking_is_an_end},
+	{"end_of_a_tracked_queue_waits", end_of_a_tracked_queue_waits},
+	{"suspend_with_bounce_buffers", suspend_with_bounce_buffers},
+	{"suspend_between_two_parts", suspend_between_two_parts},
+	{"queue_that_cannot_begin", queue_that_cannot_begin},
 	{"engine_that_takes_no_file", engine_that_takes_no_file},
 	{0},
 };

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vq_track.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "vhu_log.h"
+#include "vq.h"
+#include "vq_step.h"
+
+int vq_track_new(struct vublk_queue *vq, struct vhu_inflight *inflight)
+{
+	void *region = vhu_inflight_queue(inflight, vq->index);
+	const unsigned n = vhu_inflight_queue_size(inflight);
+	struct vq_track *track;
+
+	if (!region || vhu_inflight_is_packed(inflight) != vq->packed || n < vq->size) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: queue %u: the in-flight region, for %s rings of %u, has no place for "
+			"its ring of %u",
+			vq->name, vq->index, vhu_inflight_is_packed(inflight) ? "packed" : "split",
+			n, vq->size);
+		return -EINVAL;
+	}
+	track = calloc(1, sizeof(*track));
+	if (!track)
+		return -ENOMEM;
+	vq->track = track;
+	track->inflight = vhu_inflight_get(inflight);
+	track->n = n;
+	if (vq->packed)
+		track->packed = region;
+	else
+		track->split = region;
+	track->recovered = calloc(n, sizeof(*track->recovered));
+	track->busy = calloc(n, sizeof(*track->busy));
+	track->entry = calloc(n, sizeof(*track->entry));
+	return track->recovered && track->busy && track->entry ? 0 : -ENOMEM;
+}
+
+void vq_track_free(struct vq_track *track)
+{
+	if (!track)
+		return;
+	vhu_inflight_put(track->inflight);
+	free(track->recovered);
+	free(track->busy);
+	free(track->entry);
+	free(track);
+}
+
+static int by_counter(const void *a, const void *b)
+{
+	const uint64_t x = ((const struct vq_recovered *)a)->counter;
+	const uint64_t y = ((const struct vq_recovered *)b)->counter;
+
+	return (x > y) - (x < y);
+}
+
+int vq_track_recover(struct vublk_queue *vq)
+{
+	struct vq_track *track = vq->track;
+	int err;
+
+	track->n_recovered = track->next_recovered = 0;
+	err = vq->packed ? vq_track_packed_recover(vq) : vq_track_split_recover(vq);
+	if (err)
+		return err;
+	/* "Resubmit inflight ... entries in order of their counter value" */
+	qsort(track->recovered, track->n_recovered, sizeof(*track->recovered), by_counter);
+	/*
+	 * Counted anew, for the largest one may be just before its wrap. The i-th of different
+	 * numbers in order is at least i, so going upwards no order is lost if this is interrupted.
+	 */
+	for (unsigned i = 0; i < track->n_recovered; i++) {
+		const uint16_t at = track->recovered[i].at;
+
+		if (vq->packed)
+			__atomic_store_n(&track->packed->desc[at].counter, i, __ATOMIC_RELEASE);
+		else
+			__atomic_store_n(&track->split->desc[at].counter, i, __ATOMIC_RELEASE);
+		VQ_STEP("both-recover-counter");
+	}
+	track->counter = track->n_recovered;
+	vq->n_taken = track->n_recovered;
+	if (track->n_recovered)
+		vhu_log(VUBLK_LOG_INFO, "%s: queue %u: going on with %u requests in flight",
+			vq->name, vq->index, track->n_recovered);
+	return 0;
+}
+
+int vq_track_corrupt(const struct vublk_queue *vq, const char *why)
+{
+	vhu_log(VUBLK_LOG_ERROR, "%s: queue %u: the in-flight region cannot be: %s", vq->name,
+		vq->index, why);
+	return -EINVAL;
+}

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The crash tests. Included by tests/local.mk after tests/frontend.mk, on whose libproto.la they
+# stand; they want the same environment.
+
+tests_frontend_libfrontend_la_SOURCES += \
+	lib/vhu_inflight.h \
+	tests/frontend/fe_inflight.c \
+	tests/frontend/fe_inflight.h
+
+check_LTLIBRARIES += tests/crash/libcrash.la
+tests_crash_libcrash_la_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_crash_libcrash_la_SOURCES = tests/crash/crash.c tests/crash/crash.h
+tests_crash_libcrash_la_LIBADD = tests/proto/libproto.la
+
+crash_tests = \
+	tests/crash/test-corrupt-region \
+	tests/crash/test-crash \
+	tests/crash/test-fence \
+	tests/crash/test-kill-points
+
+check_PROGRAMS += $(crash_tests)
+
+EXTRA_DIST += tests/crash/soak
+
+tests_crash_test_corrupt_region_CPPFLAGS = $(tests_crash_libcrash_la_CPPFLAGS)
+tests_crash_test_corrupt_region_SOURCES = tests/crash/test-corrupt-region.c
+tests_crash_test_corrupt_region_LDADD = tests/crash/libcrash.la
+
+tests_crash_test_crash_CPPFLAGS = $(tests_crash_libcrash_la_CPPFLAGS)
+tests_crash_test_crash_SOURCES = tests/crash/test-crash.c
+tests_crash_test_crash_LDADD = tests/crash/libcrash.la
+
+tests_crash_test_fence_CPPFLAGS = $(tests_crash_libcrash_la_CPPFLAGS)
+tests_crash_test_fence_SOURCES = tests/crash/test-fence.c
+tests_crash_test_fence_LDADD = tests/crash/libcrash.la
+
+# All the steps that lib/ has, from the source: none can be forgotten.
+tests_crash_test_kill_points_CPPFLAGS = -Itests/crash $(tests_crash_libcrash_la_CPPFLAGS)
+tests_crash_test_kill_points_SOURCES = tests/crash/test-kill-points.c
+nodist_tests_crash_test_kill_points_SOURCES = tests/crash/steps.h
+tests_crash_test_kill_points_LDADD = tests/crash/libcrash.la
+tests/crash/test_kill_points-test-kill-points.$(OBJEXT): tests/crash/steps.h
+
+CLEANFILES += tests/crash/steps.h
+tests/crash/steps.h: $(lib_libvublk_la_SOURCES)
+	$(AM_V_GEN)$(MKDIR_P) tests/crash
+	$(AM_V_at)sed -n 's/.*VQ_STEP(\("[^"]*"\)).*/\1,/p' $(srcdir)/lib/*.c | sort -u >$@

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The daemon is killed at random moments under random I/O, and started again: each request
+ * completes exactly once, and each block holds the last write acknowledged.
+ *
+ * FE_CRASH_KILLS is the number of kills of each of the four random cases (default 40; 10000 is the
+ * soak, see tests/crash/soak), FE_CRASH_SEED repeats a run as far as the kernel's timing allows.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/crash/crash.h"
+
+#define KILLS_PER_SESSION 10
+
+static unsigned int n_kills;
+
+/* Mostly short, for the moments that matter are those between a few requests. */
+static unsigned int random_us(void)
+{
+	switch (crash_random(4)) {
+	case 0:
+		return (unsigned int)crash_random(300);
+	case 1:
+		return (unsigned int)crash_random(20000);
+	default:
+		return (unsigned int)crash_random(4000);
+	}
+}
+
+static void random_config(struct crash_config *c)
+{
+	const unsigned int depths[] = {1, 2, 7, 32, 64, 256};
+
+	c->event_idx = crash_random(2);
+	c->n_queues = 1 + (unsigned int)crash_random(CRASH_QUEUES);
+	c->depth = crash_random(2) ? depths[crash_random(6)]
+				   : 1 + (unsigned int)crash_random(CRASH_DEPTH);
+	c->queue_size = 8u << crash_random(6);
+	/* A packed ring may have any size. */
+	if (c->packed && crash_random(2))
+		c->queue_size -= (unsigned int)crash_random(c->queue_size / 8 + 1);
+	c->inflight_size = crash_random(3) ? 0 : c->queue_size + (unsigned int)crash_random(64);
+	c->payload = crash_random(2) ? FE_INFLIGHT_SPEC : FE_INFLIGHT_QEMU;
+	c->block_size = crash_random(2) ? 4096 : 512;
+}
+
+/* One kill, and what comes of it; with some luck another one hits the recovery. */
+static void one_crash(bool packed)
+{
+	crash_pump(random_us());
+	crash_kill();
+	n_kills++;
+	/* A guest goes on while nobody serves it. */
+	if (crash_random(2)) {
+		crash_reap();
+		crash_fill();
+	}
+	crash_restart();
+	crash_reconnect(!packed && crash_random(4) == 0 ? FE_BASE_AVAIL : FE_BASE_QEMU);
+	if (crash_random(8) == 0)
+		crash_drain();
+}
+
+static void random_kills(bool packed, bool indirect)
+{
+	const unsigned int kills = crash_number("FE_CRASH_KILLS", 40);
+	const uint64_t start = fe_now_ns();
+
+	crash_seed();
+	n_kills = 0;
+	crash_done = 0;
+	while (n_kills < kills) {
+		struct crash_config c = {.packed = packed, .indirect = indirect};
+
+		random_config(&c);
+		crash_begin(&c);
+		for (unsigned int i = 0; i < KILLS_PER_SESSION && n_kills < kills; i++)
+			one_crash(packed);
+		crash_end();
+		REQUIRE_EQ(fe_daemon_stop(&server, SIGTERM, NULL), 0);
+	}
+	tap_diag("%u kills, %llu requests, %.1f s", n_kills, (unsigned long long)crash_done,
+		 (double)(fe_now_ns() - start) / 1e9);
+	CHECK(crash_done > n_kills);
+}
+
+static void split_direct(void)
+{
+	random_kills(false, false);
+}
+
+static void split_indirect(void)
+{
+	random_kills(false, true);
+}
+
+static void packed_direct(void)
+{
+	random_kills(true, false);
+}
+
+static void packed_indirect(void)
+{
+	random_kills(true, true);
+}
+
+/* ---- other ends, other starts ---- */
+
+/* Runs a case for both kinds of ring, each with a daemon of its own. */
+static void for_both(void (*one)(const struct crash_config *c))
+{
+	crash_seed();
+	for (unsigned int packed = 0; packed < 2; packed++) {
+		const struct crash_config c = {
+			.packed = packed,
+			.indirect = packed,
+			.event_idx = true,
+			.n_queues = 2,
+			.queue_size = 128,
+			.depth = 16,
+			.max_bytes = 64 * KIB,
+		};
+
+		one(&c);
+		REQUIRE_EQ(fe_daemon_stop(&server, SIGTERM, NULL), 0);
+	}
+}
+
+static unsigned int count_tracked(void)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < dev.n_queues; i++)
+		n += fe_inflight_count(&inflight, i);
+	return n;
+}
+
+/* SIGTERM with I/O in flight is no crash: status 0, and what is left is left in the region. */
+static void one_sigterm(const struct crash_config *c)
+{
+	crash_begin(c);
+	for (unsigned int i = 0; i < 5; i++) {
+		unsigned int ms;
+
+		crash_pump(3000);
+		crash_fill();
+		REQUIRE_EQ(fe_daemon_stop(&server, SIGTERM, &ms), 0);
+		CHECK(ms < tap_stretch(7000)); /* --stop-timeout is 5 s */
+		crash_reap();
+		CHECK(count_tracked() <= crash_in_flight);
+		crash_restart();
+		crash_reconnect(FE_BASE_QEMU);
+	}
+	crash_end();
+}
+
+static void sigterm(void)
+{
+	for_both(one_sigterm);
+}
+
+/*
+ * GET_VRING_BASE answers when all is done; so the next daemon, however that one ended, goes on
+ * there.
+ */
+static void one_clean_stop(const struct crash_config *c)
+{
+	crash_begin(c);
+	for (unsigned int i = 0; i < 6; i++) {
+		crash_pump(3000);
+		crash_fill();
+		REQUIRE_OK(fe_dev_stop(&dev));
+		/* What it took it has given back; some it may never have seen. */
+		CHECK_EQ(count_tracked(), 0);
+		crash_reap();
+		if (i % 2)
+			crash_kill();
+		else
+			REQUIRE_EQ(fe_daemon_stop(&server, SIGTERM, NULL), 0);
+		crash_restart();
+		REQUIRE_OK(fe_inflight_open(&dev, server.socket, &inflight));
+		/* The base is what GET_VRING_BASE said, packed too. */
+		REQUIRE_OK(fe_inflight_begin(&dev));
+	}
+	crash_end();
+}
+
+static void clean_stop(void)
+{
+	for_both(one_clean_stop);
+}
+
+/* The same, with a stop that comes before recovery has had time for all: nothing is left behind. */
+static void one_stop_in_recovery(const struct crash_config *c)
+{
+	struct crash_config deep = *c;
+
+	deep.queue_size = 1024;
+	deep.depth = 256;
+	deep.max_bytes = 4 * KIB;
+	crash_begin(&deep);
+	for (unsigned int i = 0; i < 8; i++) {
+		crash_pump(2000);
+		crash_fill();
+		crash_kill();
+		crash_restart();
+		REQUIRE_OK(fe_inflight_open(&dev, server.socket, &inflight));
+		for (unsigned int q = 0; q < dev.n_queues && !c->packed; q++)
+			dev.vq[q].base = fe_vq_used_base(&dev.vq[q]);
+		/* All in one go: no answers to wait for. */
+		dev.conn.reply_ack = false;
+		REQUIRE_OK(fe_inflight_begin(&dev));
+		REQUIRE_OK(fe_dev_stop(&dev));
+		/* Without bit 20 nothing may stay in flight: the region does not migrate, say. */
+		CHECK_EQ(count_tracked(), 0);
+		REQUIRE_OK(fe_inflight_open(&dev, server.socket, &inflight));
+		REQUIRE_OK(fe_inflight_begin(&dev));
+	}
+	crash_end();
+}
+
+static void stop_in_recovery(void)
+{
+	for_both(one_stop_in_recovery);
+}
+
+/* A driver begins anew, with rings as they were at first. */
+static void clean_rings(void)
+{
+	for (unsigned int i = 0; i < dev.n_queues; i++)
+		fe_vq_reset(&dev.vq[i], fe_vq_fresh_base(&dev.vq[i]));
+}
+
+/*
+ * RESET_DEVICE, then a start without new memory, and a second front-end with rings and region of
+ * its own: neither finds anything of what was before.
+ */
+static void one_new_start(const struct crash_config *c)
+{
+	crash_begin(c);
+	crash_pump(5000);
+	crash_drain();
+	REQUIRE_OK(fe_tell(&dev.conn, VHU_RESET_DEVICE, NULL, 0, NULL, 0));
+	clean_rings();
+	REQUIRE_OK(fe_tell_u64(&dev.conn, VHU_SET_FEATURES, dev.features));
+	fe_inflight_free(&inflight);
+	REQUIRE_OK(fe_inflight_get(&dev, &inflight, c->queue_size));
+	REQUIRE_OK(fe_inflight_set(&dev, &inflight));
+	REQUIRE_OK(fe_inflight_begin(&dev));
+	crash_pump(5000);
+	crash_kill();
+	crash_restart();
+	crash_reconnect(FE_BASE_QEMU);
+	crash_drain();
+	/* Now with a new session, region and all. */
+	fe_inflight_free(&inflight);
+	REQUIRE_OK(fe_inflight_open(&dev, server.socket, &inflight));
+	clean_rings();
+	REQUIRE_OK(fe_inflight_begin(&dev));
+	crash_pump(5000);
+	crash_kill();
+	crash_restart();
+	crash_reconnect(FE_BASE_QEMU);
+	crash_end();
+}
+
+static void new_start(void)
+{
+	for_both(one_new_start);
+}
+
+/* No daemon lives long enough to finish what the one before it has begun. */
+static void one_again_and_again(const struct crash_config *c)
+{
+	crash_begin(c);
+	crash_pump(3000);
+	crash_fill();
+	for (unsigned int i = 0; i < 25; i++) {
+		crash_kill();
+		crash_reap();
+		crash_restart();
+		crash_reconnect(FE_BASE_QEMU);
+		if (crash_random(2))
+			usleep((useconds_t)crash_random(400));
+	}
+	crash_drain();
+	crash_end();
+}
+
+static void again_and_again(void)
+{
+	for_both(one_again_and_again);
+}
+
+/* "desc_num": a region may have more entries than the ring; with fewer it is refused. */
+static void one_other_size(const struct crash_config *c)
+{
+	struct crash_config larger = *c;
+
+	larger.inflight_size = c->queue_size + 77;
+	crash_begin(&larger);
+	for (unsigned int i = 0; i < 4; i++) {
+		crash_pump(2000);
+		crash_kill();
+		crash_restart();
+		crash_reconnect(FE_BASE_QEMU);
+	}
+	crash_drain();
+	REQUIRE_OK(fe_dev_stop(&dev));
+	fe_inflight_free(&inflight);
+	inflight.queue_size = c->queue_size / 2;
+	REQUIRE_OK(fe_inflight_open(&dev, server.socket, &inflight));
+	REQUIRE_EQ(fe_inflight_begin(&dev), FE_REFUSED);
+	fe_inflight_free(&inflight);
+	inflight.queue_size = c->queue_size;
+	REQUIRE_OK(fe_inflight_open(&dev, server.socket, &inflight));
+	REQUIRE_OK(fe_inflight_begin(&dev));
+	crash_end();
+}
+
+static void other_size(void)
+{
+	for_both(one_other_size);
+}
+
+/* Another back-end may end the list of free entries in its own way, and count from anywhere. */
+static void foreign_region(void)
+{
+	const struct crash_config c = {
+		.packed = true, .n_queues = 1, .queue_size = 64, .depth = 12, .event_idx = true};
+	const uint16_t tails[] = {64, 65, 0x7fff, 0xffff};
+
+	crash_seed();
+	crash_begin(&c);
+	for (unsigned int i = 0; i < 4; i++) {
+		struct inflight_packed *p = fe_inflight_packed(&inflight, 0);
+		unsigned int at;
+
+		crash_pump(3000);
+		crash_fill();
+		crash_kill();
+		for (at = p->old_free_head; at < 64 && p->desc[at].next < 64;)
+			at = p->desc[at].next;
+		if (at < 64)
+			p->desc[at].next = tails[i];
+		for (at = 0; at < 64; at++)
+			if (p->desc[at].inflight)
+				p->desc[at].counter += UINT64_MAX / 2;
+		crash_restart();
+		crash_reconnect(FE_BASE_QEMU);
+		crash_drain();
+	}
+	crash_end();
+}
+
+static const struct tap_case cases[] = {
+	{"random_split_direct", split_direct},
+	{"random_split_indirect", split_indirect},
+	{"random_packed_direct", packed_direct},
+	{"random_packed_indirect", packed_indirect},
+	{"sigterm", sigterm},
+	{"clean_stop", clean_stop},
+	{"stop_in_recovery", stop_in_recovery},
+	{"new_start", new_start},
+	{"again_and_again", again_and_again},
+	{"other_size", other_size},
+	{"foreign_region", foreign_region},
+	{0},
+};
+
+static struct tap_suite suites[] = {
+	{.name = "crash", .setup = proto_setup, .teardown = proto_teardown, .cases = cases},
+	{0},
+};
+
+int main(int argc, char **argv)
+{
+	suites[0].seconds = 60 + crash_number("FE_CRASH_KILLS", 40) / 4;
+	return tap_main(argc, argv, suites);
+}

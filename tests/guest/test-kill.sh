@@ -1,0 +1,120 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# timeout: 300
+#
+# The daemon is killed (SIGKILL), and stopped (SIGTERM), again and again while a guest writes and
+# reads, and started again each time: the guest sees a pause and nothing else. No request is lost
+# (each writer comes to its end), none fails (neither in the guest's programs nor in its kernel's
+# log), and the data is right: at once, at the end, after a reboot, and in the host's opinion. With
+# split rings and with packed ones, two queues each.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+guest_begin
+[[ $VUBLKD_PEER == vublkd ]] || skip_all "qemu-storage-daemon does not track what is in flight"
+
+readonly WRITERS=4 # of start_load
+image=$WORK/disk.img
+rounds=17 stops=2 # 20 kills
+[[ $VUBLKD_VARIANT != nouring ]] || rounds=5 stops=1
+
+GUEST_SCRIPT=$WORK/guest.sh
+cat >"$GUEST_SCRIPT" <<'END'
+begin()
+{
+	wait_for_disk /dev/vda || return
+	check_is "number of queues" 2 "$(ls /sys/block/vda/mq | wc -l)"
+	check_rings "$1"
+	check "mkfs.ext4" mkfs.ext4 -q /dev/vda
+	check "mount" mount /dev/vda /mnt
+	start_load /mnt/load /dev/vda
+}
+
+again()
+{
+	wait_for_disk /dev/vda || return
+	check "mount" mount /dev/vda /mnt
+	verify_files /mnt/load "$1"
+}
+
+leave()
+{
+	check "umount" umount /mnt
+	check "the guest's e2fsck finds the disk clean" e2fsck -fn /dev/vda
+	check_kernel_is_happy
+}
+END
+
+# Lets some of the guest's work be done, so that each end meets another moment of it.
+work_on()
+{
+	sleep "0.$(printf %03d $((RANDOM % 150)))"
+}
+
+# An emulated guest is slower than the disk, so there is seldom much in flight. While the daemon
+# stands still the guest's requests pile up; then it takes them all at once, and up to 2 ms later
+# (too short for a sleep) it is killed.
+pile_up()
+{
+	local until
+
+	kill -STOP "$DAEMON_PID"
+	work_on
+	until=$((${EPOCHREALTIME/./} + RANDOM % 2000))
+	kill -CONT "$DAEMON_PID"
+	while ((${EPOCHREALTIME/./} < until)); do :; done
+}
+
+# start_after COMMAND: ends the daemon by the command and starts another one. (The rings have to run
+# before the next end, or QEMU loses the device.)
+start_after()
+{
+	"$1"
+	daemon_restart
+	daemon_runs
+}
+
+# kill_again_and_again KIND
+kill_again_and_again()
+{
+	local i kills=$rounds
+
+	beats_await $((WRITERS + 1))
+	for ((i = 0; i < rounds; i++)); do
+		if ((i % 5)); then pile_up; else work_on; fi
+		start_after daemon_kill
+		# Every fifth is killed at once, perhaps in the middle of what it has taken over.
+		if ((i % 5 == 2)); then
+			start_after daemon_kill
+			kills=$((kills + 1))
+		fi
+		((i * stops % rounds + stops < rounds)) || start_after daemon_terminate
+		beats_await $((WRITERS + 1))
+	done
+	ok "$1 rings: killed $kills times, stopped $stops times, and the guest goes on"
+	echo "# $1 rings: $(taken_over) requests were taken over from a daemon that was killed"
+	# Chance has it so with each kill; with 20 of them it is none any more.
+	((kills < 20)) || check "some requests were in flight at a kill" [ "$(taken_over)" -gt 0 ]
+}
+
+# life KIND: a guest with that kind of rings, from an empty disk to the host's look at it.
+life()
+{
+	head -c $((96 * 1024 * 1024)) /dev/urandom >"$image" # for reading holes is no I/O
+	daemon_start "--blk-file=$image" --num-queues=2 --log-level=debug
+	QUEUES=2 qemu_start
+	guest_call begin "$1"
+	kill_again_and_again "$1"
+	guest_call end_load /mnt/load
+	guest_call verify_files /mnt/load "$VALUE"
+	guest_call leave
+	guest_reboot
+	guest_call again "$VALUE"
+	guest_call leave
+	guest_poweroff
+	check_image_fsck "$image"
+	daemon_stop
+}
+
+QEMU_DISK_OPTIONS='' life split
+QEMU_DISK_OPTIONS=,packed=on life packed
+guest_end

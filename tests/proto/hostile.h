@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the tests of hostile rings share: a device with two queues, of which the first is spoilt and
+ * the second shows that everybody else is still served. A chain that cannot be walked breaks its
+ * ring, which the error fd tells; a request that can be answered is answered.
+ */
+#ifndef HOSTILE_H
+#define HOSTILE_H
+
+#include "tests/proto/proto.h"
+
+#define BROKEN     1000 /* outcome: the ring is broken */
+#define HEADER     16u
+#define TABLE_MAX  65536u /* descriptors that table_gpa has room for */
+#define TABLE_SIZE (TABLE_MAX * 16ull)
+
+extern struct fe_vq *vq;                 /* the hostile queue, dev's first */
+extern struct fe_blk other;              /* requests on the innocent one */
+extern struct virtio_blk_outhdr *header; /* of a read of sector 0, at header_gpa */
+extern uint8_t *status;                  /* FE_NO_STATUS, at status_gpa */
+extern uint64_t header_gpa, data_gpa, status_gpa;
+extern uint64_t table_gpa; /* for an indirect table */
+
+/* Serves an image and starts a device with these options, but two queues. Only for vublkd. */
+void hostile_prepare(const struct fe_dev_options *options);
+
+/*
+ * Kicks. What becomes of the hostile thing that has been published: the status of an answered
+ * request, BROKEN, or -ETIMEDOUT.
+ */
+int outcome(void);
+
+/* The rest of the world after it: the daemon, the other queue, a fresh connection. */
+void check_world(void);
+
+/* Nothing happened to what was published: the other queue, served later, has been served. */
+void check_nothing_happens(void);
+
+/* Stops the hostile queue and starts it anew, empty. */
+void restart_hostile(void);
+
+#endif
