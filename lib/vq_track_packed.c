@@ -144,6 +144,7 @@ static int begin_fresh(struct vublk_queue *vq)
 		.wrap = vq->used_wrap,
 		.old_wrap = vq->used_wrap,
 	};
+	STORE(region->features, 0);
 	STORE(region->desc_num, (uint16_t)track->n);
 	STORE(region->free_head, 0);
 	STORE(region->old_free_head, 0);

@@ -65,6 +65,7 @@ static int begin_fresh(struct vublk_queue *vq)
 
 	for (unsigned i = 0; i < vq->track->n; i++)
 		STORE(region->desc[i].inflight, 0);
+	STORE(region->features, 0);
 	STORE(region->desc_num, (uint16_t)vq->track->n);
 	STORE(region->last_batch_head, 0);
 	/* Not 0: the ring may have been used for long (another back-end forgets that). */

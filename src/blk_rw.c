@@ -56,8 +56,13 @@ static void submit_bounced(struct blk_req *req)
 
 void blk_rw_bounce(struct blk_req *req)
 {
-	int err = worker_bounce_get(req->queue->worker, req, &req->bounce);
+	int err;
 
+	if (req->queue->suspending) {
+		blk_req_submit(req); /* which drops it */
+		return;
+	}
+	err = worker_bounce_get(req->queue->worker, req, &req->bounce);
 	if (!err)
 		submit_bounced(req);
 	else if (err != -EAGAIN)

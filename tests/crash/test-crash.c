@@ -230,6 +230,79 @@ static void stop_in_recovery(void)
 	for_both(one_stop_in_recovery);
 }
 
+/* Stops a ring as `message` says; *base is the answer. */
+static int ask_base(uint32_t message, unsigned int index, uint32_t *base)
+{
+	struct vhu_vring_state state = {.index = index};
+	struct fe_msg msg;
+	int ret = fe_ask(&dev.conn, message, &state, sizeof(state), &msg);
+
+	if (!ret)
+		*base = msg.payload.state.num;
+	return ret;
+}
+
+/*
+ * A stop that records instead of draining (bit 20, or bits 20 and 23 with message 45): what is left
+ * is in the region, the answer is the used index, nothing comes back after it, and the next start
+ * goes on with all of it. `features` are added to those of the session.
+ */
+static unsigned int suspend_all(uint64_t features, uint32_t message)
+{
+	unsigned int left;
+
+	dev.protocol |= features;
+	REQUIRE_OK(fe_tell_u64(&dev.conn, VHU_SET_PROTOCOL_FEATURES, dev.protocol));
+	crash_fill();
+	for (unsigned int i = 0; i < dev.n_queues; i++) {
+		uint32_t base;
+
+		REQUIRE_OK(ask_base(message, i, &base));
+		if (fe_inflight_count(&inflight, i))
+			CHECK_EQ(base, fe_vq_used_base(&dev.vq[i]));
+		dev.vq[i].base = base;
+	}
+	left = count_tracked();
+	crash_reap();
+	CHECK(left <= crash_in_flight);
+	CHECK_EQ(count_tracked(), left);
+	return left;
+}
+
+static void one_suspend(const struct crash_config *c)
+{
+	const uint64_t record = FE_BIT(VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT);
+	const uint64_t skip = FE_BIT(VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN);
+	struct crash_config deep = *c;
+	unsigned int left = 0;
+
+	/* More than the engine gives the kernel at once. */
+	deep.n_queues = 4;
+	deep.queue_size = 1024;
+	deep.depth = 256;
+	crash_begin(&deep);
+	for (unsigned int i = 0; i < 8; i++) {
+		crash_pump(2000);
+		left += i % 2 ? suspend_all(record | skip, VHU_GET_VRING_BASE_SKIP_DRAIN)
+			      : suspend_all(record, VHU_GET_VRING_BASE);
+		/* On the same daemon, or on another one. */
+		if (i % 4 > 1) {
+			crash_kill();
+			crash_restart();
+		}
+		REQUIRE_OK(fe_inflight_open(&dev, server.socket, &inflight));
+		REQUIRE_OK(fe_inflight_begin(&dev));
+	}
+	tap_diag("%u requests were left in the region", left);
+	CHECK(left > 0);
+	crash_end();
+}
+
+static void suspend(void)
+{
+	for_both(one_suspend);
+}
+
 /* A driver begins anew, with rings as they were at first. */
 static void clean_rings(void)
 {
@@ -367,6 +440,7 @@ static const struct tap_case cases[] = {
 	{"sigterm", sigterm},
 	{"clean_stop", clean_stop},
 	{"stop_in_recovery", stop_in_recovery},
+	{"suspend", suspend},
 	{"new_start", new_start},
 	{"again_and_again", again_and_again},
 	{"other_size", other_size},

@@ -1090,7 +1090,7 @@ static bool withdraw(struct op *op)
 	return taken;
 }
 
-/* More than the depth: those that the kernel has no room for can be taken back, wherever they are. */
+/* More than the depth: what the kernel has no room for can be taken back, wherever it is. */
 static void test_withdraw(void)
 {
 	unsigned char *buf = buffer(40, 0x33);

@@ -1618,11 +1618,28 @@ static const struct tap_case place_cases[] = {
 	{0},
 };
 
+/* What somebody left in a region that says it is not initialised is not ours. */
+static void fresh_region_has_no_features(void)
+{
+	make_tracked(16, 16, 0, 0);
+	sr->features = 1;
+	REQUIRE_OK(start());
+	vq_teardown(&ring.vq);
+	CHECK_OK(start());
+	ring_close();
+	make_tracked(16, 16, RING_PACKED, FE_PACKED_FRESH);
+	pr->features = 1;
+	REQUIRE_OK(start());
+	vq_teardown(&ring.vq);
+	CHECK_OK(start());
+}
+
 static const struct tap_case own_cases[] = {
 	{"queue_keeps_its_region", queue_keeps_its_region},
 	{"each_queue_has_its_own", each_queue_has_its_own},
 	{"split_fresh_region", split_fresh_region},
 	{"packed_fresh_region", packed_fresh_region},
+	{"fresh_region_has_no_features", fresh_region_has_no_features},
 	{"base_without_tracking", base_without_tracking},
 	{"split_killed_in_a_take", split_killed_in_a_take},
 	{"split_killed_when_only_the_index_was_left", split_killed_when_only_the_index_was_left},
