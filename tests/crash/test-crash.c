@@ -165,6 +165,21 @@ static void sigterm(void)
 	for_both(one_sigterm);
 }
 
+/* The stop timeout ends while the kernel holds much of it: the same, and the next one waits for it. */
+static void one_sigterm_at_once(const struct crash_config *c)
+{
+	static const char *const options[] = {"--stop-timeout=0", NULL};
+	struct crash_config at_once = *c;
+
+	at_once.options = options;
+	one_sigterm(&at_once);
+}
+
+static void sigterm_at_once(void)
+{
+	for_both(one_sigterm_at_once);
+}
+
 /*
  * GET_VRING_BASE answers when all is done; so the next daemon, however that one ended, goes on
  * there.
@@ -438,6 +453,7 @@ static const struct tap_case cases[] = {
 	{"random_packed_direct", packed_direct},
 	{"random_packed_indirect", packed_indirect},
 	{"sigterm", sigterm},
+	{"sigterm_at_once", sigterm_at_once},
 	{"clean_stop", clean_stop},
 	{"stop_in_recovery", stop_in_recovery},
 	{"suspend", suspend},

@@ -200,6 +200,7 @@ int fe_daemon_spawn(struct fe_daemon *d, const char *const args[], const int pas
 
 int fe_daemon_serve(struct fe_daemon *d, const char *const extra[])
 {
+	static const char *const none[] = {NULL};
 	char socket_arg[400], image_arg[400];
 	const char *args[MAX_ARGS + 1];
 	unsigned int n = 0;
@@ -208,7 +209,7 @@ int fe_daemon_serve(struct fe_daemon *d, const char *const extra[])
 	snprintf(image_arg, sizeof(image_arg), "--blk-file=%s", d->image);
 	args[n++] = socket_arg;
 	if (!extra)
-		extra = (const char *const[]){NULL};
+		extra = none;
 	if (!given(extra, "--blk-file") && strcmp(value_of(extra, "--engine", ""), "null") != 0)
 		args[n++] = image_arg;
 	for (; *extra && n < MAX_ARGS; extra++)
