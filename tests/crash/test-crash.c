@@ -165,7 +165,7 @@ static void sigterm(void)
 	for_both(one_sigterm);
 }
 
-/* The stop timeout ends while the kernel holds much of it: the same, and the next one waits for it. */
+/* The stop timeout ends while the kernel holds much of it: the same, and the next one waits. */
 static void one_sigterm_at_once(const struct crash_config *c)
 {
 	static const char *const options[] = {"--stop-timeout=0", NULL};
