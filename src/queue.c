@@ -181,15 +181,30 @@ void queue_suspend(struct queue *queue, void (*drained)(struct queue *queue))
 
 /* ---- the way down ---- */
 
+/*
+ * How many requests to begin in this round. What is begun together is handed to the kernel together,
+ * and a disk does not see the first of it before the last is prepared; so a disk that is idle gets
+ * little at first, and then more while it is at work.
+ */
+static unsigned burst(const struct queue *queue)
+{
+	const unsigned more = queue->in_flight / 2;
+
+	if (!queue->disk->image->direct || more > POPS_AT_ONCE)
+		return POPS_AT_ONCE;
+	return more > 2 ? more : 2;
+}
+
 enum queue_state queue_service(struct queue *queue)
 {
 	struct vublk_queue *vq = queue->vq;
 	struct blk_req *batch[POPS_AT_ONCE];
+	const unsigned most = burst(queue);
 	enum queue_state state = QUEUE_WORKED;
 	unsigned n = 0;
 
 	vublk_queue_want_kicks(vq, false);
-	for (; n < POPS_AT_ONCE && queue_pops(queue); n++) {
+	for (; n < most && queue_pops(queue); n++) {
 		struct blk_req *req = get_slot(queue);
 		int got;
 
