@@ -24,6 +24,7 @@
 #include "disk.h"
 #include "engine.h"
 #include "image.h"
+#include "image_iopoll.h"
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
@@ -144,20 +145,43 @@ static void raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* Was something asked for that io_uring alone can do? */
+static bool needs_io_uring(const struct options *options)
+{
+	const struct engine_options *engine = &options->engine_options;
+
+	return options->engine_given || engine->fixed_buffers || engine->iopoll || engine->sqpoll;
+}
+
+static void log_engine_error(const struct options *options, const struct engine_class *class,
+			     int err)
+{
+	const struct engine_options *engine = &options->engine_options;
+
+	if (err == -EINVAL && engine->sqpoll && engine->sqpoll_cpu >= 0)
+		log_error("--sqpoll-cpu: there is no processor %d that may be used",
+			  engine->sqpoll_cpu);
+	else if (err == -EOPNOTSUPP && engine->fixed_buffers)
+		log_error("--fixed-buffers needs Linux 5.19 or newer");
+	else
+		log_error("the %s engine cannot be used: %s", class->name, strerror(-err));
+}
+
 /* The engine that was asked for; or, where none was and io_uring is switched off, libaio. */
 static int start_worker(struct program *program)
 {
 	const struct engine_class *class = program->options.engine;
-	int err = worker_create(&program->worker, class);
+	const struct engine_options *options = &program->options.engine_options;
+	int err = worker_create(&program->worker, class, options);
 
-	if (err && class == &engine_uring && !program->options.engine_given) {
+	if (err && class == &engine_uring && !needs_io_uring(&program->options)) {
 		log_warning("io_uring is not available (%s); using libaio, which is slower",
 			    strerror(-err));
 		class = &engine_aio;
-		err = worker_create(&program->worker, class);
+		err = worker_create(&program->worker, class, options);
 	}
 	if (err)
-		log_error("the %s engine cannot be used: %s", class->name, strerror(-err));
+		log_engine_error(&program->options, class, err);
 	return err;
 }
 
@@ -176,7 +200,10 @@ static int serve(struct program *program)
 	err = image_open(&program->image, &program->options.image);
 	if (err)
 		return err;
-	err = start_worker(program);
+	if (program->options.engine_options.iopoll)
+		err = image_iopoll_probe(&program->image);
+	if (!err)
+		err = start_worker(program);
 	if (err)
 		return err;
 	err = disk_create(&program->disk, program->loop, program->worker, &program->options,

@@ -10,10 +10,9 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "engine.h"
 #include "image.h"
 #include "log.h"
-
-struct engine_class;
 
 enum options_action {
 	OPTIONS_SERVE,
@@ -31,7 +30,8 @@ struct options {
 	const char *socket_group; /* name or number, NULL: leave it */
 	struct image_options image;
 	const struct engine_class *engine;
-	bool engine_given;     /* asked for by name: then no other one will do */
+	bool engine_given; /* asked for by name: then no other one will do */
+	struct engine_options engine_options;
 	unsigned num_queues;   /* 1 to 256, default 256 */
 	const char *serial;    /* at most 20 bytes, printable ASCII; "" by default */
 	bool lock;             /* default true, --no-lock */

@@ -42,6 +42,7 @@ struct file {
 struct worker {
 	pthread_t thread;
 	const struct engine_class *class;
+	struct engine_options engine_options;
 	struct engine *engine;
 	struct mailbox mailbox;
 	struct engine_watch mailbox_watch;
@@ -53,6 +54,7 @@ struct worker {
 	struct queue *polled;  /* nobody kicks them */
 
 	struct file file[MAX_FILES];
+	unsigned memory_users;
 
 	void *bounce[MAX_BOUNCE]; /* free ones */
 	unsigned n_bounce_free, n_bounce;
@@ -155,6 +157,28 @@ void worker_put_file(struct worker *worker, int file)
 	}
 }
 
+/* ---- memory ---- */
+
+int64_t worker_change_memory(struct worker *worker, const struct iovec *ranges, unsigned n)
+{
+	return engine_set_memory(worker->engine, ranges, n);
+}
+
+int64_t worker_get_memory(struct worker *worker, const struct iovec *ranges, unsigned n)
+{
+	const int64_t plain = engine_set_memory(worker->engine, ranges, n);
+
+	if (plain >= 0)
+		worker->memory_users++;
+	return plain;
+}
+
+void worker_put_memory(struct worker *worker)
+{
+	if (!--worker->memory_users)
+		engine_set_memory(worker->engine, NULL, 0);
+}
+
 /* ---- bounce buffers ---- */
 
 int worker_bounce_get(struct worker *worker, struct blk_req *req, void **buffer)
@@ -248,7 +272,8 @@ static void run_mailbox(struct engine_watch *watch)
 
 static int open_engine(struct worker *worker)
 {
-	const struct engine_config config = {.depth = ENGINE_DEPTH, .complete = completed};
+	const struct engine_config config = {
+		.depth = ENGINE_DEPTH, .complete = completed, .options = worker->engine_options};
 	int err = engine_open(worker->class, &worker->engine, &config);
 
 	if (err)
@@ -298,7 +323,8 @@ static void quit(struct call *call)
 	container_of(call, struct worker, quit_call)->quit = true;
 }
 
-int worker_create(struct worker **workerp, const struct engine_class *class)
+int worker_create(struct worker **workerp, const struct engine_class *class,
+		  const struct engine_options *options)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
 	int err;
@@ -307,6 +333,7 @@ int worker_create(struct worker **workerp, const struct engine_class *class)
 	if (!worker)
 		return -ENOMEM;
 	worker->class = class;
+	worker->engine_options = *options;
 	worker->last_waiting = &worker->waiting;
 	err = mailbox_init(&worker->mailbox);
 	if (err)

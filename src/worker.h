@@ -16,10 +16,11 @@ struct queue;
 struct worker;
 
 /*
- * Starts a thread with an engine of this class and waits until it is ready. 0 or -errno, as the
+ * Starts a thread with an engine of this class and these options and waits until it is ready. 0 or -errno, as the
  * engine gave it. Control thread.
  */
-int worker_create(struct worker **workerp, const struct engine_class *class);
+int worker_create(struct worker **workerp, const struct engine_class *class,
+		  const struct engine_options *options);
 
 /* Ends the thread; it must have no queue. */
 void worker_destroy(struct worker *worker);
@@ -37,6 +38,15 @@ struct engine *worker_engine(struct worker *worker);
  */
 int worker_get_file(struct worker *worker, int fd, int *file);
 void worker_put_file(struct worker *worker, int file);
+
+/*
+ * Makes the memory that a queue uses now known to the engine, see engine_set_memory(), for all
+ * queues: those of one front-end share it. Once what the first call answers is no error, the queue
+ * counts as a user, until worker_put_memory(); with the last one the engine forgets it all.
+ */
+int64_t worker_get_memory(struct worker *worker, const struct iovec *ranges, unsigned n);
+int64_t worker_change_memory(struct worker *worker, const struct iovec *ranges, unsigned n);
+void worker_put_memory(struct worker *worker);
 
 /* The queue has something to pop, or may have. */
 void worker_ready(struct worker *worker, struct queue *queue);

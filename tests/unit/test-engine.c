@@ -113,7 +113,7 @@ static void need_others_awake(void)
 
 static void open_engine(unsigned depth)
 {
-	struct engine_config config = {depth, complete};
+	struct engine_config config = {.depth = depth, .complete = complete};
 
 	REQUIRE_OK(engine_open(class, &engine, &config));
 	REQUIRE_EQ(file = engine_add_file(engine, fd), 0);
@@ -1051,7 +1051,7 @@ static void test_watch_let_go(void)
 
 static void test_depths(void)
 {
-	struct engine_config config = {0, complete};
+	struct engine_config config = {.complete = complete};
 	struct engine *none = engine;
 
 	CHECK_EQ(engine_open(class, &none, &config), -EINVAL);
