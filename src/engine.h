@@ -132,7 +132,7 @@ static inline int engine_open(const struct engine_class *class, struct engine **
 /*
  * Closes it; the owning thread's call, too. Nothing may be in flight and nothing watched; files
  * need not be removed before. Afterwards the kernel holds no reference to any of them, so that
- * closing an image releases its lock.
+ * closing an image releases its lock (with `sqpoll`: when the kernel's thread has turned around).
  */
 static inline void engine_close(struct engine *engine)
 {

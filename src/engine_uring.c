@@ -297,10 +297,15 @@ static bool register_files(struct uring *u)
 
 static void close_rings(struct uring *u)
 {
+	const bool polls = u->base.config.options.iopoll;
+
+	/* At once; the rest of a ring goes when the kernel finds the time. */
 	if (u->fixed_files)
 		io_uring_unregister_files(&u->main.uring);
+	if (u->fixed_files && polls)
+		io_uring_unregister_files(&u->poll.uring);
 	ring_close(&u->main);
-	if (u->base.config.options.iopoll)
+	if (polls)
 		ring_close(&u->poll);
 }
 

@@ -3,13 +3,15 @@
  * Memory that is registered with the kernel, so that it need not find and pin the pages of each
  * read and write anew. The engine's thread only.
  *
- * Theory of operation. Ranges are cut into pieces of the kernel's greatest size. The table of pieces
- * is in order of address. A new set of ranges makes a new table, into which those pieces that were
- * in the old one move; the others' places in the kernel's table are emptied, and the new ones
- * registered. An operation in flight on a piece that is dropped has its own reference to the pages.
+ * Theory of operation. Ranges are cut into pieces of the kernel's greatest size. The table of
+ * pieces is in order of address. A new set of ranges makes a new table, into which those pieces
+ * that were in the old one move; the others' places in the kernel's table are emptied, and the new
+ * ones registered. An operation in flight on a piece that is dropped has its own reference to the
+ * pages.
  *
- * The kernel takes anonymous memory, memfds and huge pages, but no mapping of a file on a disk: such
- * a piece is in the table, too, so that it is not tried again, but operations on it are plain ones.
+ * The kernel takes anonymous memory, memfds and huge pages, but no mapping of a file on a disk:
+ * such a piece is in the table, too, so that it is not tried again, but operations on it are plain
+ * ones.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -82,8 +84,8 @@ static int register_piece(struct uring_buffers *buffers, struct uring_piece *pie
 }
 
 /*
- * Empties the kernel's table. Done as a whole the pages are free at once; one by one an older kernel
- * waits a moment first. But on such a kernel the former waits for operations in flight.
+ * Empties the kernel's table. Done as a whole the pages are free at once; one by one an older
+ * kernel waits a moment first. But on such a kernel the former waits for operations in flight.
  */
 static void drop_all(struct uring_buffers *buffers, bool idle)
 {

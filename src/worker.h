@@ -16,8 +16,8 @@ struct queue;
 struct worker;
 
 /*
- * Starts a thread with an engine of this class and these options and waits until it is ready. 0 or -errno, as the
- * engine gave it. Control thread.
+ * Starts a thread with an engine of this class and these options and waits until it is ready. 0 or
+ * -errno, as the engine gave it. Control thread.
  */
 int worker_create(struct worker **workerp, const struct engine_class *class,
 		  const struct engine_options *options);
