@@ -168,9 +168,9 @@ int64_t worker_get_memory(struct worker *worker, const struct iovec *ranges, uns
 {
 	const int64_t plain = engine_set_memory(worker->engine, ranges, n);
 
-	if (plain >= 0)
-		worker->memory_users++;
-	return plain;
+	if (plain < 0)
+		return plain;
+	return worker->memory_users++ ? 0 : plain;
 }
 
 void worker_put_memory(struct worker *worker)

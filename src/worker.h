@@ -42,7 +42,8 @@ void worker_put_file(struct worker *worker, int file);
 /*
  * Makes the memory that a queue uses now known to the engine, see engine_set_memory(), for all
  * queues: those of one front-end share it. Once what the first call answers is no error, the queue
- * counts as a user, until worker_put_memory(); with the last one the engine forgets it all.
+ * counts as a user, until worker_put_memory(); with the last one the engine forgets it all. That
+ * part of the memory is not registered only the first one hears.
  */
 int64_t worker_get_memory(struct worker *worker, const struct iovec *ranges, unsigned n);
 int64_t worker_change_memory(struct worker *worker, const struct iovec *ranges, unsigned n);
