@@ -11,9 +11,10 @@
  * engine_submit() writes a submission entry. When `depth` operations are in flight or the
  * submission queue is full the operation waits in a list, so it can never fail.
  *
- * With `iopoll` there are two rings: reads and writes go through one that completes nothing unless
- * it is entered, which is when the kernel asks the device; all else, the watches among it, goes
- * through the other one. While anything is in the first, nobody sleeps in the second:
+ * With `iopoll` there are two rings: reads, and writes to a device, go through one that completes
+ * nothing unless it is entered, which is when the kernel asks the device; all else, the watches
+ * among it, goes through the other one. While anything is in the first, nobody sleeps in the
+ * second:
  *
  *	      nothing polled for                      reads or writes in flight
  *	main: submit, sleep, deliver          poll: submit, ask the device, deliver
@@ -31,6 +32,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "engine_uring.h"
@@ -250,8 +252,12 @@ static int uring_add_file(struct engine *engine, int fd)
 {
 	struct uring *u = to_uring(engine);
 	int ret, file = engine_files_add(&u->files, fd);
+	struct stat st;
 
-	if (file < 0 || !u->fixed_files)
+	if (file < 0)
+		return file;
+	u->is_device[file] = !fstat(fd, &st) && S_ISBLK(st.st_mode);
+	if (!u->fixed_files)
 		return file;
 	ret = update_file(u, file, fd);
 	if (ret < 0) {

@@ -136,6 +136,7 @@ struct uring {
 	struct ring main;
 	struct ring poll; /* reads and writes that are polled for, if `iopoll` */
 	bool fixed_files, multishot, iopoll;
+	bool is_device[ENGINE_FILES];
 	unsigned depth, in_flight; /* operations that have an entry or are in the kernel */
 	unsigned polled;           /* of them, those in `poll` */
 	struct io_list waiting;    /* operations that have no entry yet */

@@ -90,10 +90,19 @@ static void describe(struct io_uring_sqe *sqe, const struct io *io)
 	}
 }
 
-/* The kernel polls for nothing but reads and writes, and not for those that end with a flush. */
+/*
+ * The kernel polls for nothing but reads and writes, and not for those that end with a flush. In a
+ * file system it must not be asked to poll for writes: where ext4 does one synchronously (not whole
+ * blocks, Linux 6.1), it waits under the file's lock for a completion that nobody looks for.
+ */
 static bool is_polled(const struct uring *u, const struct io *io)
 {
-	return u->iopoll && io->op <= IO_WRITE && !(io->flags & IO_F_DSYNC);
+	if (!u->iopoll)
+		return false;
+	if (io->op == IO_READ)
+		return true;
+	return io->op == IO_WRITE && !(io->flags & IO_F_DSYNC) &&
+	       (unsigned)io->file < ENGINE_FILES && u->is_device[io->file];
 }
 
 bool uring_prepare(struct uring *u, struct io *io)
