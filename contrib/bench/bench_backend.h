@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the back-end's process spends: its CPU time, its system calls and its memory. The kernel tells
- * all of it. Main thread.
+ * What the back-end's process spends: its CPU time, its system calls and its memory, as the kernel
+ * tells. Main thread.
  */
 #ifndef BENCH_BACKEND_H
 #define BENCH_BACKEND_H
