@@ -47,6 +47,11 @@ unsigned int bench_thread_in_flight(const struct bench_thread *thread)
 	return n;
 }
 
+uint64_t bench_thread_unmeasured(const struct bench_thread *thread)
+{
+	return __atomic_load_n(&thread->scrap.ios, __ATOMIC_RELAXED);
+}
+
 /* --- states --- */
 
 static void set_budgets(struct bench_thread *thread, uint64_t budget)
