@@ -202,11 +202,12 @@ static int warm_up(struct run *run)
 
 	if (ret)
 		return ret;
-	begin = unmeasured(run);
+	/* To open a counter may take the kernel some ms, and it counts when that is done. */
 	bench_backend_count(&run->backend);
+	begin = unmeasured(run);
 	ret = wait_for(run, half, true);
-	run->syscalls = bench_backend_counted(&run->backend);
 	run->syscalls_ios = unmeasured(run) - begin;
+	run->syscalls = bench_backend_counted(&run->backend);
 	return ret;
 }
 

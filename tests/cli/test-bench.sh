@@ -58,7 +58,8 @@ serve()
 	local name=$1
 
 	shift
-	"$VUBLKD" --socket-path="$WORK/$name.sock" "$@" >"$WORK/$name.log" 2>&1 &
+	: >"$WORK/$name.log"
+	"$VUBLKD" --socket-path="$WORK/$name.sock" "$@" >>"$WORK/$name.log" 2>&1 &
 	PID[$name]=$!
 	wait_for "$WORK/$name.log" serving 1
 }
