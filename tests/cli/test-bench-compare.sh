@@ -33,8 +33,7 @@ ok()
 
 compare()
 {
-	"$COMPARE" --vublkd="$VUBLKD" --dir="$TMPDIR" --size=16M --rounds=2 --seconds=0.2 \
-		--idle-seconds=0.2 "$@"
+	"${COMMAND[@]}" "$@"
 }
 
 lists_rows()
@@ -114,15 +113,19 @@ stops_with_its_children()
 {
 	local pid round
 
-	compare --seconds=60 --only="$ROW" >/dev/null 2>&1 &
+	"${COMMAND[@]}" --seconds=60 --only="$ROW" >"$TMPDIR/stopped" 2>&1 &
 	pid=$!
 	for ((round = 0; round < 200; round++)); do
 		[[ -n $(children) ]] && break
 		sleep 0.05
 	done
-	[[ -n $(children) ]] || echo "no back-end was started"
+	if [[ -z $(children) ]]; then
+		cat "$TMPDIR/stopped"
+		return 1
+	fi
 	kill -TERM "$pid"
 	wait "$pid"
+	children
 	[[ -z $(children) && -z $(find "$TMPDIR" -name '*compare-*') ]]
 }
 
@@ -133,6 +136,8 @@ for program in python3 qemu-storage-daemon; do
 	fi
 done
 export TMPDIR=${TMPDIR:-/var/tmp}
+COMMAND=("$COMPARE" --vublkd="$VUBLKD" --dir="$TMPDIR" --size=16M --rounds=2 --seconds=0.2
+	--idle-seconds=0.2)
 ok 'the rows can be listed' lists_rows
 ok 'a row is measured' measures
 ok 'the table has the row' has_table
