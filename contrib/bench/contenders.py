@@ -78,24 +78,29 @@ def daemon_command(name, settings, workload, socket):
 	return _vublkd(settings, workload, options) + [f"--socket-path={socket}"]
 
 
+def _threads(workload, settings):
+	return min(workload.queues, len(settings.client_cpus))
+
+
 def bench_command(settings, workload, *options):
 	"""The generator. Its own options for what is not in the workload follow."""
 	command = [settings.programs["vublk-bench"], "--json", f"--rw={workload.rw}",
 	           f"--block-size={workload.block_size}", f"--queue-depth={workload.depth}",
 	           f"--num-queues={workload.queues}", f"--completion={workload.completion}",
-	           f"--threads={min(workload.queues, len(settings.client_cpus))}"]
+	           f"--threads={_threads(workload, settings)}"]
 	if workload.rw in ("rw", "randrw"):
 		command.append("--read-percent=70")
 	return command + list(options)
 
 
 def _fio(settings, workload, options):
-	"""Without clock readings for each request: that is the native limit at its best."""
+	"""Without clock readings for each request: that is the native limit at its best. And without
+	its default of throwing the file out of the page cache first."""
 	command = [settings.programs["fio"], "--name=native", "--output-format=json",
 	           f"--filename={settings.image}", f"--size={settings.size}",
 	           "--ioengine=io_uring", "--fixedbufs=1", "--registerfiles=1", "--numjobs=1",
 	           "--hipri=0", "--sqthread_poll=0", "--thread", "--gtod_reduce=1",
-	           "--norandommap", "--randrepeat=0",
+	           "--norandommap", "--randrepeat=0", "--invalidate=0",
 	           f"--rw={workload.rw}", f"--bs={workload.block_size}",
 	           f"--iodepth={workload.depth}", f"--direct={int(workload.backing == 'direct')}",
 	           "--time_based", f"--runtime={int(settings.seconds * 1000)}ms",
@@ -105,11 +110,17 @@ def _fio(settings, workload, options):
 	return command + options
 
 
+def _floor(settings, workload):
+	"""The thread that plays the back-end takes the processor after those of the client's."""
+	cpus = settings.client_cpus[:_threads(workload, settings)] + settings.backend_cpus
+	return bench_command(settings, workload, "--floor", f"--cpu-affinity={_int_list(cpus)}",
+	                     f"--seconds={settings.seconds}", f"--warmup={settings.warmup}")
+
+
 def native_command(name, settings, workload):
 	"""The command of a contender that is no daemon; its output is JSON."""
 	if name == "floor":
-		return bench_command(settings, workload, "--floor", f"--seconds={settings.seconds}",
-		                     f"--warmup={settings.warmup}")
+		return _floor(settings, workload)
 	batch = max(1, workload.depth // 2)
 	batched = [f"--iodepth_batch_submit={batch}", "--iodepth_batch_complete_min=1",
 	           f"--iodepth_batch_complete_max={workload.depth}"]

@@ -63,11 +63,14 @@ class Line:
 		          if self.row.metric in figures_of]
 		if not values or len(values) < len(result["rounds"]):
 			error = result["error"] or f"no {self.metric.label} was told"
-			self.errors.append(f"{name}: {error}")
+			self.errors.append(self._told(name, error))
 			return None
 		if result["error"]:
-			self.errors.append(f"{name}: {result['error']}")
+			self.errors.append(self._told(name, result["error"]))
 		return figures.Spread(values)
+
+	def _told(self, name, error):
+		return f"{self.row.workload.title()}: {name}: {error}"
 
 	def _value(self):
 		"""What the target is about: the ratio of the medians, or the median."""
@@ -135,8 +138,8 @@ class Report:
 		        "|---|---|---|---|---|---|"]
 		text += ["| " + " | ".join(line.cells()) + " |" for line in self.lines]
 		if self.failures:
-			text += ["", "Not measured:"]
-			text += [f"- {line.row.name}: {'; '.join(line.errors)}" for line in self.failures]
+			errors = [error for line in self.failures for error in line.errors]
+			text += ["", "Not measured:", *(f"- {error}" for error in dict.fromkeys(errors))]
 		if picture and self.plot:
 			text += ["", f"![IOPS over queue depth]({picture})"]
 		text.append("")
