@@ -56,6 +56,14 @@ def _end(process):
 	process.wait()
 
 
+def hang_up(clients, daemons):
+	"""Tells many to end, all at once; that they are waited for one by one then takes no time."""
+	for process in clients:
+		process.kill()
+	for process in daemons:
+		process.terminate()
+
+
 @contextlib.contextmanager
 def running(command, cpus=None):
 	"""A process that runs while the with statement does. Its messages are kept for check()."""

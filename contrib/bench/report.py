@@ -40,9 +40,18 @@ def merged(path, new):
 	kept = {title: group for title, group in old["workloads"].items()
 	        if title not in new["workloads"]}
 	added = {title: group | {"run": len(old["runs"])} for title, group in new["workloads"].items()}
-	return {"runs": old["runs"] + new["runs"],
-	        "rows": [name for name in old["rows"] if name not in again] + new["rows"],
-	        "workloads": kept | added}
+	return _pruned({"runs": old["runs"] + new["runs"],
+	                "rows": [name for name in old["rows"] if name not in again] + new["rows"],
+	                "workloads": kept | added})
+
+
+def _pruned(outcome):
+	"""Without the runs of which nothing is left."""
+	used = sorted({group["run"] for group in outcome["workloads"].values()})
+	outcome["runs"] = [outcome["runs"][number] for number in used]
+	for group in outcome["workloads"].values():
+		group["run"] = used.index(group["run"])
+	return outcome
 
 
 class Line:

@@ -19,7 +19,7 @@ import workloads
 from children import BenchError
 
 FOREVER = 3600   # seconds, for a client that is frozen meanwhile
-SETTLE = 0.5     # seconds from freezing a client to quiet: longer than any adaptive polling
+SETTLE = 0.5     # seconds until all is quiet: longer than any adaptive polling
 TOLERANCE = 0.03 # of a rate that is to be equal
 
 
@@ -76,10 +76,8 @@ class Lab:
 
 	def _served(self, name, workload, rate, disks):
 		with contextlib.ExitStack() as stack:
-			for _ in range(disks - 1):
-				stack.enter_context(self._idle_disk(name, workload))
 			if disks > 1:
-				time.sleep(SETTLE)
+				stack.enter_context(self._idle_disks(name, workload, disks - 1))
 			daemon, path = stack.enter_context(self._daemon(name, workload))
 			options = [f"--pid={daemon.pid}", f"--seconds={self.settings.seconds}",
 			           f"--warmup={self.settings.warmup}"]
@@ -95,23 +93,29 @@ class Lab:
 		return self._of_bench(_parse(output, "vublk-bench"), rate)
 
 	@contextlib.contextmanager
-	def _idle_disk(self, name, workload):
-		"""A back-end whose rings run, but whose client is frozen: its guest does nothing."""
+	def _idle_disks(self, name, workload, count):
+		"""Back-ends whose rings run, but whose clients are frozen: their guests do nothing."""
 		quiet = workloads.Workload(workload.backing, depth=1, completion="call")
-		with self._daemon(name, quiet) as (daemon, path):
-			command = self._client(quiet, path, f"--seconds={FOREVER}", "--rate=100")
-			with children.running(command, self.settings.client_cpus) as client:
+		with contextlib.ExitStack() as stack:
+			disks = [stack.enter_context(self._daemon(name, quiet)) for _ in range(count)]
+			daemons = [daemon for daemon, _ in disks]
+			clients = [stack.enter_context(children.running(
+				self._client(quiet, path, f"--seconds={FOREVER}", "--rate=100"),
+				self.settings.client_cpus)) for _, path in disks]
+			stack.callback(children.hang_up, clients, daemons)
+			for client, daemon in zip(clients, daemons):
 				children.wait_for(client, "its memory at the back-end",
-				                  lambda: procfs.has_guest_memory(daemon.pid))
-				time.sleep(0.05)
-				children.check(client)
-				children.check(daemon)
+				                  lambda pid=daemon.pid: procfs.has_guest_memory(pid))
+			time.sleep(SETTLE)  # the first requests have been done
+			for process in clients + daemons:
+				children.check(process)
+			for client in clients:
 				client.send_signal(signal.SIGSTOP)
-				yield daemon
+			time.sleep(SETTLE)
+			yield daemons
 
 	def _idle(self, name, workload):
-		with self._idle_disk(name, workload) as daemon:
-			time.sleep(SETTLE)
+		with self._idle_disks(name, workload, 1) as (daemon,):
 			before = procfs.activity(daemon.pid)
 			time.sleep(self.settings.idle_seconds)
 			after = procfs.activity(daemon.pid)
