@@ -6,10 +6,11 @@ import statistics
 
 
 def _scaled(value, steps):
-	for factor, unit in steps:
-		if abs(value) >= factor:
-			break
-	number = value / factor
+	factor, unit = next((step for step in steps if abs(value) >= step[0]), steps[-1])
+	return value / factor, unit
+
+
+def _three_digits(number, unit):
 	digits = 0 if number == int(number) and number < 1000 else \
 		max(0, 2 - len(str(int(abs(number)))) + 1)
 	return f"{number:.{digits}f} {unit}".strip()
@@ -24,7 +25,14 @@ STEPS = {
 
 
 def text(value, unit):
-	return _scaled(value, STEPS[unit])
+	"""A measured value."""
+	return _three_digits(*_scaled(value, STEPS[unit]))
+
+
+def round_text(value, unit):
+	"""A value that somebody chose, with no more digits than it has."""
+	number, name = _scaled(value, STEPS[unit])
+	return f"{number:g} {name}".strip()
 
 
 class Spread:

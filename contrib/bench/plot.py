@@ -76,7 +76,7 @@ class _Panel:
 			yield (f'<line class="{kind}" x1="{LEFT}" x2="{WIDTH - RIGHT}" '
 			       f'y1="{y:.1f}" y2="{y:.1f}"/>')
 			yield (f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">'
-			       f'{figures.text(value, "IOPS")}</text>')
+			       f'{figures.round_text(value, "IOPS")}</text>')
 		room = (WIDTH - LEFT - RIGHT) / len(self.depths)
 		for number, depth in enumerate(sorted(self.depths)):
 			middle = LEFT + room * (number + 0.5)

@@ -3,7 +3,11 @@
 # What /proc tells of a process: the time it ran, how often it woke up, the memory it has.
 
 import glob
+import os
 import re
+import resource
+
+DISTURBED = 0.1  # of a processor
 
 
 def _read(path):
@@ -43,7 +47,28 @@ def has_guest_memory(pid):
 	return "/memfd:" in _read(f"/proc/{pid}/maps")
 
 
-def steal():
-	"""CPU time, in seconds, that the host of this machine gave to others instead."""
-	words = _read("/proc/stat").split("\n", 1)[0].split()
-	return int(words[8]) / 100 if len(words) > 8 else 0.0
+class Machine:
+	"""What the machine did since this was made, but for our own processes (those that have been
+	waited for, and this one): seconds of CPU time that other processes took, and that the host of
+	a virtual machine gave to others."""
+
+	def __init__(self):
+		self.before = self._read()
+
+	@staticmethod
+	def _read():
+		ticks = [int(word) for word in _read("/proc/stat").split("\n", 1)[0].split()[1:]]
+		hertz = os.sysconf("SC_CLK_TCK")
+		own = sum(usage.ru_utime + usage.ru_stime for usage in map(
+			resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+		return sum(ticks[:3]) / hertz - own, ticks[7] / hertz  # user, nice, system; steal
+
+	def since(self):
+		others, stolen = (now - then for now, then in zip(self._read(), self.before))
+		return {"others_seconds": round(max(0.0, others), 2), "stolen_seconds": round(stolen, 2)}
+
+
+def is_disturbed(metrics):
+	"""Was a round of which this is told one during which the machine was not ours alone?"""
+	foreign = metrics["others_seconds"] + metrics["stolen_seconds"]
+	return foreign > DISTURBED * metrics["took_seconds"]

@@ -8,6 +8,7 @@ import os
 import contenders
 import figures
 import plot
+import procfs
 import workloads
 
 BEGIN, END = "<!-- results -->", "<!-- end -->"
@@ -18,7 +19,7 @@ def target_text(row, before="", after=""):
 		return ""
 	sign = "≤" if workloads.METRICS[row.metric].lower_is_better else "≥"
 	value = f"{row.target:g}x" if row.peer else \
-		figures.text(row.target, workloads.METRICS[row.metric].unit)
+		figures.round_text(row.target, workloads.METRICS[row.metric].unit)
 	return f"{before}{sign} {value}{after}"
 
 
@@ -78,6 +79,13 @@ class Line:
 			self.errors.append(self._told(name, result["error"]))
 		return figures.Spread(values)
 
+	@property
+	def disturbed(self):
+		"""Was the machine not left alone in a round that counts here?"""
+		rounds = [metrics for name in (self.row.ours, self.row.peer) if name in self.results
+		          for metrics in self.results[name]["rounds"]]
+		return any(map(procfs.is_disturbed, rounds))
+
 	def _told(self, name, error):
 		return f"{self.row.workload.title()}: {name}: {error}"
 
@@ -102,7 +110,7 @@ class Line:
 			return spread.text(self.metric.unit) if spread else "failed"
 		ratio = f"{self.value:.2f}x" if self.row.peer and self.value is not None else ""
 		return [self.row.name, cell(self.ours), cell(self.peer) if self.row.peer else "",
-		        ratio, target_text(self.row), self.verdict]
+		        ratio, target_text(self.row), self.verdict + (", disturbed" if self.disturbed else "")]
 
 
 def _machine_lines(number, run):
@@ -135,14 +143,19 @@ class Report:
 		for line in self.lines:
 			word = line.verdict.strip("*").lower()
 			count[word] = count.get(word, 0) + 1
-		return ", ".join(f"{number} {word}" for word, number in count.items())
+		disturbed = sum(line.disturbed for line in self.lines)
+		text = ", ".join(f"{number} {word}" for word, number in count.items()) + "."
+		if disturbed:
+			text += (f" During {disturbed} of them the machine was not left alone: others had more "
+			         f"than {procfs.DISTURBED:.0%} of a processor in some round. Measure them again.")
+		return text
 
 	def _names(self):
 		return {name for line in self.lines for name in (line.row.ours, line.row.peer) if name}
 
 	def markdown(self, picture=None):
 		"""A median over the rounds each, with the least and the most."""
-		text = [f"Rows: {self._summary()}.", "",
+		text = [f"Rows: {self._summary()}", "",
 		        "| workload: who vs whom | who | whom | ratio | target | result |",
 		        "|---|---|---|---|---|---|"]
 		text += ["| " + " | ".join(line.cells()) + " |" for line in self.lines]
