@@ -40,7 +40,8 @@ struct program {
 	struct loop *loop;
 	struct image image;
 	struct listener listener;
-	struct worker *worker;
+	struct worker_config worker_config[OPTIONS_MAX_WORKERS];
+	struct worker *worker[OPTIONS_MAX_WORKERS];
 	struct disk *disk;
 	struct server server;
 	struct loop_watch memory_lost;
@@ -144,20 +145,41 @@ static void raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static int start_worker(struct program *program, unsigned i, const struct engine_class *class)
+{
+	const struct options *options = &program->options;
+	struct worker_config *config = &program->worker_config[i];
+
+	*config = (struct worker_config){
+		.class = class,
+		.poll_ns = options->poll_ns,
+		.cpu = options->n_cpus ? options->cpu[i % options->n_cpus] : -1,
+	};
+	return worker_create(&program->worker[i], config);
+}
+
 /* The engine that was asked for; or, where none was and io_uring is switched off, libaio. */
-static int start_worker(struct program *program)
+static int start_workers(struct program *program)
 {
 	const struct engine_class *class = program->options.engine;
-	int err = worker_create(&program->worker, class);
+	int err = engine_probe(class);
 
 	if (err && class == &engine_uring && !program->options.engine_given) {
 		log_warning("io_uring is not available (%s); using libaio, which is slower",
 			    strerror(-err));
 		class = &engine_aio;
-		err = worker_create(&program->worker, class);
+		err = engine_probe(class);
 	}
-	if (err)
+	if (err) {
 		log_error("the %s engine cannot be used: %s", class->name, strerror(-err));
+		return err;
+	}
+	for (unsigned i = 0; !err && i < program->options.num_workers; i++) {
+		err = start_worker(program, i, class);
+		if (err)
+			log_error("cannot start worker %u on CPU %d: %s", i,
+				  program->worker_config[i].cpu, strerror(-err));
+	}
 	return err;
 }
 
@@ -176,7 +198,7 @@ static int serve(struct program *program)
 	err = image_open(&program->image, &program->options.image);
 	if (err)
 		return err;
-	err = start_worker(program);
+	err = start_workers(program);
 	if (err)
 		return err;
 	err = disk_create(&program->disk, program->loop, program->worker, &program->options,
@@ -211,8 +233,8 @@ static int run(struct program *program)
 	err = serve(program);
 	listener_close(&program->listener);
 	disk_destroy(program->disk);
-	if (program->worker)
-		worker_destroy(program->worker);
+	for (unsigned i = 0; i < OPTIONS_MAX_WORKERS && program->worker[i]; i++)
+		worker_destroy(program->worker[i]);
 	image_close(&program->image);
 	/* Not the loop: a signal that comes now is posted to it. */
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;
