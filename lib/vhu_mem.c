@@ -277,6 +277,13 @@ bool vhu_mem_is_lost(const struct vhu_mem *mem)
 	return false;
 }
 
+unsigned vhu_mem_ranges(const struct vhu_mem *mem, struct iovec *ranges, unsigned max)
+{
+	for (unsigned i = 0; i < mem->n && i < max; i++)
+		ranges[i] = (struct iovec){mem->region[i].host, (size_t)mem->region[i].size};
+	return mem->n;
+}
+
 struct vhu_mem_piece vhu_mem_piece(const struct vhu_mem *mem, uint64_t gpa)
 {
 	unsigned low = 0, high = mem->n;

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "vhu_proto.h"
 
@@ -49,6 +50,9 @@ void vhu_mem_put(struct vhu_mem *mem);
 
 /* Has the front-end truncated any of it, so that it was replaced (vhu_guard.h)? NULL: no. */
 bool vhu_mem_is_lost(const struct vhu_mem *mem);
+
+/* Where the map's regions are with us: the first `max` of them. Returns how many there are. */
+unsigned vhu_mem_ranges(const struct vhu_mem *mem, struct iovec *ranges, unsigned max);
 
 /*
  * Our address of a guest-physical one. *size (bytes, > 0) is cut to what lies in one piece

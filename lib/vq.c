@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vq.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <stdarg.h>
@@ -374,6 +375,18 @@ void vublk_queue_apply(struct vublk_queue *vq, struct vublk_update *update)
 		replace_fd(&vq->call_fd, update->call_fd);
 		vq_inject_call(vq);
 	}
+}
+
+bool vublk_update_has_memory(const struct vublk_update *update)
+{
+	return update->lease;
+}
+
+static_assert(VUBLK_MAX_MEMORY == VHU_MEM_MAX_SLOTS, "as many ranges as there are slots");
+
+unsigned vublk_queue_memory(const struct vublk_queue *vq, struct iovec ranges[VUBLK_MAX_MEMORY])
+{
+	return vhu_mem_ranges(vq->lease->mem, ranges, VUBLK_MAX_MEMORY);
 }
 
 bool vublk_update_has_kick(const struct vublk_update *update)

@@ -164,6 +164,15 @@ struct vublk_chain {
 /* Gives the chain the caller's array to work with. Longer chains get one from malloc(). */
 void vublk_chain_init(struct vublk_chain *chain, struct iovec *array, unsigned capacity);
 
+#define VUBLK_MAX_MEMORY 512 /* ranges */
+
+/*
+ * Where with us the guest memory lies in which chains that are popped from now on have their
+ * buffers: at most VUBLK_MAX_MEMORY ranges. Returns how many. It stays mapped until the queue has
+ * ended, or taken over an update, and until the chains popped before are pushed.
+ */
+unsigned vublk_queue_memory(const struct vublk_queue *queue, struct iovec ranges[VUBLK_MAX_MEMORY]);
+
 /* How many entries the ring has. */
 unsigned vublk_queue_size(const struct vublk_queue *queue);
 
@@ -224,6 +233,9 @@ bool vublk_queue_want_kicks(struct vublk_queue *queue, bool want);
 
 /* Something in the control plane changed: takes it over. See queue_update. */
 void vublk_queue_apply(struct vublk_queue *queue, struct vublk_update *update);
+
+/* Does the change bring another memory map? */
+bool vublk_update_has_memory(const struct vublk_update *update);
 
 /* Does the change bring another kick descriptor (and close the one there is)? */
 bool vublk_update_has_kick(const struct vublk_update *update);

@@ -27,7 +27,7 @@
 struct queue;
 
 struct blk_req {
-	struct io io; /* first, so that an io is its request */
+	_Alignas(64) struct io io; /* first, so that an io is its request */
 	struct vublk_chain chain;
 	struct queue *queue;
 	struct blk_req *next; /* free list, or list of those that wait for a bounce buffer */

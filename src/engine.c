@@ -24,7 +24,8 @@ static void never(struct io *io)
 int engine_probe(const struct engine_class *class)
 {
 	struct engine *engine;
-	int ret = engine_open(class, &engine, &(struct engine_config){1, never});
+	int ret =
+		engine_open(class, &engine, &(struct engine_config){.depth = 1, .complete = never});
 
 	if (ret)
 		return ret;

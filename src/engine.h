@@ -10,7 +10,7 @@
  *	engine_submit(io) ... engine_submit(io)		no system call
  *	engine_run(timeout)				one: flush, wait, then io->..., complete()
  *
- * engine_uring.c is the engine; engine_aio.c serves hosts where io_uring is switched off;
+ * engine_uring*.c is the engine; engine_aio.c serves hosts where io_uring is switched off;
  * engine_null.c answers at once without I/O and is the floor for benchmarks.
  */
 #ifndef ENGINE_H
@@ -36,7 +36,8 @@ enum io_op {
 /*
  * One operation. Embedded in its owner's preallocated object, so submitting allocates nothing.
  * The owner fills it, must leave it and the iovecs alone from engine_submit() to complete(),
- * and may submit it again from complete().
+ * and may submit it again from complete(). All but `priv`, which io_uring does without, fits into
+ * a cache line: an owner in a hurry aligns it to 64.
  */
 struct io {
 	uint8_t op;      /* enum io_op */
@@ -59,10 +60,19 @@ struct engine_watch {
 	int slot; /* the engine's own */
 };
 
+/* What only io_uring can do, and is asked for by name: open() fails if it cannot be had. */
+struct engine_options {
+	bool fixed_buffers; /* engine_set_memory() registers memory with the kernel */
+	bool iopoll;        /* wait for reads and writes by polling the device; O_DIRECT only */
+	bool sqpoll;        /* a thread of the kernel's takes what is submitted; not with iopoll */
+	int sqpoll_cpu;     /* the processor it stays on; -1: any */
+};
+
 struct engine_config {
 	unsigned depth; /* operations that the kernel may hold at once; the rest waits here */
 	/* Called from engine_run() once for every operation submitted, in any order. */
 	void (*complete)(struct io *io);
+	struct engine_options options;
 };
 
 struct engine_class {
@@ -76,6 +86,8 @@ struct engine_class {
 	void (*submit)(struct engine *engine, struct io *io);
 	bool (*withdraw)(struct engine *engine, struct io *io);
 	int (*run)(struct engine *engine, int64_t timeout_ns);
+	/* May be NULL. */
+	int64_t (*set_memory)(struct engine *engine, const struct iovec *ranges, unsigned n);
 };
 
 extern const struct engine_class engine_uring, engine_aio, engine_null;
@@ -83,8 +95,16 @@ extern const struct engine_class engine_uring, engine_aio, engine_null;
 /* Every implementation begins with this. */
 struct engine {
 	const struct engine_class *class;
-	struct engine_config config;
+	/*
+	 * By what engine_run() sees, without a call, that there is nothing to do: nothing is queued
+	 * (`quiet`), no completion has come since (*tail), and the kernel has no news (*flags). An
+	 * engine that cannot tell is never quiet.
+	 */
+	bool quiet;
+	unsigned seen, news; /* the tail that was reaped; the flags that are news */
+	const unsigned *tail, *flags;
 	unsigned delivered; /* completions and watches of the engine_run() under way */
+	struct engine_config config;
 };
 
 /* Files that one engine can know at a time; one more is -ENFILE. */
@@ -112,7 +132,7 @@ static inline int engine_open(const struct engine_class *class, struct engine **
 /*
  * Closes it; the owning thread's call, too. Nothing may be in flight and nothing watched; files
  * need not be removed before. Afterwards the kernel holds no reference to any of them, so that
- * closing an image releases its lock.
+ * closing an image releases its lock (with `sqpoll`: when the kernel's thread has turned around).
  */
 static inline void engine_close(struct engine *engine)
 {
@@ -161,6 +181,28 @@ static inline void engine_unwatch(struct engine *engine, struct engine_watch *wa
 	engine->class->unwatch(engine, watch);
 }
 
+/* Is it worth while to call engine_set_memory()? */
+static inline bool engine_wants_memory(const struct engine *engine)
+{
+	return engine->class->set_memory && engine->config.options.fixed_buffers;
+}
+
+/*
+ * From now on these ranges are where most operations have their data: with `fixed_buffers` they
+ * are registered, and so pinned, in place of those that were (in flight on these, operations stay
+ * valid; what is in both is left alone). n = 0 registers nothing. Takes its time, in which nothing
+ * else happens: the kernel makes every page present.
+ *
+ * Returns how many bytes (0: none) the kernel does not register, such as mappings of files on a
+ * disk: operations there are plain ones. Or -ENOMEM: more than RLIMIT_MEMLOCK allows; then nothing
+ * is registered. Without `fixed_buffers` it does nothing.
+ */
+static inline int64_t engine_set_memory(struct engine *engine, const struct iovec *ranges,
+					unsigned n)
+{
+	return engine_wants_memory(engine) ? engine->class->set_memory(engine, ranges, n) : 0;
+}
+
 /*
  * Queues an operation; no system call, never fails, never calls complete() from within. What is
  * wrong with it (file, offset, alignment) comes as the result.
@@ -186,11 +228,16 @@ static inline bool engine_withdraw(struct engine *engine, struct io *io)
  * submit meanwhile waits for the next call, so one call's work is bounded. Returns the number of
  * completions and watches delivered, give or take the engine's own wake-ups; 0: time-out, a
  * signal, or nothing for the caller in what woke it; -errno: the engine itself is broken.
- * Without waiting (0), or while completions are pending, a watch may be seen a few calls late.
- * Not from within a callback.
+ * Without waiting (0), or while completions are pending, a watch may be seen some calls late.
+ * Not from within a callback. Without waiting it may be called in a tight loop: if nothing has
+ * happened, io_uring finds that out by a few loads.
  */
 static inline int engine_run(struct engine *engine, int64_t timeout_ns)
 {
+	if (!timeout_ns && engine->quiet &&
+	    __atomic_load_n(engine->tail, __ATOMIC_RELAXED) == engine->seen &&
+	    !(__atomic_load_n(engine->flags, __ATOMIC_RELAXED) & engine->news))
+		return 0;
 	return engine->class->run(engine, timeout_ns);
 }
 

@@ -92,6 +92,7 @@ static inline void engine_ready(struct engine *engine, struct engine_watch *watc
 #define URING_WITHOUT_RING_FD       0x08u /* before 5.18 */
 #define URING_WITHOUT_MULTISHOT     0x10u /* before 5.13 */
 #define URING_WITHOUT_LARGE_RINGS   0x20u /* rings of a few entries, so that they overflow */
+#define URING_WITHOUT_FIXED_BUFFERS 0x40u /* sparse tables: before 5.19 */
 extern unsigned engine_uring_without;
 
 #endif

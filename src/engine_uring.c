@@ -4,30 +4,21 @@
  *
  * Theory of operation
  *
- * One enter each engine_run() submits what has been prepared, waits, and lets the kernel deliver
- * (DEFER_TASKRUN: without an enter no completion appears in memory). When there is neither
- * anything to submit, nor to wait for, nor a sign from the kernel (IORING_SQ_TASKRUN), not even
- * that one is made.
+ * One enter each engine_run() submits what has been prepared, waits, and lets the kernel deliver.
+ * When there is neither anything to submit, nor to wait for, nor a sign from the kernel, not even
+ * that one is made; and engine_run() itself sees by `quiet` when it need not even call us.
  *
  * engine_submit() writes a submission entry. When `depth` operations are in flight or the
  * submission queue is full the operation waits in a list, so it can never fail.
  *
- * Watches are poll requests, multishot where the kernel has them: one request, a completion each
- * time. They are armed and cancelled by submission entries too, which may be lacking at the
- * moment, so a watch to be armed or cancelled stands in the `dirty` list until the next
- * engine_run() has found room for it:
+ * With `iopoll` there are two rings: reads, and writes to a device, go through one that completes
+ * nothing unless it is entered, which is when the kernel asks the device; all else, the watches
+ * among it, goes through the other one. While anything is in the first, nobody sleeps in the
+ * second:
  *
- *	        watch()          room found         completion without F_MORE
- *	FREE ----------> ARM ----------------> ARMED --------------------------> ARM
- *	 ^                | unwatch()            | unwatch()
- *	 |                v                      v       room found
- *	 +--------------- DEAD                 CANCEL <-------------> CANCELLING
- *	 |    next run                                   -EALREADY      |
- *	 +--------------------------------------------------------------+ completion
- *
- * A poll whose event is already on its way cannot be cancelled at that moment (-EALREADY), so a
- * slot stays taken until the kernel says that the poll is gone: else it would go on, with a
- * reference to a file that its owner has long closed.
+ *	      nothing polled for                      reads or writes in flight
+ *	main: submit, sleep, deliver          poll: submit, ask the device, deliver
+ *	                                      main: enter only if there is a reason; again
  *
  * What the kernel is given comes back as user_data, 64 bits: a pointer to struct io, or a
  * watch's tag (engine_watches.h), told apart by the low three bits. A late completion of a watch
@@ -36,148 +27,35 @@
  * Completions cannot get lost: the queue has room for every operation in flight, and when
  * watches make it overflow the kernel keeps the rest (IORING_FEAT_NODROP) until the next enter.
  *
- * Trusted: the kernel. Not trusted: what is watched.
+ * Trusted: the kernel.
  */
-#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <liburing.h>
 #include <limits.h>
-#include <linux/falloc.h>
-#include <linux/fs.h>
-#include <poll.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
 
-#include "engine_epoll.h"
-#include "engine_files.h"
-#include "engine_watches.h"
-#include "offload.h"
+#include "engine_uring.h"
+#include "log.h"
 
-/* Linux 6.12, linux/blkdev.h */
-#ifndef BLOCK_URING_CMD_DISCARD
-#define BLOCK_URING_CMD_DISCARD _IO(0x12, 0)
-#endif
-
-/* The kernel's MAX_RW_COUNT, about: more is a short transfer anyway, and 4 GiB are not 0. */
-#define READ_WRITE_MAX 0x7ffff000u
-
-#define NS_PER_S   INT64_C(1000000000)
 #define BACKOFF_NS 1000000 /* between two attempts while the kernel is short of memory */
-#define WATCH_ROOM 64      /* submission entries beyond `depth`, for arming and cancelling */
-
-/* The low bits of user_data. */
-enum {
-	TAG_IO,
-	TAG_WATCH,
-	TAG_CANCEL,
-	TAG_MASK = 7
-};
-static_assert(_Alignof(struct io) > TAG_MASK, "a pointer to struct io leaves the tag bits free");
-static_assert(sizeof(uintptr_t) <= sizeof(uint64_t), "a pointer fits into user_data");
-static_assert(1 << WATCH_TAG_TYPE_BITS == TAG_MASK + 1, "so does a watch's tag");
-
-enum watch_state {
-	WATCH_FREE,
-	WATCH_ARM,
-	WATCH_ARMED,
-	WATCH_CANCEL,
-	WATCH_CANCELLING,
-	WATCH_DEAD,
-};
-
-struct uring {
-	struct engine base;
-	struct io_uring ring;
-	unsigned enter_flags; /* of every enter */
-	bool fixed_files, multishot;
-	unsigned depth, in_flight; /* operations that have an entry or are in the kernel */
-	struct io_list waiting;    /* operations that have none yet */
-	int dirty;                 /* watches to be armed or cancelled, through slot.next; -1 */
-	unsigned cancelling;       /* watches that have ended, but not for the kernel */
-	struct engine_watches watches;
-	struct engine_files files;
-	struct offload offload;
-};
 
 unsigned engine_uring_without;
 
-static struct uring *to_uring(struct engine *engine)
-{
-	return container_of(engine, struct uring, base);
-}
-
-/* ---- operations, downwards ---- */
-
-static void prepare_read_write(struct io_uring_sqe *sqe, int fd, const struct io *io)
-{
-	bool write = io->op == IO_WRITE, single = io->niov == 1;
-	size_t len;
-
-	if (single) {
-		len = io->iov->iov_len < READ_WRITE_MAX ? io->iov->iov_len : READ_WRITE_MAX;
-		io_uring_prep_rw(write ? IORING_OP_WRITE : IORING_OP_READ, sqe, fd,
-				 io->iov->iov_base, (unsigned)len, io->offset);
-	} else {
-		io_uring_prep_rw(write ? IORING_OP_WRITEV : IORING_OP_READV, sqe, fd, io->iov,
-				 io->niov, io->offset);
-	}
-	if (write && (io->flags & IO_F_DSYNC))
-		sqe->rw_flags = RWF_DSYNC;
-}
-
-static void prepare_discard(struct io_uring_sqe *sqe, int fd, const struct io *io)
-{
-	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, fd, NULL, 0, 0);
-	sqe->cmd_op = BLOCK_URING_CMD_DISCARD;
-	sqe->addr = io->offset;
-	sqe->addr3 = io->length;
-}
-
-/* Writes a submission entry, or answers false when there is none. */
-static bool prepare(struct uring *u, struct io *io)
-{
-	int fd = u->fixed_files ? io->file : engine_files_fd(&u->files, io->file);
-	int hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-	int zero = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
-
-	if (!sqe)
-		return false;
-	switch ((enum io_op)io->op) {
-	case IO_READ:
-	case IO_WRITE:
-		prepare_read_write(sqe, fd, io);
-		break;
-	case IO_SYNC:
-		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
-		break;
-	case IO_PUNCH_HOLE:
-		io_uring_prep_fallocate(sqe, fd, hole, (off_t)io->offset, (off_t)io->length);
-		break;
-	case IO_ZERO_RANGE:
-		io_uring_prep_fallocate(sqe, fd, zero, (off_t)io->offset, (off_t)io->length);
-		break;
-	case IO_DISCARD:
-		prepare_discard(sqe, fd, io);
-		break;
-	}
-	io_uring_sqe_set_flags(sqe, u->fixed_files ? IOSQE_FIXED_FILE : 0);
-	io_uring_sqe_set_data64(sqe, (uintptr_t)io);
-	u->in_flight++;
-	return true;
-}
+/* ---- downwards ---- */
 
 static void uring_submit(struct engine *engine, struct io *io)
 {
 	struct uring *u = to_uring(engine);
 
+	engine->quiet = false;
 	/*
 	 * io_uring takes the offset -1 for the current position. Like an operation that does not
 	 * exist it takes the long way, which has the right error for it.
 	 */
 	if (io->op > IO_DISCARD || io->offset > INT64_MAX)
 		offload_submit(&u->offload, engine_files_fd(&u->files, io->file), io);
-	else if (u->waiting.head || u->in_flight >= u->depth || !prepare(u, io))
+	else if (u->waiting.head || u->in_flight >= u->depth || !uring_prepare(u, io))
 		io_list_push(&u->waiting, io);
 }
 
@@ -188,212 +66,77 @@ static void prepare_waiting(struct uring *u)
 		struct io *io = u->waiting.head;
 
 		/* First the entry, then off the list: preparing never writes io->next. */
-		if (!prepare(u, io))
+		if (!uring_prepare(u, io))
 			return;
 		io_list_pop(&u->waiting);
 	}
 }
 
-/* ---- watches ---- */
-
-static void make_dirty(struct uring *u, int slot, enum watch_state state)
-{
-	u->watches.slots[slot].state = state;
-	u->watches.slots[slot].next = u->dirty;
-	u->dirty = slot;
-}
-
-static int uring_watch(struct engine *engine, struct engine_watch *watch)
-{
-	struct uring *u = to_uring(engine);
-	int ret;
-
-	/* io_uring would poll anything, a regular file being always ready. */
-	ret = engine_epoll_supports(watch->fd);
-	if (!ret)
-		ret = engine_watches_add(&u->watches, watch);
-	if (!ret)
-		make_dirty(u, watch->slot, WATCH_ARM);
-	return ret;
-}
-
-static uint64_t watch_user_data(const struct uring *u, int slot, int age, unsigned type)
-{
-	return (engine_watches_tag(&u->watches, slot) - ((uint64_t)age << 32)) | type;
-}
-
-static void uring_unwatch(struct engine *engine, struct engine_watch *watch)
-{
-	struct uring *u = to_uring(engine);
-	int slot = watch->slot;
-
-	if (!engine_watches_has(&u->watches, watch))
-		return;
-	engine_watches_end(&u->watches, watch);
-	if (u->watches.slots[slot].state == WATCH_ARMED) {
-		u->cancelling++;
-		make_dirty(u, slot, WATCH_CANCEL);
-	} else { /* WATCH_ARM: in the dirty list already */
-		u->watches.slots[slot].state = WATCH_DEAD;
-	}
-}
-
-/* Does what the state of a dirty watch asks for, or answers false when there is no entry. */
-static bool clean_watch(struct uring *u, int i)
-{
-	struct watch_slot *slot = &u->watches.slots[i];
-	struct io_uring_sqe *sqe;
-
-	if (slot->state == WATCH_DEAD) {
-		slot->state = WATCH_FREE;
-		return true;
-	}
-	sqe = io_uring_get_sqe(&u->ring);
-	if (!sqe)
-		return false;
-	if (slot->state == WATCH_CANCEL) {
-		/* The generation is that of the next watch already. */
-		io_uring_prep_poll_remove(sqe, watch_user_data(u, i, 1, TAG_WATCH));
-		io_uring_sqe_set_data64(sqe, watch_user_data(u, i, 0, TAG_CANCEL));
-		slot->state = WATCH_CANCELLING;
-		return true;
-	}
-	if (u->multishot)
-		io_uring_prep_poll_multishot(sqe, slot->watch->fd, POLLIN);
-	else
-		io_uring_prep_poll_add(sqe, slot->watch->fd, POLLIN);
-	io_uring_sqe_set_data64(sqe, watch_user_data(u, i, 0, TAG_WATCH));
-	slot->state = WATCH_ARMED;
-	return true;
-}
-
-static void clean_watches(struct uring *u)
-{
-	while (u->dirty >= 0) {
-		int slot = u->dirty, next = u->watches.slots[slot].next;
-
-		if (!clean_watch(u, slot))
-			return;
-		u->dirty = next;
-		if (u->watches.slots[slot].state == WATCH_FREE)
-			engine_watches_free(&u->watches, slot);
-	}
-}
-
 /* ---- completions, upwards ---- */
 
-static void complete_io(struct uring *u, struct io *io, int res)
+/* What could be polled for at the start no longer can: a mapped device got another table, say. */
+static void stop_polling(struct uring *u)
 {
-	bool transfer = io->op == IO_READ || io->op == IO_WRITE;
+	if (u->iopoll)
+		log_warning("the image's device cannot be polled any more; going on by interrupts");
+	u->iopoll = false;
+}
+
+static void complete_io(struct uring *u, const struct ring *ring, struct io *io, int res)
+{
+	const bool transfer = io->op <= IO_WRITE;
 
 	u->in_flight--;
-	if (transfer && (res == -EAGAIN || res == -EINTR))
+	u->polled -= ring->iopoll;
+	if (ring->iopoll && res == -EOPNOTSUPP) {
+		stop_polling(u);
+		io_list_push(&u->waiting, io);
+	} else if (transfer && (res == -EAGAIN || res == -EINTR)) {
 		/* Not done, not failed: once more, behind what waits. */
 		io_list_push(&u->waiting, io);
-	else if (io->op == IO_DISCARD && (res == -EOPNOTSUPP || res == -EINVAL))
+	} else if (io->op == IO_DISCARD && (res == -EOPNOTSUPP || res == -EINVAL)) {
 		/* Most likely a kernel before 6.12. If not, the ioctl says the same. */
 		offload_submit(&u->offload, engine_files_fd(&u->files, io->file), io);
-	else
+	} else {
 		engine_complete(&u->base, io, res);
-}
-
-static void complete_watch(struct uring *u, uint64_t tag, int res, unsigned flags)
-{
-	struct watch_slot *slot = engine_watches_find(&u->watches, tag);
-	bool again = res >= 0 || res == -ENOMEM || res == -EAGAIN || res == -ECANCELED;
-
-	if (!slot)
-		return;
-	/*
-	 * Over, because it was single-shot, the queue overflowed or memory was short: arm anew,
-	 * which looks first whether the descriptor is ready. An error that would only repeat
-	 * itself (the owner has closed the descriptor) is shown to ready(), once.
-	 */
-	if (!(flags & IORING_CQE_F_MORE) && again)
-		make_dirty(u, slot->watch->slot, WATCH_ARM);
-	if (res >= 0 || !again)
-		engine_ready(&u->base, slot->watch);
-}
-
-/* A cancellation is through. Nobody else uses the slot before. */
-static void complete_cancel(struct uring *u, uint64_t tag, int res)
-{
-	int slot = (int)((uint32_t)tag >> WATCH_TAG_TYPE_BITS);
-
-	if (res == -EALREADY) {
-		make_dirty(u, slot, WATCH_CANCEL);
-		return;
 	}
-	u->cancelling--;
-	u->watches.slots[slot].state = WATCH_FREE;
-	engine_watches_free(&u->watches, slot);
 }
 
 /*
- * Delivers what was in the completion queue on entry. The queue's head moves on before each
- * callback, so whatever comes meanwhile has room.
+ * Delivers what was in the completion queue on entry. Its entries are given back together at the
+ * end: nothing completes meanwhile but by the kernel's own thread, and the queue has room.
  */
-static void reap(struct uring *u)
+static void reap(struct uring *u, struct ring *ring)
 {
-	unsigned count = io_uring_cq_ready(&u->ring), head = *u->ring.cq.khead;
+	struct io_uring_cq *cq = &ring->uring.cq;
+	const unsigned tail = io_uring_smp_load_acquire(cq->ktail);
+	unsigned head = *cq->khead;
 
-	for (; count; count--, head++) {
-		struct io_uring_cqe cqe = u->ring.cq.cqes[head & u->ring.cq.ring_mask];
+	if (head == tail)
+		return;
+	for (; head != tail; head++) {
+		const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
 
-		io_uring_cq_advance(&u->ring, 1);
-		switch (cqe.user_data & TAG_MASK) {
+		switch (cqe->user_data & TAG_MASK) {
 		case TAG_IO:
-			complete_io(u, (struct io *)(uintptr_t)cqe.user_data, cqe.res);
+			complete_io(u, ring, (struct io *)(uintptr_t)cqe->user_data, cqe->res);
 			break;
 		case TAG_WATCH:
-			complete_watch(u, cqe.user_data, cqe.res, cqe.flags);
+			uring_complete_watch(u, cqe->user_data, cqe->res, cqe->flags);
 			break;
 		case TAG_CANCEL:
-			complete_cancel(u, cqe.user_data, cqe.res);
+			uring_complete_cancel(u, cqe->user_data, cqe->res);
 			break;
 		}
 	}
+	io_uring_smp_store_release(cq->khead, head);
 }
 
-/* ---- the one system call ---- */
+/* ---- rounds ---- */
 
-static int enter(struct uring *u, unsigned submit, bool wait, int64_t timeout_ns)
+/* Are these errors of an enter any, but a reason to come again? */
+static int serious(int ret)
 {
-	struct __kernel_timespec ts = {timeout_ns / NS_PER_S, timeout_ns % NS_PER_S};
-	struct io_uring_getevents_arg arg = {.ts = timeout_ns >= 0 ? (uintptr_t)&ts : 0};
-
-	/* The tail of liburing's own is published here, all entries being prepared in order. */
-	u->ring.sq.sqe_head = u->ring.sq.sqe_tail;
-	io_uring_smp_store_release(u->ring.sq.ktail, u->ring.sq.sqe_tail);
-	return io_uring_enter2((unsigned)u->ring.enter_ring_fd, submit, wait,
-			       u->enter_flags | IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG,
-			       (sigset_t *)(void *)&arg, sizeof(arg));
-}
-
-static bool kernel_has_news(const struct uring *u)
-{
-	return IO_URING_READ_ONCE(*u->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
-}
-
-/* Prepares what waits for an entry, enters if there is a reason to, delivers. 0 or -errno. */
-static int round_trip(struct uring *u, int64_t timeout_ns)
-{
-	bool short_of_entries, wait;
-	unsigned submit;
-	int ret = 0;
-
-	clean_watches(u);
-	prepare_waiting(u);
-	submit = io_uring_sq_ready(&u->ring);
-	short_of_entries = u->dirty >= 0 || (u->waiting.head && u->in_flight < u->depth);
-	wait = timeout_ns && !short_of_entries && !io_uring_cq_ready(&u->ring);
-	if (submit || wait || kernel_has_news(u))
-		ret = enter(u, submit, wait, timeout_ns);
-	if ((ret == -EAGAIN || ret == -ENOMEM) && !io_uring_cq_ready(&u->ring))
-		/* Nothing taken for want of memory. Something may complete and free some. */
-		ret = enter(u, 0, true, BACKOFF_NS);
-	reap(u);
-
 	switch (ret) {
 	case -ETIME:
 	case -EINTR:
@@ -405,6 +148,73 @@ static int round_trip(struct uring *u, int64_t timeout_ns)
 	return ret < 0 ? ret : 0;
 }
 
+/* The ring that is polled: submits, asks the device once, delivers. */
+static int poll_trip(struct uring *u)
+{
+	int ret = ring_enter(&u->poll, false, 0);
+
+	reap(u, &u->poll);
+	return serious(ret);
+}
+
+static int main_trip(struct uring *u, int64_t timeout_ns)
+{
+	const bool short_of_entries = u->dirty >= 0 || (u->waiting.head && u->in_flight < u->depth);
+	const bool wait =
+		timeout_ns && !short_of_entries && !u->polled && !io_uring_cq_ready(&u->main.uring);
+	int ret = ring_enter(&u->main, wait, timeout_ns);
+
+	if ((ret == -EAGAIN || ret == -ENOMEM) && !io_uring_cq_ready(&u->main.uring))
+		/* Nothing taken for want of memory. Something may complete and free some. */
+		ret = ring_wait(&u->main, BACKOFF_NS);
+	reap(u, &u->main);
+	return serious(ret);
+}
+
+/* Prepares what waits for an entry, enters if there is a reason to, delivers. 0 or -errno. */
+static int round_trip(struct uring *u, int64_t timeout_ns)
+{
+	int ret = 0;
+
+	uring_clean_watches(u);
+	prepare_waiting(u);
+	if (u->polled)
+		ret = poll_trip(u);
+	if (!ret)
+		ret = main_trip(u, u->base.delivered ? 0 : timeout_ns);
+	return ret;
+}
+
+static int64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
+/* While I/O is polled for, nobody would wake us: asks again and again until something is there. */
+static int poll_until(struct uring *u, int64_t timeout_ns)
+{
+	const int64_t end = timeout_ns > 0 ? now_ns() + timeout_ns : 0;
+	int ret = 0;
+
+	while (!ret && u->polled && !u->base.delivered && (timeout_ns < 0 || now_ns() < end))
+		ret = round_trip(u, 0);
+	if (!ret && !u->polled && !u->base.delivered) {
+		/* What was polled for waits to be tried anew. */
+		ret = round_trip(u, 0);
+	}
+	return ret;
+}
+
+/* Would the next engine_run(engine, 0) have anything to do that only we know of? */
+static bool is_quiet(const struct uring *u)
+{
+	return u->dirty < 0 && !u->waiting.head && !u->polled && !u->offload.queued.head &&
+	       !ring_unsubmitted(&u->main);
+}
+
 static int uring_run(struct engine *engine, int64_t timeout_ns)
 {
 	struct uring *u = to_uring(engine);
@@ -412,21 +222,46 @@ static int uring_run(struct engine *engine, int64_t timeout_ns)
 
 	engine->delivered = 0;
 	offload_flush(&u->offload);
-	ret = round_trip(u, engine->delivered ? 0 : timeout_ns);
+	ret = round_trip(u, timeout_ns);
+	if (!ret && u->polled && timeout_ns && !engine->delivered)
+		ret = poll_until(u, timeout_ns);
+	engine->seen = *u->main.uring.cq.khead;
+	engine->quiet = is_quiet(u);
 	return ret ? ret : (int)engine->delivered;
 }
 
-/* ---- files ---- */
+static bool uring_withdraw(struct engine *engine, struct io *io)
+{
+	struct uring *u = to_uring(engine);
+
+	return io_list_remove(&u->waiting, io) || offload_withdraw(&u->offload, io);
+}
+
+/* ---- files and memory ---- */
+
+static int update_file(struct uring *u, int file, int fd)
+{
+	int ret = io_uring_register_files_update(&u->main.uring, (unsigned)file, &fd, 1);
+
+	if (ret >= 0 && u->base.config.options.iopoll)
+		ret = io_uring_register_files_update(&u->poll.uring, (unsigned)file, &fd, 1);
+	return ret;
+}
 
 static int uring_add_file(struct engine *engine, int fd)
 {
 	struct uring *u = to_uring(engine);
 	int ret, file = engine_files_add(&u->files, fd);
+	struct stat st;
 
-	if (file < 0 || !u->fixed_files)
+	if (file < 0)
 		return file;
-	ret = io_uring_register_files_update(&u->ring, (unsigned)file, &fd, 1);
+	u->is_device[file] = !fstat(fd, &st) && S_ISBLK(st.st_mode);
+	if (!u->fixed_files)
+		return file;
+	ret = update_file(u, file, fd);
 	if (ret < 0) {
+		update_file(u, file, -1);
 		engine_files_remove(&u->files, file);
 		return ret;
 	}
@@ -436,51 +271,54 @@ static int uring_add_file(struct engine *engine, int fd)
 static void uring_remove_file(struct engine *engine, int file)
 {
 	struct uring *u = to_uring(engine);
-	int none = -1;
 
 	if (engine_files_remove(&u->files, file) && u->fixed_files)
-		io_uring_register_files_update(&u->ring, (unsigned)file, &none, 1);
+		update_file(u, file, -1);
+}
+
+static int64_t uring_set_memory(struct engine *engine, const struct iovec *ranges, unsigned n)
+{
+	struct uring *u = to_uring(engine);
+
+	/* Entries that the kernel has not taken yet name places in its table by number. */
+	while (!ring_is_taken(u->buffers.ring))
+		if (serious(ring_enter(u->buffers.ring, false, 0)))
+			break;
+	return uring_buffers_set(&u->buffers, ranges, n, !u->in_flight);
 }
 
 /* ---- opening and closing ---- */
 
-/* Makes the ring with the best set of flags that this kernel has. */
-static int make_ring(struct uring *u)
+static bool register_files(struct uring *u)
 {
-	static const struct {
-		unsigned flags, unless;
-	} steps[] = {
-		/* Linux 6.1 */
-		{IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-			 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
-		 URING_WITHOUT_DEFER_TASKRUN},
-		/* 5.19 */
-		{IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
-		 URING_WITHOUT_COOP_TASKRUN},
-		{0, 0},
-	};
-	bool small = engine_uring_without & URING_WITHOUT_LARGE_RINGS;
-	int ret = -EINVAL;
-
-	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && ret == -EINVAL; i++) {
-		struct io_uring_params params = {
-			.flags = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | steps[i].flags,
-			.cq_entries = small ? 4 : 2 * (u->depth + WATCH_ROOM),
-		};
-
-		if (engine_uring_without & steps[i].unless)
-			continue;
-		ret = io_uring_queue_init_params(small ? 4 : u->depth + WATCH_ROOM, &u->ring,
-						 &params);
-	}
-	return ret;
+	if (engine_uring_without & URING_WITHOUT_FIXED_FILES)
+		return false;
+	if (io_uring_register_files_sparse(&u->main.uring, ENGINE_FILES))
+		return false;
+	if (!u->iopoll || !io_uring_register_files_sparse(&u->poll.uring, ENGINE_FILES))
+		return true;
+	io_uring_unregister_files(&u->main.uring);
+	return false;
 }
 
-static void destroy_ring(struct uring *u)
+static void close_rings(struct uring *u)
 {
+	const bool polls = u->base.config.options.iopoll;
+
+	/* At once; the rest of a ring goes when the kernel finds the time. */
 	if (u->fixed_files)
-		io_uring_unregister_files(&u->ring);
-	io_uring_queue_exit(&u->ring);
+		io_uring_unregister_files(&u->main.uring);
+	if (u->fixed_files && polls)
+		io_uring_unregister_files(&u->poll.uring);
+	ring_close(&u->main);
+	if (polls)
+		ring_close(&u->poll);
+}
+
+static void destroy(struct uring *u)
+{
+	close_rings(u);
+	uring_buffers_close(&u->buffers);
 	engine_watches_destroy(&u->watches);
 	free(u);
 }
@@ -494,17 +332,32 @@ static void uring_close(struct engine *engine)
 	/* Polls left to themselves would hold references to what was watched for a while. */
 	while (u->cancelling && ret >= 0)
 		ret = round_trip(u, NS_PER_S);
-	destroy_ring(u);
+	destroy(u);
+}
+
+static int open_rings(struct uring *u)
+{
+	const struct engine_options *options = &u->base.config.options;
+	int ret = ring_open(&u->main, u->depth, options, false);
+
+	if (ret || !options->iopoll)
+		return ret;
+	ret = ring_open(&u->poll, u->depth, options, true);
+	if (ret)
+		ring_close(&u->main);
+	u->iopoll = !ret;
+	return ret;
 }
 
 static int uring_open(struct engine **enginep, const struct engine_config *config)
 {
-	const unsigned needed = IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG;
 	struct uring *u;
 	int ret;
 
 	*enginep = NULL;
 	if (!config->depth || config->depth > INT_MAX / 4)
+		return -EINVAL;
+	if (config->options.iopoll && config->options.sqpoll)
 		return -EINVAL;
 	u = calloc(1, sizeof(*u));
 	if (!u)
@@ -515,37 +368,28 @@ static int uring_open(struct engine **enginep, const struct engine_config *confi
 	u->dirty = -1;
 	engine_watches_init(&u->watches);
 	engine_files_init(&u->files);
-	ret = make_ring(u);
+	ret = open_rings(u);
 	if (ret) {
 		free(u);
 		return ret;
 	}
+	u->base.tail = u->main.uring.cq.ktail;
+	u->base.flags = u->main.uring.sq.kflags;
+	u->base.news = RING_NEWS;
 	/* Linux 5.13, which had multishot polls first, has no flag for them but this one. */
-	u->multishot = (u->ring.features & IORING_FEAT_RSRC_TAGS) &&
+	u->multishot = (u->main.uring.features & IORING_FEAT_RSRC_TAGS) &&
 		       !(engine_uring_without & URING_WITHOUT_MULTISHOT);
-	if (!(engine_uring_without & URING_WITHOUT_FIXED_FILES))
-		u->fixed_files = io_uring_register_files_sparse(&u->ring, ENGINE_FILES) == 0;
-	if (!(engine_uring_without & URING_WITHOUT_RING_FD) &&
-	    io_uring_register_ring_fd(&u->ring) == 1)
-		u->enter_flags = IORING_ENTER_REGISTERED_RING;
-
-	/* What is older than 5.11 cannot wait with a time-out by itself: not supported. */
-	ret = (u->ring.features & needed) == needed ? 0 : -ENOSYS;
+	u->fixed_files = register_files(u);
+	if (config->options.fixed_buffers)
+		ret = uring_buffers_open(&u->buffers, u->iopoll ? &u->poll : &u->main);
 	if (!ret)
 		ret = offload_open(&u->offload, &u->base);
 	if (ret) {
-		destroy_ring(u);
+		destroy(u);
 		return ret;
 	}
 	*enginep = &u->base;
 	return 0;
-}
-
-static bool uring_withdraw(struct engine *engine, struct io *io)
-{
-	struct uring *e = to_uring(engine);
-
-	return io_list_remove(&e->waiting, io) || offload_withdraw(&e->offload, io);
 }
 
 const struct engine_class engine_uring = {
@@ -559,4 +403,5 @@ const struct engine_class engine_uring = {
 	.submit = uring_submit,
 	.withdraw = uring_withdraw,
 	.run = uring_run,
+	.set_memory = uring_set_memory,
 };

@@ -40,8 +40,7 @@ static bool read_number(const char *path, uint64_t *value)
 	return good;
 }
 
-/* A limit of the device's queue; a partition has none of its own, its parent's counts. */
-static bool queue_limit(dev_t device, const char *name, uint64_t *value)
+bool image_probe_queue_limit(dev_t device, const char *name, uint64_t *value)
 {
 	static const char *const places[] = {"queue", "../queue"};
 	char path[128];
@@ -131,8 +130,8 @@ static void find_alignment(int fd, const struct stat *st, struct image_facts *fa
 		return;
 	}
 	/* A sparse file may have told too little: never below the device that it lies on. */
-	if (queue_limit(st->st_dev, "logical_block_size", &below) && is_power_of_two(below) &&
-	    below > facts->offset_align && below <= MAX_UNIT)
+	if (image_probe_queue_limit(st->st_dev, "logical_block_size", &below) &&
+	    is_power_of_two(below) && below > facts->offset_align && below <= MAX_UNIT)
 		facts->mem_align = facts->offset_align = (uint32_t)below;
 }
 
@@ -150,14 +149,15 @@ static int probe_device(int fd, const struct stat *st, struct image_facts *facts
 	facts->physical = ioctl(fd, BLKPBSZGET, &physical) < 0 ? facts->logical : physical;
 	facts->optimal = ioctl(fd, BLKIOOPT, &optimal) < 0 ? 0 : optimal;
 
-	if (!queue_limit(st->st_rdev, "discard_max_bytes", &facts->max_discard))
+	if (!image_probe_queue_limit(st->st_rdev, "discard_max_bytes", &facts->max_discard))
 		facts->max_discard = 0;
 	if (facts->max_discard)
-		queue_limit(st->st_rdev, "discard_granularity", &granularity);
+		image_probe_queue_limit(st->st_rdev, "discard_granularity", &granularity);
 	if (granularity > UINT32_MAX || (facts->max_discard && !granularity))
 		granularity = facts->logical;
 	facts->discard_granularity = (uint32_t)granularity;
-	if (!queue_limit(st->st_rdev, "write_zeroes_max_bytes", &facts->max_write_zeroes))
+	if (!image_probe_queue_limit(st->st_rdev, "write_zeroes_max_bytes",
+				     &facts->max_write_zeroes))
 		facts->max_write_zeroes = 0;
 	return 0;
 }

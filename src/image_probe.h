@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* All in bytes. */
 struct image_facts {
@@ -38,5 +39,11 @@ int image_probe(int fd, bool direct, struct image_facts *facts);
  * its test. 0, or -EINVAL if none of them does.
  */
 int image_probe_by_reading(int fd, uint32_t *mem_align, uint32_t *offset_align);
+
+/*
+ * A number that /sys tells of the queue of a block device; a partition has none of its own, its
+ * parent's counts. Is there one of this name?
+ */
+bool image_probe_queue_limit(dev_t device, const char *name, uint64_t *value);
 
 #endif

@@ -14,9 +14,14 @@ src_libvublkd_la_SOURCES = \
 	src/engine_epoll.c src/engine_epoll.h \
 	src/engine_files.c src/engine_files.h \
 	src/engine_null.c \
-	src/engine_uring.c \
+	src/engine_uring.c src/engine_uring.h \
+	src/engine_uring_buffers.c \
+	src/engine_uring_ops.c \
+	src/engine_uring_ring.c \
+	src/engine_uring_watch.c \
 	src/engine_watches.c src/engine_watches.h \
 	src/image.c src/image.h \
+	src/image_iopoll.c src/image_iopoll.h \
 	src/image_lock.c src/image_lock.h \
 	src/image_probe.c src/image_probe.h \
 	src/listener.c src/listener.h \
@@ -27,6 +32,7 @@ src_libvublkd_la_SOURCES = \
 	src/options.c src/options.h \
 	src/poll_policy.c src/poll_policy.h \
 	src/queue.c src/queue.h \
+	src/queue_memory.c \
 	src/server.c src/server.h \
 	src/thread.c src/thread.h \
 	src/values.c src/values.h \

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@
 #include "disk.h"
 #include "engine.h"
 #include "image.h"
+#include "image_iopoll.h"
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
@@ -152,34 +154,68 @@ static int start_worker(struct program *program, unsigned i, const struct engine
 
 	*config = (struct worker_config){
 		.class = class,
+		.engine = options->engine_options,
 		.poll_ns = options->poll_ns,
 		.cpu = options->n_cpus ? options->cpu[i % options->n_cpus] : -1,
 	};
 	return worker_create(&program->worker[i], config);
 }
 
+/* May the workers run where they are to? */
+static int check_cpus(const struct options *options)
+{
+	cpu_set_t allowed;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed))
+		return -errno;
+	for (unsigned i = 0; i < options->n_cpus; i++) {
+		if (CPU_ISSET((size_t)options->cpu[i], &allowed))
+			continue;
+		log_error("--cpu-affinity: there is no processor %d that may be used",
+			  options->cpu[i]);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Was something asked for that io_uring alone can do? */
+static bool needs_io_uring(const struct options *options)
+{
+	const struct engine_options *engine = &options->engine_options;
+
+	return options->engine_given || engine->fixed_buffers || engine->iopoll || engine->sqpoll;
+}
+
+static void log_engine_error(const struct options *options, const struct engine_class *class,
+			     int err)
+{
+	const struct engine_options *engine = &options->engine_options;
+
+	if (err == -EINVAL && engine->sqpoll && engine->sqpoll_cpu >= 0)
+		log_error("--sqpoll-cpu: there is no processor %d that may be used",
+			  engine->sqpoll_cpu);
+	else if (err == -EOPNOTSUPP && engine->fixed_buffers)
+		log_error("--fixed-buffers needs Linux 5.19 or newer");
+	else
+		log_error("the %s engine cannot be used: %s", class->name, strerror(-err));
+}
+
 /* The engine that was asked for; or, where none was and io_uring is switched off, libaio. */
 static int start_workers(struct program *program)
 {
 	const struct engine_class *class = program->options.engine;
-	int err = engine_probe(class);
+	int err = start_worker(program, 0, class);
 
-	if (err && class == &engine_uring && !program->options.engine_given) {
+	if (err && class == &engine_uring && !needs_io_uring(&program->options)) {
 		log_warning("io_uring is not available (%s); using libaio, which is slower",
 			    strerror(-err));
 		class = &engine_aio;
-		err = engine_probe(class);
+		err = start_worker(program, 0, class);
 	}
-	if (err) {
-		log_error("the %s engine cannot be used: %s", class->name, strerror(-err));
-		return err;
-	}
-	for (unsigned i = 0; !err && i < program->options.num_workers; i++) {
+	for (unsigned i = 1; !err && i < program->options.num_workers; i++)
 		err = start_worker(program, i, class);
-		if (err)
-			log_error("cannot start worker %u on CPU %d: %s", i,
-				  program->worker_config[i].cpu, strerror(-err));
-	}
+	if (err)
+		log_engine_error(&program->options, class, err);
 	return err;
 }
 
@@ -198,7 +234,11 @@ static int serve(struct program *program)
 	err = image_open(&program->image, &program->options.image);
 	if (err)
 		return err;
-	err = start_workers(program);
+	err = check_cpus(&program->options);
+	if (!err && program->options.engine_options.iopoll)
+		err = image_iopoll_probe(&program->image);
+	if (!err)
+		err = start_workers(program);
 	if (err)
 		return err;
 	err = disk_create(&program->disk, program->loop, program->worker, &program->options,

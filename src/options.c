@@ -20,7 +20,6 @@
 #include <string.h>
 #include <sys/un.h>
 
-#include "engine.h"
 #include "poll_policy.h"
 #include "values.h"
 
@@ -51,6 +50,10 @@ enum option_id {
 	OPT_CPU_AFFINITY,
 	OPT_POLL,
 	OPT_ENGINE,
+	OPT_FIXED_BUFFERS,
+	OPT_IOPOLL,
+	OPT_SQPOLL,
+	OPT_SQPOLL_CPU,
 	OPT_SIZE,
 	OPT_NO_LOCK,
 	OPT_LOCK_TIMEOUT,
@@ -291,6 +294,37 @@ static int set_engine(struct parser *parser, const struct option_row *row, const
 	return 0;
 }
 
+static int set_fixed_buffers(struct parser *parser, const struct option_row *row, const char *value)
+{
+	(void)row, (void)value;
+	parser->options->engine_options.fixed_buffers = true;
+	return 0;
+}
+
+static int set_iopoll(struct parser *parser, const struct option_row *row, const char *value)
+{
+	(void)row, (void)value;
+	parser->options->engine_options.iopoll = true;
+	return 0;
+}
+
+static int set_sqpoll(struct parser *parser, const struct option_row *row, const char *value)
+{
+	(void)row, (void)value;
+	parser->options->engine_options.sqpoll = true;
+	return 0;
+}
+
+static int set_sqpoll_cpu(struct parser *parser, const struct option_row *row, const char *value)
+{
+	uint64_t n;
+
+	if (!parse_digits(value, 10, INT_MAX, &n))
+		return fail_value(parser, row, value, "the number of a processor");
+	parser->options->engine_options.sqpoll_cpu = (int)n;
+	return 0;
+}
+
 static int set_size(struct parser *parser, const struct option_row *row, const char *value)
 {
 	uint64_t n;
@@ -386,6 +420,17 @@ static const struct option_row table[N_OPTIONS] = {
 	[OPT_ENGINE] = {"engine", "io_uring|libaio|null", set_engine,
 			"how I/O is done (default io_uring, or libaio where\n"
 			"the kernel has that off); null does none"},
+	[OPT_FIXED_BUFFERS] = {"fixed-buffers", NULL, set_fixed_buffers,
+			       "register all guest memory with io_uring: less work\n"
+			       "per request, but all of it is pinned"},
+	[OPT_IOPOLL] = {"iopoll", NULL, set_iopoll,
+			"poll the device for completions (NVMe with poll\n"
+			"queues); takes a whole processor under load"},
+	[OPT_SQPOLL] = {"sqpoll", NULL, set_sqpoll,
+			"have a thread of the kernel's submit I/O, which\n"
+			"takes a processor more under load"},
+	[OPT_SQPOLL_CPU] = {"sqpoll-cpu", "CPU", set_sqpoll_cpu,
+			    "the processor on which that thread stays"},
 	[OPT_SIZE] = {"size", "SIZE", set_size,
 		      "size of the disk, for --engine=null without image"},
 	[OPT_NO_LOCK] = {"no-lock", NULL, set_no_lock, "do not lock the image (dangerous)"},
@@ -431,6 +476,7 @@ static void set_defaults(struct options *options)
 		.socket_mode = 0600,
 		.image = {.cache = IMAGE_CACHE_NONE, .discard = true},
 		.engine = engine_find(ENGINE_DEFAULT),
+		.engine_options = {.sqpoll_cpu = -1},
 		.num_queues = MAX_QUEUES,
 		.num_workers = 1,
 		.poll_ns = POLL_AUTO,
@@ -560,6 +606,26 @@ static int check_geometry(struct parser *parser)
 	return 0;
 }
 
+/* The options that are io_uring's alone. */
+static int check_engine(struct parser *parser)
+{
+	static const enum option_id ids[] = {OPT_FIXED_BUFFERS, OPT_IOPOLL, OPT_SQPOLL};
+	const bool *seen = parser->seen;
+
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+		if (seen[ids[i]] && strcmp(parser->options->engine->name, ENGINE_DEFAULT) != 0)
+			return fail(parser, "--%s goes only with --engine=%s", table[ids[i]].name,
+				    ENGINE_DEFAULT);
+	if (seen[OPT_SQPOLL_CPU] && !seen[OPT_SQPOLL])
+		return fail(parser, "--sqpoll-cpu goes only with --sqpoll");
+	if (seen[OPT_IOPOLL] && seen[OPT_SQPOLL])
+		return fail(parser, "--iopoll and --sqpoll exclude each other: one thread polls");
+	if (seen[OPT_IOPOLL] && parser->options->image.cache != IMAGE_CACHE_NONE)
+		return fail(parser, "--iopoll goes only with --cache=none: the page cache cannot "
+				    "be polled");
+	return 0;
+}
+
 static int check_lock(struct parser *parser)
 {
 	if (parser->seen[OPT_NO_LOCK] && parser->seen[OPT_LOCK_TIMEOUT])
@@ -583,6 +649,8 @@ int options_parse(struct options *options, int argc, char *const *argv, char *er
 		r = check_image(&parser);
 	if (!r)
 		r = check_geometry(&parser);
+	if (!r)
+		r = check_engine(&parser);
 	if (!r)
 		r = check_lock(&parser);
 	return r;

@@ -11,12 +11,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "engine.h"
 #include "image.h"
 #include "log.h"
 
 #define OPTIONS_MAX_WORKERS 64
-
-struct engine_class;
 
 enum options_action {
 	OPTIONS_SERVE,
@@ -34,7 +33,8 @@ struct options {
 	const char *socket_group; /* name or number, NULL: leave it */
 	struct image_options image;
 	const struct engine_class *engine;
-	bool engine_given;            /* asked for by name: then no other one will do */
+	bool engine_given; /* asked for by name: then no other one will do */
+	struct engine_options engine_options;
 	unsigned num_queues;          /* 1 to 256, default 256 */
 	unsigned num_workers;         /* 1 to OPTIONS_MAX_WORKERS, default 1 */
 	int cpu[OPTIONS_MAX_WORKERS]; /* the first n_cpus: --cpu-affinity, in the order given */

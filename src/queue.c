@@ -127,23 +127,32 @@ int queue_begin(struct queue *queue)
 			  vublk_queue_index(queue->vq), strerror(-err));
 		return err;
 	}
+	err = queue_memory_begin(queue);
+	if (err)
+		goto put_file;
 	err = vublk_queue_begin(queue->vq);
 	if (!err)
 		err = watch_kick(queue);
-	if (err)
-		worker_put_file(queue->worker, queue->file);
+	if (!err)
+		return 0;
+	queue_memory_end(queue);
+put_file:
+	worker_put_file(queue->worker, queue->file);
 	return err;
 }
 
 int queue_apply(struct queue *queue, struct vublk_update *update)
 {
 	const bool kick = vublk_update_has_kick(update);
+	const bool memory = vublk_update_has_memory(update);
 	int err;
 
 	/* The descriptor that is watched would be closed. */
 	if (kick)
 		unwatch_kick(queue);
 	vublk_queue_apply(queue->vq, update);
+	if (memory)
+		queue_memory_change(queue);
 	err = kick ? watch_kick(queue) : 0;
 	/* Better looked at all the time than never. */
 	if (err)
@@ -182,9 +191,9 @@ void queue_suspend(struct queue *queue, void (*drained)(struct queue *queue))
 /* ---- the way down ---- */
 
 /*
- * How many requests to begin in this round. What is begun together is handed to the kernel together,
- * and a disk does not see the first of it before the last is prepared; so a disk that is idle gets
- * little at first, and then more while it is at work.
+ * How many requests to begin in this round. What is begun together is handed to the kernel
+ * together, and a disk does not see the first of it before the last is prepared; so a disk that is
+ * idle gets little at first, and then more while it is at work.
  */
 static unsigned burst(const struct queue *queue)
 {
@@ -276,6 +285,7 @@ void queue_publish(struct queue *queue)
 		return;
 	worker_forget(queue->worker, queue);
 	vublk_queue_end(queue->vq);
+	queue_memory_end(queue);
 	worker_put_file(queue->worker, queue->file);
 	queue->drained(queue);
 }

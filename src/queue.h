@@ -64,6 +64,15 @@ void queue_destroy(struct queue *queue);
 
 /* ---- worker thread ---- */
 
+/* ---- queue_memory.c: the queue's memory and the engine ---- */
+
+/* Makes it known when the queue begins; after a change; and lets it go. 0 or -errno (logged). */
+int queue_memory_begin(struct queue *queue);
+void queue_memory_change(struct queue *queue);
+void queue_memory_end(struct queue *queue);
+
+/* ---- queue.c ---- */
+
 /* Begins: watches the kick descriptor and looks at the ring. 0 or -errno. */
 int queue_begin(struct queue *queue);
 

@@ -72,6 +72,7 @@ struct worker {
 	struct call quit_call;
 
 	struct file file[MAX_FILES];
+	unsigned memory_users;
 
 	void *bounce[MAX_BOUNCE]; /* free ones */
 	unsigned n_bounce_free, n_bounce;
@@ -173,6 +174,28 @@ void worker_put_file(struct worker *worker, int file)
 		if (f->users && f->handle == file && !--f->users)
 			engine_remove_file(worker->engine, file);
 	}
+}
+
+/* ---- memory ---- */
+
+int64_t worker_change_memory(struct worker *worker, const struct iovec *ranges, unsigned n)
+{
+	return engine_set_memory(worker->engine, ranges, n);
+}
+
+int64_t worker_get_memory(struct worker *worker, const struct iovec *ranges, unsigned n)
+{
+	const int64_t plain = engine_set_memory(worker->engine, ranges, n);
+
+	if (plain < 0)
+		return plain;
+	return worker->memory_users++ ? 0 : plain;
+}
+
+void worker_put_memory(struct worker *worker)
+{
+	if (!--worker->memory_users)
+		engine_set_memory(worker->engine, NULL, 0);
 }
 
 /* ---- bounce buffers ---- */
@@ -297,7 +320,8 @@ static void run_mailbox(struct engine_watch *watch)
 
 static int open_engine(struct worker *worker)
 {
-	const struct engine_config config = {.depth = ENGINE_DEPTH, .complete = completed};
+	const struct engine_config config = {
+		.depth = ENGINE_DEPTH, .complete = completed, .options = worker->config->engine};
 	int err = engine_open(worker->config->class, &worker->engine, &config);
 
 	if (err)

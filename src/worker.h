@@ -18,6 +18,7 @@ struct worker;
 
 struct worker_config {
 	const struct engine_class *class;
+	struct engine_options engine;
 	int64_t poll_ns; /* see poll_policy_init() */
 	int cpu;         /* that its thread runs on, or -1: any */
 };
@@ -45,6 +46,16 @@ struct engine *worker_engine(struct worker *worker);
  */
 int worker_get_file(struct worker *worker, int fd, int *file);
 void worker_put_file(struct worker *worker, int file);
+
+/*
+ * Makes the memory that a queue uses now known to the engine, see engine_set_memory(), for all
+ * queues: those of one front-end share it. Once what the first call answers is no error, the queue
+ * counts as a user, until worker_put_memory(); with the last one the engine forgets it all. That
+ * part of the memory is not registered only the first one hears.
+ */
+int64_t worker_get_memory(struct worker *worker, const struct iovec *ranges, unsigned n);
+int64_t worker_change_memory(struct worker *worker, const struct iovec *ranges, unsigned n);
+void worker_put_memory(struct worker *worker);
 
 /* The queue has something to pop, or may have: from now on each round looks at it. */
 void worker_heat(struct worker *worker, struct queue *queue);

@@ -23,6 +23,7 @@ tests_proto_libproto_la_LIBADD = tests/frontend/libfrontend.la tests/libtap.la $
 
 proto_tests = \
 	tests/proto/test-command \
+	tests/proto/test-fixed-buffers \
 	tests/proto/test-framing \
 	tests/proto/test-host \
 	tests/proto/test-hostile-message \
@@ -43,6 +44,10 @@ check_PROGRAMS += $(proto_tests)
 tests_proto_test_command_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_command_SOURCES = tests/proto/test-command.c
 tests_proto_test_command_LDADD = tests/proto/libproto.la
+
+tests_proto_test_fixed_buffers_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_fixed_buffers_SOURCES = tests/proto/test-fixed-buffers.c
+tests_proto_test_fixed_buffers_LDADD = tests/proto/libproto.la
 
 tests_proto_test_framing_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_framing_SOURCES = tests/proto/test-framing.c

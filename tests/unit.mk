@@ -12,6 +12,7 @@ unit_tests = \
 	tests/unit/test-blk-zeroes \
 	tests/unit/test-capabilities \
 	tests/unit/test-engine \
+	tests/unit/test-engine-uring \
 	tests/unit/test-image \
 	tests/unit/test-image-lock \
 	tests/unit/test-iov \
@@ -71,6 +72,10 @@ tests_unit_test_capabilities_LDADD = $(unit_libs)
 tests_unit_test_engine_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_engine_SOURCES = tests/unit/test-engine.c
 tests_unit_test_engine_LDADD = $(unit_libs)
+
+tests_unit_test_engine_uring_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_engine_uring_SOURCES = tests/unit/test-engine-uring.c
+tests_unit_test_engine_uring_LDADD = $(unit_libs)
 
 tests_unit_test_image_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_image_SOURCES = tests/unit/test-image.c

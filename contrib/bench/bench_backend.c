@@ -70,13 +70,15 @@ static bool count_thread(struct bench_backend *backend, pid_t tid, unsigned long
 	return !backend->no_syscalls[0];
 }
 
-static void open_counters(struct bench_backend *backend)
+void bench_backend_count(struct bench_backend *backend)
 {
 	const unsigned long long id = tracepoint_id();
 	char path[64];
 	struct dirent *entry;
 	DIR *dir;
 
+	if (backend->no_syscalls[0])
+		return;
 	if (!id) {
 		say_why(backend->no_syscalls, "cannot read %s: %s", ID_FILE, strerror(errno));
 		return;
@@ -91,6 +93,22 @@ static void open_counters(struct bench_backend *backend)
 		if (entry->d_name[0] != '.' && !count_thread(backend, atoi(entry->d_name), id))
 			break;
 	closedir(dir);
+}
+
+uint64_t bench_backend_counted(struct bench_backend *backend)
+{
+	uint64_t sum = 0, count;
+
+	while (backend->n_counters) {
+		const int fd = backend->counter[--backend->n_counters];
+
+		if (read(fd, &count, sizeof(count)) == sizeof(count))
+			sum += count;
+		close(fd);
+	}
+	free(backend->counter);
+	backend->counter = NULL;
+	return sum;
 }
 
 /* --- all of it --- */
@@ -109,28 +127,20 @@ void bench_backend_open(struct bench_backend *backend, pid_t pid)
 	err = clock_getcpuclockid(pid, &backend->clock);
 	if (err)
 		say_why(backend->no_cpu, "CPU clock of process %d: %s", (int)pid, strerror(err));
-	open_counters(backend);
 }
 
 void bench_backend_close(struct bench_backend *backend)
 {
-	while (backend->n_counters)
-		close(backend->counter[--backend->n_counters]);
-	free(backend->counter);
-	backend->counter = NULL;
+	bench_backend_counted(backend);
 }
 
-void bench_backend_read(const struct bench_backend *backend, struct bench_usage *usage)
+uint64_t bench_backend_cpu(const struct bench_backend *backend)
 {
 	struct timespec ts;
-	uint64_t count;
 
-	*usage = (struct bench_usage){0};
-	if (!backend->no_cpu[0] && !clock_gettime(backend->clock, &ts))
-		usage->cpu_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-	for (unsigned int i = 0; i < backend->n_counters; i++)
-		if (read(backend->counter[i], &count, sizeof(count)) == sizeof(count))
-			usage->syscalls += count;
+	if (backend->no_cpu[0] || clock_gettime(backend->clock, &ts))
+		return 0;
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
 uint64_t bench_backend_memory(struct bench_backend *backend)

@@ -81,7 +81,8 @@ static int check_features(struct bench_dev *dev, const struct bench_options *opt
 				 "use --descriptors=direct");
 	if (options->read_percent < 100 && fe_dev_has(&dev->fe, VIRTIO_BLK_F_RO))
 		return fail(dev, "the disk is read-only, --rw must be read or randread");
-	if (fe_dev_has(&dev->fe, VIRTIO_BLK_F_SIZE_MAX) &&
+	/* qemu-storage-daemon offers a limit of 0 and means none. */
+	if (fe_dev_has(&dev->fe, VIRTIO_BLK_F_SIZE_MAX) && dev->fe.config.size_max &&
 	    options->block_size > dev->fe.config.size_max)
 		return fail(dev, "--block-size is %u, the back-end takes %u bytes at most",
 			    options->block_size, dev->fe.config.size_max);

@@ -161,7 +161,8 @@ flattened unsigned int reap(struct bench_queue *q, struct bench_stats *stats, ui
 		n = packed ? fe_fixed_n_used(q->vq, true) : n - 1;
 	}
 	q->in_flight -= done;
-	stats->ios += done;
+	/* The main thread may look. */
+	__atomic_store_n(&stats->ios, stats->ios + done, __ATOMIC_RELAXED);
 	return done;
 }
 

@@ -37,8 +37,10 @@ struct run {
 	struct bench_shared shared;
 	struct bench_floor floor;
 	struct bench_backend backend;
-	struct bench_usage before, after;
-	bool lost; /* the back-end is not to be talked to any more */
+	uint64_t cpu_before, cpu_after; /* of the back-end, ns */
+	uint64_t syscalls;              /* that were counted, during ... */
+	uint64_t syscalls_ios;          /* ... so many requests; 0: during the measuring */
+	bool lost;                      /* the back-end is not to be talked to any more */
 	char *error;
 	size_t error_size;
 };
@@ -179,18 +181,52 @@ static int start_threads(struct run *run, enum bench_phase phase)
 	return 0;
 }
 
+static uint64_t unmeasured(const struct run *run)
+{
+	uint64_t n = 0;
+
+	for (unsigned int i = 0; i < run->n_threads; i++)
+		n += bench_thread_unmeasured(&run->thread[i]);
+	return n;
+}
+
+/*
+ * The second half of it is where system calls are counted, as that would slow down what is to be
+ * measured.
+ */
+static int warm_up(struct run *run)
+{
+	const double half = run->options->warmup / 2;
+	uint64_t begin;
+	int ret = wait_for(run, half, true);
+
+	if (ret)
+		return ret;
+	/* To open a counter may take the kernel some ms, and it counts when that is done. */
+	bench_backend_count(&run->backend);
+	begin = unmeasured(run);
+	ret = wait_for(run, half, true);
+	run->syscalls_ios = unmeasured(run) - begin;
+	run->syscalls = bench_backend_counted(&run->backend);
+	return ret;
+}
+
 static int measure(struct run *run)
 {
 	const struct bench_options *o = run->options;
 	int ret = start_threads(run, BENCH_WARMUP);
 
 	if (!ret && o->warmup > 0)
-		ret = wait_for(run, o->warmup, true);
+		ret = warm_up(run);
 	if (!ret) {
-		bench_backend_read(&run->backend, &run->before);
+		if (!run->syscalls_ios)
+			bench_backend_count(&run->backend);
+		run->cpu_before = bench_backend_cpu(&run->backend);
 		set_phase(run, BENCH_MEASURE);
 		ret = wait_for(run, o->count ? 1e9 : o->seconds, true);
-		bench_backend_read(&run->backend, &run->after);
+		run->cpu_after = bench_backend_cpu(&run->backend);
+		if (!run->syscalls_ios)
+			run->syscalls = bench_backend_counted(&run->backend);
 	}
 	return finish(run, ret);
 }
@@ -334,8 +370,10 @@ static uint64_t duration(const struct run *run)
 
 static void set_usage(struct bench_result *result, struct run *run, double ios)
 {
-	result->cpu_ns_per_io = (double)(run->after.cpu_ns - run->before.cpu_ns) / ios;
-	result->syscalls_per_io = (double)(run->after.syscalls - run->before.syscalls) / ios;
+	const double syscalls_ios = run->syscalls_ios ? (double)run->syscalls_ios : ios;
+
+	result->cpu_ns_per_io = (double)(run->cpu_after - run->cpu_before) / ios;
+	result->syscalls_per_io = (double)run->syscalls / syscalls_ios;
 	result->memory = bench_backend_memory(&run->backend);
 	result->backend = run->backend;
 }

@@ -47,6 +47,11 @@ unsigned int bench_thread_in_flight(const struct bench_thread *thread)
 	return n;
 }
 
+uint64_t bench_thread_unmeasured(const struct bench_thread *thread)
+{
+	return __atomic_load_n(&thread->scrap.ios, __ATOMIC_RELAXED);
+}
+
 /* --- states --- */
 
 static void set_budgets(struct bench_thread *thread, uint64_t budget)
@@ -138,16 +143,19 @@ static bool budgets_are_spent(const struct bench_thread *thread)
 	return true;
 }
 
-/* Nothing is in flight: whether that was the end. */
-static bool is_over(struct loop *loop)
+/* Nothing is in flight: goes on to the next state, if that is what it takes. */
+static bool go_on(struct loop *loop)
 {
-	if (loop->state == EMPTYING)
+	if (loop->state == EMPTYING) {
 		begin_measuring(loop);
+		return true;
+	}
 	if (loop->state == MEASURING && budgets_are_spent(loop->thread)) {
 		end_measuring(loop, loop->now);
 		loop->state = DRAINING;
+		return true;
 	}
-	return loop->state == DRAINING;
+	return false;
 }
 
 /* --- waiting --- */
@@ -238,10 +246,12 @@ static void run(struct loop *loop)
 			follow_phase(loop, phase);
 		else if (turn_all(loop))
 			continue;
-		else if (!bench_thread_in_flight(loop->thread) && is_over(loop))
-			return;
-		else
+		else if (bench_thread_in_flight(loop->thread))
 			wait_a_little(loop);
+		else if (loop->state == DRAINING)
+			return;
+		else if (!go_on(loop))
+			wait_a_little(loop); /* until a request is due, or the next phase */
 	}
 }
 

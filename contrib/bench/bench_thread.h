@@ -51,6 +51,9 @@ struct bench_thread {
 int bench_thread_start(struct bench_thread *thread);
 void bench_thread_join(struct bench_thread *thread);
 
+/* Requests that it has completed so far without measuring them. Any thread. */
+uint64_t bench_thread_unmeasured(const struct bench_thread *thread);
+
 /* Requests in flight that have been left behind, after the end. */
 unsigned int bench_thread_in_flight(const struct bench_thread *thread);
 

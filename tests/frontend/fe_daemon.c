@@ -76,6 +76,27 @@ static bool given(const char *const args[], const char *word)
 	return false;
 }
 
+static const char *value_of(const char *const args[], const char *option, const char *otherwise)
+{
+	size_t len = strlen(option);
+
+	for (; *args; args++)
+		if (!strncmp(*args, option, len) && (*args)[len] == '=')
+			return *args + len + 1;
+	return otherwise;
+}
+
+/* Does another engine than io_uring, named in `args`, make this option an error? */
+static bool clashes(const char *const args[], const char *word)
+{
+	static const char *const uring_only[] = {"--fixed-buffers", "--iopoll", "--sqpoll"};
+
+	for (size_t i = 0; i < sizeof(uring_only) / sizeof(*uring_only); i++)
+		if (!strncmp(word, uring_only[i], strlen(uring_only[i])))
+			return strcmp(value_of(args, "--engine", "io_uring"), "io_uring") != 0;
+	return false;
+}
+
 /* The blank-separated words of a variable, less the options that `args` gives itself. */
 static void add_variable(struct command *c, const char *name, const char *const args[])
 {
@@ -85,20 +106,10 @@ static void add_variable(struct command *c, const char *name, const char *const 
 		size_t len = strcspn(at, " ");
 		const char *word = keep(c, at, len);
 
-		if (!args || !given(args, word))
+		if (!args || (!given(args, word) && !clashes(args, word)))
 			add(c, word);
 		at += len;
 	}
-}
-
-static const char *value_of(const char *const args[], const char *option, const char *otherwise)
-{
-	size_t len = strlen(option);
-
-	for (; *args; args++)
-		if (!strncmp(*args, option, len) && (*args)[len] == '=')
-			return *args + len + 1;
-	return otherwise;
 }
 
 /* The same disk served by qemu-storage-daemon, as far as it can. */

@@ -6,7 +6,8 @@
  *
  * VUBLKD          its path (required)
  * VUBLKD_WRAPPER  words put before, e.g. valgrind or a launcher that switches io_uring off
- * VUBLKD_EXTRA    options added, e.g. --engine=libaio; dropped where a test gives the same option
+ * VUBLKD_EXTRA    options added, e.g. --engine=libaio; dropped where a test gives the same option,
+ *                 or an engine that does not go with it
  * VUBLKD_PEER     "qsd": start qemu-storage-daemon instead; proves this library, not the daemon
  *
  * The child dies with its parent. Calls answer 0 or -errno where nothing else is said.

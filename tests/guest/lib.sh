@@ -470,16 +470,17 @@ initramfs()
 	echo "$path"
 }
 
-# with_guest_script BASE: prints the path of that initramfs with $GUEST_SCRIPT as /guest.sh in it.
-# (The kernel unpacks one archive after the other.)
+# with_guest_script BASE: prints the path of that initramfs with $GUEST_SCRIPT as /guest.sh in it, and
+# what is in directory $GUEST_TREE, if set. (The kernel unpacks one archive after the other.)
 with_guest_script()
 {
 	local dir=$WORK/initramfs.d
 
 	mkdir -p "$dir" || return
+	[[ -z ${GUEST_TREE:-} ]] || cp -R "$GUEST_TREE/." "$dir" || return
 	cp "$GUEST_SCRIPT" "$dir/guest.sh" || return
 	{
-		cat "$1" && (cd "$dir" && echo guest.sh | cpio --quiet -o -H newc -R 0:0)
+		cat "$1" && (cd "$dir" && find . | cpio --quiet -o -H newc -R 0:0)
 	} >"$WORK/initramfs" && echo "$WORK/initramfs"
 }
 

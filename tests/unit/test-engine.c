@@ -33,6 +33,7 @@
 /* ---- the engine under test ---- */
 
 static const struct engine_class *class;
+static struct engine_options options;
 static struct engine *engine;
 static char path[300];
 static int fd, direct_fd, file, direct_file; /* one file, opened twice */
@@ -113,7 +114,7 @@ static void need_others_awake(void)
 
 static void open_engine(unsigned depth)
 {
-	struct engine_config config = {depth, complete};
+	struct engine_config config = {.depth = depth, .complete = complete, .options = options};
 
 	REQUIRE_OK(engine_open(class, &engine, &config));
 	REQUIRE_EQ(file = engine_add_file(engine, fd), 0);
@@ -163,6 +164,25 @@ static void setup_uring_5_11(void)
 static void setup_uring_small(void)
 {
 	setup(&engine_uring, URING_WITHOUT_LARGE_RINGS);
+}
+
+static void setup_uring_sqpoll(void)
+{
+	options = (struct engine_options){.sqpoll = true, .sqpoll_cpu = -1};
+	setup(&engine_uring, 0);
+}
+
+static void setup_uring_sqpoll_5_11(void)
+{
+	options = (struct engine_options){.sqpoll = true, .sqpoll_cpu = -1};
+	setup(&engine_uring, ~0u);
+}
+
+/* Where the device cannot be polled this is about the change to waiting. */
+static void setup_uring_iopoll(void)
+{
+	options = (struct engine_options){.iopoll = true};
+	setup(&engine_uring, 0);
 }
 
 static void teardown(void)
@@ -908,6 +928,15 @@ static void forever(struct op *op)
 		submit(op);
 }
 
+static void run_until_called(const struct watched *w, unsigned calls, int64_t timeout)
+{
+	const int64_t until = now() + (int64_t)tap_stretch(5) * S;
+
+	while (w->calls < calls && now() < until)
+		REQUIRE(engine_run(engine, timeout) >= 0);
+	CHECK_EQ(w->calls, calls);
+}
+
 static void test_watch_not_starved(void)
 {
 	unsigned char *buf = buffer(1, 0);
@@ -920,16 +949,12 @@ static void test_watch_not_starved(void)
 	start_watch(&w);
 	run_a_while();
 	eventfd_write(w.watch.fd, 1);
-	for (int i = 0; i < 20 && !w.calls; i++)
-		REQUIRE(engine_run(engine, 0) >= 0);
-	CHECK_EQ(w.calls, 1);
+	run_until_called(&w, 1, 0);
 	/* Nor with nothing to do and no wait. */
 	op.then = NULL;
 	run_a_while();
 	eventfd_write(w.watch.fd, 1);
-	for (int i = 0; i < 20 && w.calls < 2; i++)
-		REQUIRE(engine_run(engine, 0) >= 0);
-	CHECK_EQ(w.calls, 2);
+	run_until_called(&w, 2, options.sqpoll ? MS : 0);
 	stop_watch(&w);
 	free(buf);
 }
@@ -1020,6 +1045,7 @@ static void test_file_let_go(void)
 		else
 			reopen_engine(8);
 		close(locked);
+		RUN_UNTIL(!options.sqpoll || lock_is_free());
 		CHECK(lock_is_free());
 	}
 	free(buf);
@@ -1051,7 +1077,7 @@ static void test_watch_let_go(void)
 
 static void test_depths(void)
 {
-	struct engine_config config = {0, complete};
+	struct engine_config config = {.complete = complete};
 	struct engine *none = engine;
 
 	CHECK_EQ(engine_open(class, &none, &config), -EINVAL);
@@ -1258,6 +1284,9 @@ static const struct tap_suite suites[] = {
 	{"io_uring as in 5.19", setup_uring_5_19, teardown, 0, cases},
 	{"io_uring as in 5.11", setup_uring_5_11, teardown, 0, cases},
 	{"io_uring, small rings", setup_uring_small, teardown, 0, cases},
+	{"io_uring, sqpoll", setup_uring_sqpoll, teardown, 0, cases},
+	{"io_uring, sqpoll as in 5.11, small rings", setup_uring_sqpoll_5_11, teardown, 0, cases},
+	{"io_uring, iopoll", setup_uring_iopoll, teardown, 0, cases},
 	{0},
 };
 

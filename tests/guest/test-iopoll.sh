@@ -1,0 +1,133 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# --iopoll on a device that has queues to be polled: the guest's virtio disk, which has one once its
+# driver is loaded with poll_queues=1. The vublkd in question runs in the guest, on that disk and on
+# a file on it, and protocol tests drive it there. (The disk comes from a vublkd on the host, as in
+# the other guest tests.)
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+guest_begin
+
+case $VUBLKD_PEER-$VUBLKD_VARIANT in
+vublkd-io_uring | vublkd-any) ;;
+*) skip_all "the vublkd that is tested is the one in the guest; the variant io_uring has it" ;;
+esac
+
+image=$WORK/disk.img
+truncate -s $((64 * 1024 * 1024)) "$image"
+
+GUEST_SCRIPT=$WORK/guest.sh
+cat >"$GUEST_SCRIPT" <<'END'
+# How often the disk has interrupted, and how many requests it has done.
+interrupts()
+{
+	awk '$NF ~ /virtio[0-9]+-req/ { n += $2 + $3 } END { print n + 0 }' /proc/interrupts
+}
+
+requests()
+{
+	awk '{ print $1 + $5 }' /sys/block/vda/stat
+}
+
+serves()
+{
+	timeout 3 vublkd --iopoll --blk-file=/dev/vda --socket-path=/run/s >/run/said 2>&1
+	grep -q 'serving' /run/said
+}
+
+without_queues()
+{
+	wait_for_disk /dev/vda || return
+	check_is "the disk cannot be polled" 0 "$(cat /sys/block/vda/queue/io_poll)"
+	check_fails "--iopoll is refused" serves
+	check_is "in one line" 1 "$(wc -l </run/said)"
+	check "that says what to do" grep virtio_blk.poll_queues /run/said
+}
+
+with_queues()
+{
+	rmmod virtio_blk && insmod /modules/virtio_blk.ko poll_queues=1 || return
+	wait_for_disk /dev/vda || return
+	check_is "the disk can be polled" 1 "$(cat /sys/block/vda/queue/io_poll)"
+	check "a vublkd serves it" serves
+}
+
+# run_proto DIRECTORY OPTION TEST CASE: the protocol test's own image is made there. Sets IRQS, how
+# often the disk interrupted meanwhile, and REQUESTS, how many it did.
+run_proto()
+{
+	local status
+
+	IRQS=$(interrupts) REQUESTS=$(requests)
+	TMPDIR=$1 VUBLKD=/sbin/vublkd VUBLKD_EXTRA=$2 FE_STRESS_SECONDS=1 "/sbin/$3" "$4" >/run/proto 2>&1
+	status=$?
+	IRQS=$(($(interrupts) - IRQS)) REQUESTS=$(($(requests) - REQUESTS))
+	echo "$3 $4 $2: $REQUESTS requests, $IRQS interrupts" >>/run/counts
+	[ "$status" -ne 0 ] && cat /run/proto
+	return "$status"
+}
+
+# An image in a file system: reads are polled for.
+file_system()
+{
+	check "mkfs.ext4" mkfs.ext4 -q /dev/vda
+	check "mount" mount /dev/vda /mnt
+	check "reads of a file" run_proto /mnt --iopoll test-request reads_what
+	check "writes to it" run_proto /mnt --iopoll test-request writes_into
+	check "umount" umount /mnt
+}
+
+# The disk itself, which takes the place of the test's image: reads and writes are polled for.
+device()
+{
+	local polled
+
+	mkdir /run/t
+	export VUBLKD_WRAPPER=/sbin/on-device
+	check "random requests to the disk" run_proto /run/t --iopoll test-stress event_idx
+	polled=$((100 * IRQS / (REQUESTS + 1)))
+	check "interrupts per 100 requests: $polled" [ "$polled" -lt 20 ]
+	check "the same without polling" run_proto /run/t --cache=none test-stress event_idx
+	polled=$((100 * IRQS / (REQUESTS + 1)))
+	check "interrupts per 100 requests: $polled" [ "$polled" -gt 20 ]
+	sed 's/^/@@diag /' /run/counts
+	check_kernel_is_happy
+}
+END
+
+# The guest's own copies of the programs.
+programs=$WORK/programs
+mkdir -p "$programs/sbin"
+for program in "$VUBLKD" "$BUILDDIR/tests/proto/test-stress" "$BUILDDIR/tests/proto/test-request"; do
+	copy_program "$programs" "$program" || give_up "cannot copy $program"
+done
+
+cat >"$programs/sbin/on-device" <<'END'
+#!/bin/sh
+# on-device VUBLKD ARG...: runs it on the disk in place of the image, whose name the disk gets.
+for word; do
+	case $word in
+	--blk-file=*)
+		image=${word#*=}
+		[ -b "$image" ] && continue
+		dd if=/dev/zero of=/dev/vda bs=1M count=64 oflag=direct status=none
+		rm "$image"
+		mknod "$image" b $(cat /sys/block/vda/dev | tr : ' ')
+		;;
+	esac
+done
+exec "$@"
+END
+chmod +x "$programs/sbin/on-device"
+
+daemon_start "--blk-file=$image" --num-queues=2
+QUEUES=2 GUEST_TREE=$programs qemu_start
+guest_call without_queues
+guest_call with_queues
+guest_call file_system
+guest_call device
+guest_poweroff
+
+daemon_stop
+guest_end
