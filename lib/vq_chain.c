@@ -103,8 +103,9 @@ void vq_chain_end(struct vublk_chain *chain)
 	chain->lease->users++;
 }
 
-static inline __attribute__((always_inline)) int add(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t addr,
-		      uint32_t len, bool write)
+static inline __attribute__((always_inline)) int add(struct vublk_queue *vq,
+						     struct vublk_chain *chain, uint64_t addr,
+						     uint32_t len, bool write)
 {
 	uint64_t gpa = addr, left = len;
 
