@@ -3,6 +3,7 @@ noinst_LTLIBRARIES += src/libvublkd.la
 src_libvublkd_la_SOURCES = \
 	src/blk_config.c src/blk_config.h \
 	src/blk_disk.h \
+	src/blk_merge.c src/blk_merge.h \
 	src/blk_req.c src/blk_req.h \
 	src/blk_rw.c \
 	src/blk_zeroes.c \

@@ -193,13 +193,14 @@ void queue_suspend(struct queue *queue, void (*drained)(struct queue *queue))
 /*
  * How many requests to begin in this round. What is begun together is handed to the kernel
  * together, and a disk does not see the first of it before the last is prepared; so a disk that is
- * idle gets little at first, and then more while it is at work.
+ * idle gets little at first, and then more while it is at work. Adjacent requests, though, are best
+ * begun together, for they are made into one.
  */
 static unsigned burst(const struct queue *queue)
 {
 	const unsigned more = queue->in_flight / 2;
 
-	if (!queue->disk->image->direct || more > POPS_AT_ONCE)
+	if (!queue->disk->image->direct || queue->sequential || more > POPS_AT_ONCE)
 		return POPS_AT_ONCE;
 	return more > 2 ? more : 2;
 }
@@ -237,8 +238,11 @@ enum queue_state queue_service(struct queue *queue)
 		break;
 	}
 	queue->in_flight += n;
+	if (n)
+		queue->sequential = false;
 	for (unsigned i = 0; i < n; i++)
 		blk_req_begin(batch[i]);
+	blk_merge_flush(queue);
 	if (state == QUEUE_EMPTY && n)
 		state = QUEUE_WORKED;
 	return state == QUEUE_WORKED && !n ? QUEUE_WAITS : state;

@@ -220,6 +220,7 @@ static inline void blk_go(void)
 {
 	blk_in(&blk.status, 1);
 	blk_req_begin(&blk.req);
+	blk_merge_flush(&blk.queue);
 }
 
 /* The engine is done with what it has. */
