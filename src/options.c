@@ -424,8 +424,8 @@ static const struct option_row table[N_OPTIONS] = {
 			"poll the device for completions (NVMe with poll\n"
 			"queues); takes a whole processor under load"},
 	[OPT_SQPOLL] = {"sqpoll", NULL, set_sqpoll,
-			"have a thread of the kernel's submit I/O; it takes a\n"
-			"processor more under load"},
+			"let a thread of the kernel's submit I/O; it takes\n"
+			"a processor more under load"},
 	[OPT_SQPOLL_CPU] = {"sqpoll-cpu", "CPU", set_sqpoll_cpu,
 			    "the processor on which that thread stays"},
 	[OPT_SIZE] = {"size", "SIZE", set_size,
