@@ -284,7 +284,7 @@ unsigned vhu_mem_ranges(const struct vhu_mem *mem, struct iovec *ranges, unsigne
 	return mem->n;
 }
 
-void *vhu_mem_gpa(const struct vhu_mem *mem, uint64_t gpa, uint64_t *size)
+struct vhu_mem_piece vhu_mem_piece(const struct vhu_mem *mem, uint64_t gpa)
 {
 	unsigned low = 0, high = mem->n;
 	const struct region *r;
@@ -299,13 +299,22 @@ void *vhu_mem_gpa(const struct vhu_mem *mem, uint64_t gpa, uint64_t *size)
 			high = middle;
 	}
 	if (!low)
-		return NULL;
+		return (struct vhu_mem_piece){0};
 	r = &mem->region[low - 1];
 	if (gpa - r->gpa >= r->size)
+		return (struct vhu_mem_piece){0};
+	return (struct vhu_mem_piece){r->gpa, r->size, r->host};
+}
+
+void *vhu_mem_gpa(const struct vhu_mem *mem, uint64_t gpa, uint64_t *size)
+{
+	const struct vhu_mem_piece piece = vhu_mem_piece(mem, gpa);
+
+	if (!piece.size)
 		return NULL;
-	if (*size > r->size - (gpa - r->gpa))
-		*size = r->size - (gpa - r->gpa);
-	return r->host + (gpa - r->gpa);
+	if (*size > piece.size - (gpa - piece.gpa))
+		*size = piece.size - (gpa - piece.gpa);
+	return piece.host + (gpa - piece.gpa);
 }
 
 void *vhu_mem_uva(const struct vhu_mem *mem, uint64_t uva, uint64_t size)

@@ -60,6 +60,15 @@ unsigned vhu_mem_ranges(const struct vhu_mem *mem, struct iovec *ranges, unsigne
  */
 void *vhu_mem_gpa(const struct vhu_mem *mem, uint64_t gpa, uint64_t *size);
 
+/* A piece of guest memory that lies in one piece with us, too. */
+struct vhu_mem_piece {
+	uint64_t gpa, size; /* bytes; 0: none */
+	uint8_t *host;
+};
+
+/* The region that a guest-physical address lies in; its size is 0 if there is none. */
+struct vhu_mem_piece vhu_mem_piece(const struct vhu_mem *mem, uint64_t gpa);
+
 /* Our address of `size` bytes at a user address, or NULL unless they lie in one region. */
 void *vhu_mem_uva(const struct vhu_mem *mem, uint64_t uva, uint64_t size);
 

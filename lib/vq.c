@@ -244,7 +244,7 @@ static int find_positions(struct vublk_queue *vq)
 {
 	if (vq->packed)
 		return find_packed_positions(vq);
-	vq->next_avail = (uint16_t)vq->base;
+	vq->next_avail = vq->kick_event = (uint16_t)vq->base;
 	/* Only we write it while the ring is in use; a driver that does misleads itself. */
 	vq->used_idx = __atomic_load_n(&vq->ring.split.used->idx, __ATOMIC_RELAXED);
 	return 0;
@@ -258,6 +258,7 @@ int vublk_queue_begin(struct vublk_queue *vq)
 		err = vq_track_recover(vq);
 	if (err)
 		return err;
+	vq->seen_avail = vq->next_avail;
 	if (vq->packed)
 		vq->in_use = (uint16_t)packed_distance(vq);
 	/* An earlier session may have left the driver told not to kick. */

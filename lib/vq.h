@@ -36,8 +36,27 @@
  */
 struct vq_lease {
 	struct vhu_mem *mem;
+	struct vhu_mem_piece last; /* where the last address was found: most are in one region */
 	unsigned users; /* chains, and the queue itself while the lease is its current one */
 };
+
+/* vhu_mem_gpa(), fast where it was found last. Worker. */
+static inline void *vq_gpa(struct vq_lease *lease, uint64_t gpa, uint64_t *size)
+{
+	uint64_t offset = gpa - lease->last.gpa;
+
+	if (__builtin_expect(offset >= lease->last.size, 0)) {
+		const struct vhu_mem_piece piece = vhu_mem_piece(lease->mem, gpa);
+
+		if (!piece.size)
+			return NULL;
+		lease->last = piece;
+		offset = gpa - piece.gpa;
+	}
+	if (*size > lease->last.size - offset)
+		*size = lease->last.size - offset;
+	return lease->last.host + offset;
+}
 
 /* Where the parts of a ring are with us. */
 struct vq_ring {
@@ -82,6 +101,8 @@ struct vublk_queue {
 	bool avail_wrap; /* packed: the wrap counters of the two positions */
 	bool used_wrap;
 	uint16_t next_avail;      /* of the next to pop; split: free-running */
+	uint16_t seen_avail;      /* split: the available index as last read */
+	uint16_t kick_event;      /* split: as stored in the ring */
 	uint16_t used_idx;        /* as published; split: free-running */
 	uint16_t called_idx;      /* split: used_idx when we last looked whether to call */
 	uint16_t n_pushed;        /* collected, not yet published */

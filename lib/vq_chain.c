@@ -70,11 +70,11 @@ static int grow(struct vublk_queue *vq, struct vublk_chain *chain)
 }
 
 /* Adds one host range to the readable or the writable ones. */
-static int append(struct vublk_queue *vq, struct vublk_chain *chain, void *host, uint64_t size,
-		  bool write)
+static inline int append(struct vublk_queue *vq, struct vublk_chain *chain, void *host,
+			 uint64_t size, bool write)
 {
 	const unsigned n = chain->n_out + chain->n_in;
-	const int err = n == chain->capacity ? grow(vq, chain) : 0;
+	const int err = __builtin_expect(n == chain->capacity, 0) ? grow(vq, chain) : 0;
 
 	if (err)
 		return err;
@@ -103,8 +103,8 @@ void vq_chain_end(struct vublk_chain *chain)
 	chain->lease->users++;
 }
 
-int vq_chain_add(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t addr, uint32_t len,
-		 bool write)
+static inline int add(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t addr,
+		      uint32_t len, bool write)
 {
 	uint64_t gpa = addr, left = len;
 
@@ -116,7 +116,7 @@ int vq_chain_add(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t add
 				len);
 	while (left) {
 		uint64_t size = left;
-		void *host = vhu_mem_gpa(chain->lease->mem, gpa, &size);
+		void *host = vq_gpa(chain->lease, gpa, &size);
 		int err;
 
 		if (!host)
@@ -131,41 +131,78 @@ int vq_chain_add(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t add
 	return 0;
 }
 
-/* Copies one descriptor of a table that may lie across regions, and need not be aligned. */
-static int copy_desc(struct vublk_queue *vq, const struct vhu_mem *mem, uint64_t gpa,
-		     struct vring_desc *desc)
+int vq_chain_add(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t addr, uint32_t len,
+		 bool write)
 {
+	return add(vq, chain, addr, len, write);
+}
+
+/* An indirect table: mostly in one piece, or else read piece by piece. */
+struct table {
+	struct vublk_queue *vq;
+	struct vq_lease *lease;
+	uint64_t gpa;
+	const struct vring_desc *desc; /* NULL: it lies across regions */
+};
+
+static void find_table(struct table *table, struct vublk_queue *vq, struct vq_lease *lease,
+		       uint64_t gpa, unsigned n)
+{
+	uint64_t size = 16ull * n;
+	void *host = vq_gpa(lease, gpa, &size);
+
+	*table = (struct table){vq, lease, gpa, size == 16ull * n ? host : NULL};
+}
+
+/* Copies one descriptor of a table that may lie across regions. */
+static int copy_pieces(const struct table *table, unsigned i, struct vring_desc *desc)
+{
+	const uint64_t gpa = table->gpa + 16ull * i;
 	size_t done = 0;
 
 	while (done < sizeof(*desc)) {
 		uint64_t size = sizeof(*desc) - done;
-		const void *host = vhu_mem_gpa(mem, gpa + done, &size);
+		const void *host = vq_gpa(table->lease, gpa + done, &size);
 
 		if (!host)
-			return vq_break(vq, "an indirect table outside the memory shared");
+			return vq_break(table->vq, "an indirect table outside the memory shared");
 		memcpy((char *)desc + done, host, (size_t)size);
 		done += (size_t)size;
 	}
+	return 0;
+}
+
+/* Copies a descriptor, once. It need not be aligned. */
+static inline int copy_desc(const struct table *table, unsigned i, struct vring_desc *desc)
+{
+	int err = 0;
+
+	if (__builtin_expect(table->desc != NULL, 1))
+		memcpy(desc, &table->desc[i], sizeof(*desc));
+	else
+		err = copy_pieces(table, i, desc);
 	/* Keep the compiler from going back to the original. */
 	__asm__ volatile("" : "+m"(*desc));
-	return 0;
+	return err;
 }
 
 /* virtio 2.7.5.3: a chain of its own, which begins at descriptor 0. */
 static int add_split_table(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t addr,
 			   unsigned n)
 {
+	struct table table;
 	unsigned i = 0;
 
+	find_table(&table, vq, chain->lease, addr, n);
 	for (unsigned seen = 0; seen < n; seen++) {
 		struct vring_desc desc;
-		int err = copy_desc(vq, chain->lease->mem, addr + 16ull * i, &desc);
+		int err = copy_desc(&table, i, &desc);
 
 		if (err)
 			return err;
 		if (desc.flags & VRING_DESC_F_INDIRECT)
 			return vq_break(vq, "an indirect table within an indirect table");
-		err = vq_chain_add(vq, chain, desc.addr, desc.len, desc.flags & VRING_DESC_F_WRITE);
+		err = add(vq, chain, desc.addr, desc.len, desc.flags & VRING_DESC_F_WRITE);
 		if (err || !(desc.flags & VRING_DESC_F_NEXT))
 			return err;
 		i = desc.next;
@@ -179,15 +216,18 @@ static int add_split_table(struct vublk_queue *vq, struct vublk_chain *chain, ui
 static int add_packed_table(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t addr,
 			    unsigned n)
 {
+	struct table table;
+
+	find_table(&table, vq, chain->lease, addr, n);
 	for (unsigned i = 0; i < n; i++) {
 		struct vring_packed_desc desc;
 		struct vring_desc copy;
-		int err = copy_desc(vq, chain->lease->mem, addr + 16ull * i, &copy);
+		int err = copy_desc(&table, i, &copy);
 
 		if (err)
 			return err;
 		memcpy(&desc, &copy, sizeof(desc));
-		err = vq_chain_add(vq, chain, desc.addr, desc.len, desc.flags & VRING_DESC_F_WRITE);
+		err = add(vq, chain, desc.addr, desc.len, desc.flags & VRING_DESC_F_WRITE);
 		if (err)
 			return err;
 	}

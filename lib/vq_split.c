@@ -30,6 +30,7 @@ static void store_avail_event(struct vublk_queue *vq, uint16_t value)
 					       vq->size * sizeof(struct vring_used_elem));
 
 	__atomic_store_n(event, value, __ATOMIC_RELAXED);
+	vq->kick_event = value;
 }
 
 /* ---- pop ---- */
@@ -62,18 +63,51 @@ static int walk(struct vublk_queue *vq, struct vublk_chain *chain, uint16_t head
 	return vq_break(vq, "a loop in the chain that begins at descriptor %u", head);
 }
 
-/* The next available head. 1, 0 if there is none, -EPROTO. */
-static int next_head(struct vublk_queue *vq, uint16_t *head)
+/* What the driver has written and we shall read soon: the lines come from its processor's cache. */
+#define AHEAD 4 /* requests */
+
+/* Fetches the descriptor of the request `n` behind the next one: a hint, nothing read is kept. */
+static inline void prefetch_desc(const struct vublk_queue *vq, unsigned n)
+{
+	const uint16_t at = (uint16_t)(vq->next_avail + n) & (vq->size - 1);
+	const uint16_t head =
+		__atomic_load_n(&vq->ring.split.avail->ring[at], __ATOMIC_RELAXED) & (vq->size - 1);
+
+	__builtin_prefetch(&vq->ring.split.desc[head]);
+}
+
+/* Reads how far the driver is. How many requests are available, or -EPROTO. */
+static int look(struct vublk_queue *vq)
 {
 	/* Acquire: what the driver wrote before it moved the index is visible after this. */
 	const uint16_t idx = __atomic_load_n(&vq->ring.split.avail->idx, __ATOMIC_ACQUIRE);
 	const uint16_t n = (uint16_t)(idx - vq->next_avail);
 
+	if (!n)
+		return 0;
 	if (n > vq->size)
 		return vq_break(vq, "available index %u, but %u was next in a ring of %u", idx,
 				vq->next_avail, vq->size);
-	if (!n)
-		return 0;
+	vq->seen_avail = idx;
+	for (unsigned i = 1; i < n && i < AHEAD; i++)
+		prefetch_desc(vq, i);
+	return n;
+}
+
+/* The next available head. 1, 0 if there is none, -EPROTO. */
+static int next_head(struct vublk_queue *vq, uint16_t *head)
+{
+	uint16_t n = (uint16_t)(vq->seen_avail - vq->next_avail);
+
+	if (!n) {
+		const int got = look(vq);
+
+		if (got <= 0)
+			return got;
+		n = (uint16_t)got;
+	}
+	if (n > AHEAD)
+		prefetch_desc(vq, AHEAD);
 	*head = __atomic_load_n(&vq->ring.split.avail->ring[vq->next_avail & (vq->size - 1)],
 				__ATOMIC_RELAXED);
 	if (*head >= vq->size)
@@ -82,33 +116,43 @@ static int next_head(struct vublk_queue *vq, uint16_t *head)
 	return 1;
 }
 
-int vq_split_pop(struct vublk_queue *vq, struct vublk_chain *chain)
+/* A request of an earlier process: where it was is in the in-flight region. */
+static int pop_again(struct vublk_queue *vq, struct vublk_chain *chain)
 {
 	struct vq_track *track = vq->track;
-	const bool again = track && track->next_recovered < track->n_recovered;
-	uint16_t head = 0;
-	int err = 1;
+	const uint16_t head = track->recovered[track->next_recovered].at;
+	int err;
 
-	if (again)
-		head = track->recovered[track->next_recovered].at;
-	else
-		err = next_head(vq, &head);
+	vq_chain_begin(vq, chain);
+	err = walk(vq, chain, head);
+	if (err)
+		return err;
+	vq_chain_end(chain);
+	chain->id = head;
+	track->next_recovered++;
+	return 1;
+}
+
+int vq_split_pop(struct vublk_queue *vq, struct vublk_chain *chain)
+{
+	uint16_t head;
+	int err;
+
+	if (vublk_queue_recovering(vq))
+		return pop_again(vq, chain);
+	err = next_head(vq, &head);
 	if (err <= 0)
 		return err;
 	vq_chain_begin(vq, chain);
 	err = walk(vq, chain, head);
-	if (!err && track && !again)
+	if (!err && vq->track)
 		err = vq_track_split_take(vq, head);
 	if (err)
 		return err;
 	vq_chain_end(chain);
 	chain->id = head;
-	if (again) {
-		track->next_recovered++;
-	} else {
-		vq->next_avail++;
-		vq->n_taken++;
-	}
+	vq->next_avail++;
+	vq->n_taken++;
 	return 1;
 }
 
@@ -159,13 +203,18 @@ bool vq_split_wants_no_calls(const struct vublk_queue *vq)
 					 VRING_AVAIL_F_NO_INTERRUPT;
 }
 
-/* virtio 2.7.10 "Available Buffer Notification Suppression" */
+/*
+ * virtio 2.7.10 "Available Buffer Notification Suppression". Without a wish the event stays where
+ * it is, behind us, so that the driver passes it again only when its index has gone all round;
+ * before that it is moved along.
+ */
 bool vq_split_want_kicks(struct vublk_queue *vq, bool want)
 {
 	if (vq->event_idx) {
-		/* Without a wish the old event stays behind us: no kick until the index laps it. */
 		if (want)
 			store_avail_event(vq, vq->next_avail);
+		else if ((uint16_t)(vq->next_avail - vq->kick_event) >= 0xc000)
+			store_avail_event(vq, (uint16_t)(vq->next_avail - 0x8000));
 	} else if (want != vq->kicks_wanted) {
 		__atomic_store_n(&vq->ring.split.used->flags, want ? 0 : VRING_USED_F_NO_NOTIFY,
 				 __ATOMIC_RELAXED);

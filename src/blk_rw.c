@@ -36,7 +36,8 @@ static void advance(struct blk_req *req, uint64_t size)
 {
 	req->offset += size;
 	req->left -= size;
-	vublk_iov_drop(&req->data, &req->n_data, size);
+	if (req->left)
+		vublk_iov_drop(&req->data, &req->n_data, size);
 }
 
 /* ---- bounce buffers ---- */

@@ -34,7 +34,7 @@ struct disk {
 	struct blk_disk blk;
 	char *name;
 	struct loop *loop;
-	struct worker *worker;
+	struct worker *const *workers;
 	const struct options *options;
 	struct vublk_dev *dev;
 	struct disk_events events;
@@ -247,11 +247,17 @@ static int take_lock(struct disk *disk, struct queue *queue)
 
 /* ---- what the device asks ---- */
 
+/* Front-ends use their queues from 0 on, so this spreads them evenly. */
+static struct worker *worker_of(const struct disk *disk, const struct vublk_queue *vq)
+{
+	return disk->workers[vublk_queue_index(vq) % disk->options->num_workers];
+}
+
 static void queue_start(void *opaque, struct vublk_queue *vq)
 {
 	struct disk *disk = opaque;
 	struct queue *queue;
-	int err = queue_create(&queue, vq, disk->worker, &disk->blk);
+	int err = queue_create(&queue, vq, worker_of(disk, vq), &disk->blk);
 
 	if (err) {
 		log_error("%s: no memory for queue %u", disk->name, vublk_queue_index(vq));
@@ -371,7 +377,7 @@ static char *make_name(const struct options *options)
 	return strdup(slash && slash[1] ? slash + 1 : path);
 }
 
-int disk_create(struct disk **diskp, struct loop *loop, struct worker *worker,
+int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *workers,
 		const struct options *options, const struct image *image,
 		const struct disk_events *events, void *opaque)
 {
@@ -383,7 +389,7 @@ int disk_create(struct disk **diskp, struct loop *loop, struct worker *worker,
 	if (!disk)
 		return err;
 	disk->loop = loop;
-	disk->worker = worker;
+	disk->workers = workers;
 	disk->options = options;
 	disk->events = *events;
 	disk->opaque = opaque;

@@ -23,9 +23,9 @@ struct disk_events {
 
 /*
  * Makes a disk of an image that is open, and stays its owner's. 0 or -errno. The options, the image
- * and the worker have to live as long as the disk.
+ * and the workers, of which there are options->num_workers, have to live as long as the disk.
  */
-int disk_create(struct disk **diskp, struct loop *loop, struct worker *worker,
+int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *workers,
 		const struct options *options, const struct image *image,
 		const struct disk_events *events, void *opaque);
 

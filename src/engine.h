@@ -228,7 +228,7 @@ static inline bool engine_withdraw(struct engine *engine, struct io *io)
  * submit meanwhile waits for the next call, so one call's work is bounded. Returns the number of
  * completions and watches delivered, give or take the engine's own wake-ups; 0: time-out, a
  * signal, or nothing for the caller in what woke it; -errno: the engine itself is broken.
- * Without waiting (0), or while completions are pending, a watch may be seen a few calls late.
+ * Without waiting (0), or while completions are pending, a watch may be seen some calls late.
  * Not from within a callback. Without waiting it may be called in a tight loop: if nothing has
  * happened, io_uring finds that out by a few loads.
  */

@@ -4,8 +4,8 @@
  * whatever is in their buffers. It is the floor that benchmarks measure the rest against.
  *
  * That floor must not be a system call per round, so watches are not looked at in every
- * engine_run(): always before sleeping, else (completions pending, or a caller that polls) every
- * LOOK_EACH-th time. A kick is so seen at most LOOK_EACH rounds late, each of bounded work.
+ * engine_run(): always before sleeping, else every LOOK_EACH-th time with completions pending, and
+ * every LOOK_EACH_IDLE-th for a caller that polls. A kick is seen so many rounds late at most.
  *
  * The worker's thread only.
  */
@@ -16,12 +16,13 @@
 #include "engine_files.h"
 #include "engine_internal.h"
 
-#define LOOK_EACH 16
+#define LOOK_EACH      64
+#define LOOK_EACH_IDLE 1024 /* rounds without a completion cost next to nothing */
 
 struct null {
 	struct engine base;
 	struct io_list queued;
-	unsigned unseen; /* engine_run()s since watches were looked at */
+	unsigned unseen; /* idle engine_run()s since watches were looked at, or as much */
 	struct engine_files files;
 	struct engine_epoll epoll;
 };
@@ -107,7 +108,8 @@ static int null_run(struct engine *engine, int64_t timeout_ns)
 
 	engine->delivered = 0;
 	null->queued.head = NULL;
-	if (sleep || ++null->unseen >= LOOK_EACH) {
+	null->unseen += batch.head ? LOOK_EACH_IDLE / LOOK_EACH : 1;
+	if (sleep || null->unseen >= LOOK_EACH_IDLE) {
 		null->unseen = 0;
 		ret = engine_epoll_run(&null->epoll, engine, sleep ? timeout_ns : 0);
 	}

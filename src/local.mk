@@ -30,10 +30,12 @@ src_libvublkd_la_SOURCES = \
 	src/mailbox.c src/mailbox.h \
 	src/offload.c src/offload.h \
 	src/options.c src/options.h \
+	src/poll_policy.c src/poll_policy.h \
 	src/queue.c src/queue.h \
 	src/queue_memory.c \
 	src/server.c src/server.h \
 	src/thread.c src/thread.h \
+	src/values.c src/values.h \
 	src/worker.c src/worker.h
 src_libvublkd_la_LIBADD = lib/libvublk.la $(LIBURING_LIBS) $(LIBAIO_LIBS) $(JANSSON_LIBS) \
 	$(SYSTEMD_LIBS)

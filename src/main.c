@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +42,8 @@ struct program {
 	struct loop *loop;
 	struct image image;
 	struct listener listener;
-	struct worker *worker;
+	struct worker_config worker_config[OPTIONS_MAX_WORKERS];
+	struct worker *worker[OPTIONS_MAX_WORKERS];
 	struct disk *disk;
 	struct server server;
 	struct loop_watch memory_lost;
@@ -145,6 +147,37 @@ static void raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static int start_worker(struct program *program, unsigned i, const struct engine_class *class)
+{
+	const struct options *options = &program->options;
+	struct worker_config *config = &program->worker_config[i];
+
+	*config = (struct worker_config){
+		.class = class,
+		.engine = options->engine_options,
+		.poll_ns = options->poll_ns,
+		.cpu = options->n_cpus ? options->cpu[i % options->n_cpus] : -1,
+	};
+	return worker_create(&program->worker[i], config);
+}
+
+/* May the workers run where they are to? */
+static int check_cpus(const struct options *options)
+{
+	cpu_set_t allowed;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed))
+		return -errno;
+	for (unsigned i = 0; i < options->n_cpus; i++) {
+		if (CPU_ISSET((size_t)options->cpu[i], &allowed))
+			continue;
+		log_error("--cpu-affinity: there is no processor %d that may be used",
+			  options->cpu[i]);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /* Was something asked for that io_uring alone can do? */
 static bool needs_io_uring(const struct options *options)
 {
@@ -168,18 +201,19 @@ static void log_engine_error(const struct options *options, const struct engine_
 }
 
 /* The engine that was asked for; or, where none was and io_uring is switched off, libaio. */
-static int start_worker(struct program *program)
+static int start_workers(struct program *program)
 {
 	const struct engine_class *class = program->options.engine;
-	const struct engine_options *options = &program->options.engine_options;
-	int err = worker_create(&program->worker, class, options);
+	int err = start_worker(program, 0, class);
 
 	if (err && class == &engine_uring && !needs_io_uring(&program->options)) {
 		log_warning("io_uring is not available (%s); using libaio, which is slower",
 			    strerror(-err));
 		class = &engine_aio;
-		err = worker_create(&program->worker, class, options);
+		err = start_worker(program, 0, class);
 	}
+	for (unsigned i = 1; !err && i < program->options.num_workers; i++)
+		err = start_worker(program, i, class);
 	if (err)
 		log_engine_error(&program->options, class, err);
 	return err;
@@ -200,10 +234,11 @@ static int serve(struct program *program)
 	err = image_open(&program->image, &program->options.image);
 	if (err)
 		return err;
-	if (program->options.engine_options.iopoll)
+	err = check_cpus(&program->options);
+	if (!err && program->options.engine_options.iopoll)
 		err = image_iopoll_probe(&program->image);
 	if (!err)
-		err = start_worker(program);
+		err = start_workers(program);
 	if (err)
 		return err;
 	err = disk_create(&program->disk, program->loop, program->worker, &program->options,
@@ -238,8 +273,8 @@ static int run(struct program *program)
 	err = serve(program);
 	listener_close(&program->listener);
 	disk_destroy(program->disk);
-	if (program->worker)
-		worker_destroy(program->worker);
+	for (unsigned i = 0; i < OPTIONS_MAX_WORKERS && program->worker[i]; i++)
+		worker_destroy(program->worker[i]);
 	image_close(&program->image);
 	/* Not the loop: a signal that comes now is posted to it. */
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;

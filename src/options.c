@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,7 +20,11 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "poll_policy.h"
+#include "values.h"
+
 #define MAX_QUEUES              256u
+#define MAX_POLL_US             1000000u
 #define MAX_SERIAL              20 /* VIRTIO_BLK_ID_BYTES */
 #define MAX_TIMEOUT             86400u
 #define MAX_PHYSICAL_BLOCK_SIZE (UINT64_C(2) << 20) /* as QEMU's */
@@ -41,6 +46,9 @@ enum option_id {
 	OPT_OPTIMAL_IO_SIZE,
 	OPT_SERIAL,
 	OPT_NUM_QUEUES,
+	OPT_NUM_WORKERS,
+	OPT_CPU_AFFINITY,
+	OPT_POLL,
 	OPT_ENGINE,
 	OPT_FIXED_BUFFERS,
 	OPT_IOPOLL,
@@ -92,61 +100,9 @@ static int fail_value(struct parser *parser, const struct option_row *row, const
 	return fail(parser, "--%s wants %s, not '%s'", row->name, expected, value);
 }
 
-/* --- values --- */
-
-/* Digits of `base` and nothing else, up to `max`. */
-static bool parse_digits(const char *text, unsigned base, uint64_t max, uint64_t *result)
-{
-	uint64_t n = 0;
-
-	if (!*text)
-		return false;
-	for (; *text; text++) {
-		unsigned digit = (unsigned)(unsigned char)*text - '0';
-
-		if (digit >= base || digit > max || n > (max - digit) / base)
-			return false;
-		n = n * base + digit;
-	}
-	*result = n;
-	return true;
-}
-
-/* Bytes, or a number with one of K, M, G, T (powers of 1024), up to INT64_MAX as off_t. */
-static bool parse_size(const char *text, uint64_t *bytes)
-{
-	static const char suffixes[] = "KMGT";
-	char digits[24];
-	size_t length = strlen(text);
-	const char *suffix = length ? strchr(suffixes, text[length - 1]) : NULL;
-	unsigned shift = 0;
-
-	if (suffix) {
-		shift = 10 * (unsigned)(suffix - suffixes + 1);
-		length--;
-	}
-	if (length >= sizeof(digits))
-		return false;
-	memcpy(digits, text, length);
-	digits[length] = 0;
-	if (!parse_digits(digits, 10, (uint64_t)INT64_MAX >> shift, bytes))
-		return false;
-	*bytes <<= shift;
-	return true;
-}
-
 static bool is_power_of_two(uint64_t n)
 {
 	return n && !(n & (n - 1));
-}
-
-/* Index of `value` in a NULL-terminated list, or -1. */
-static int find_word(const char *const *words, const char *value)
-{
-	for (int i = 0; words[i]; i++)
-		if (!strcmp(words[i], value))
-			return i;
-	return -1;
 }
 
 /* --- one function per option; `value` is never empty --- */
@@ -287,6 +243,46 @@ static int set_num_queues(struct parser *parser, const struct option_row *row, c
 	return 0;
 }
 
+static int set_num_workers(struct parser *parser, const struct option_row *row, const char *value)
+{
+	uint64_t n;
+
+	if (!parse_digits(value, 10, OPTIONS_MAX_WORKERS, &n) || !n)
+		return fail_value(parser, row, value, "a number from 1 to 64");
+	parser->options->num_workers = (unsigned)n;
+	return 0;
+}
+
+static int set_cpu_affinity(struct parser *parser, const struct option_row *row, const char *value)
+{
+	struct options *options = parser->options;
+
+	if (!parse_list(value, CPU_SETSIZE - 1, options->cpu, OPTIONS_MAX_WORKERS,
+			&options->n_cpus))
+		return fail_value(parser, row, value,
+				  "a list of at most 64 CPUs, as 2 or 0-3 or 1,3,5-7");
+	return 0;
+}
+
+static int set_poll(struct parser *parser, const struct option_row *row, const char *value)
+{
+	int64_t *poll_ns = &parser->options->poll_ns;
+	uint64_t us;
+
+	if (!strcmp(value, "auto"))
+		*poll_ns = POLL_AUTO;
+	else if (!strcmp(value, "off"))
+		*poll_ns = POLL_OFF;
+	else if (!strcmp(value, "always"))
+		*poll_ns = POLL_ALWAYS;
+	else if (parse_digits(value, 10, MAX_POLL_US, &us))
+		*poll_ns = (int64_t)us * 1000;
+	else
+		return fail_value(parser, row, value,
+				  "auto, off, always, or microseconds from 0 to 1000000");
+	return 0;
+}
+
 static int set_engine(struct parser *parser, const struct option_row *row, const char *value)
 {
 	const struct engine_class *engine = engine_find(value);
@@ -414,6 +410,13 @@ static const struct option_row table[N_OPTIONS] = {
 			"serial number the guest sees, up to 20 characters"},
 	[OPT_NUM_QUEUES] = {"num-queues", "N", set_num_queues,
 			    "most queues a front-end may use (default 256)"},
+	[OPT_NUM_WORKERS] = {"num-workers", "N", set_num_workers,
+			     "threads that share the queues out (default 1)"},
+	[OPT_CPU_AFFINITY] = {"cpu-affinity", "LIST", set_cpu_affinity,
+			      "CPUs of the workers, one each, as 2 or 0-3 or 1,3"},
+	[OPT_POLL] = {"poll", "auto|off|always|MICROSECONDS", set_poll,
+		      "how long to look for work before sleeping\n"
+		      "(default auto); always: for a CPU of its own"},
 	[OPT_ENGINE] = {"engine", "io_uring|libaio|null", set_engine,
 			"how I/O is done (default io_uring, or libaio where\n"
 			"the kernel has that off); null does none"},
@@ -424,8 +427,8 @@ static const struct option_row table[N_OPTIONS] = {
 			"poll the device for completions (NVMe with poll\n"
 			"queues); takes a whole processor under load"},
 	[OPT_SQPOLL] = {"sqpoll", NULL, set_sqpoll,
-			"let a thread of the kernel's submit I/O; it takes\n"
-			"a processor more under load"},
+			"have a thread of the kernel's submit I/O, which\n"
+			"takes a processor more under load"},
 	[OPT_SQPOLL_CPU] = {"sqpoll-cpu", "CPU", set_sqpoll_cpu,
 			    "the processor on which that thread stays"},
 	[OPT_SIZE] = {"size", "SIZE", set_size,
@@ -475,6 +478,8 @@ static void set_defaults(struct options *options)
 		.engine = engine_find(ENGINE_DEFAULT),
 		.engine_options = {.sqpoll_cpu = -1},
 		.num_queues = MAX_QUEUES,
+		.num_workers = 1,
+		.poll_ns = POLL_AUTO,
 		.serial = "",
 		.lock = true,
 		.lock_timeout = 30,

@@ -8,11 +8,14 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "engine.h"
 #include "image.h"
 #include "log.h"
+
+#define OPTIONS_MAX_WORKERS 64
 
 enum options_action {
 	OPTIONS_SERVE,
@@ -32,7 +35,11 @@ struct options {
 	const struct engine_class *engine;
 	bool engine_given; /* asked for by name: then no other one will do */
 	struct engine_options engine_options;
-	unsigned num_queues;   /* 1 to 256, default 256 */
+	unsigned num_queues;          /* 1 to 256, default 256 */
+	unsigned num_workers;         /* 1 to OPTIONS_MAX_WORKERS, default 1 */
+	int cpu[OPTIONS_MAX_WORKERS]; /* the first n_cpus: --cpu-affinity, in the order given */
+	unsigned n_cpus;
+	int64_t poll_ns;       /* see poll_policy_init(); default POLL_AUTO */
 	const char *serial;    /* at most 20 bytes, printable ASCII; "" by default */
 	bool lock;             /* default true, --no-lock */
 	unsigned lock_timeout; /* seconds, default 30; 0: do not wait */

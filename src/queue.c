@@ -90,7 +90,7 @@ static void kicked(struct engine_watch *watch)
 			    queue->disk->name, vublk_queue_index(queue->vq), strerror(-err));
 		unwatch_kick(queue);
 	}
-	worker_ready(queue->worker, queue);
+	worker_heat(queue->worker, queue);
 }
 
 /* Watches the kick descriptor that the virtqueue has now, or polls without one. */
@@ -99,7 +99,7 @@ static int watch_kick(struct queue *queue)
 	const int fd = vublk_queue_kick_fd(queue->vq);
 	int err = 0;
 
-	worker_poll(queue->worker, queue, fd < 0);
+	worker_unkicked(queue->worker, queue, fd < 0);
 	if (fd >= 0) {
 		queue->kick.fd = fd;
 		queue->kick.ready = kicked;
@@ -112,7 +112,7 @@ static int watch_kick(struct queue *queue)
 		return err;
 	}
 	/* Requests may be waiting that nobody will kick for. */
-	worker_ready(queue->worker, queue);
+	worker_heat(queue->worker, queue);
 	return 0;
 }
 
@@ -156,8 +156,8 @@ int queue_apply(struct queue *queue, struct vublk_update *update)
 	err = kick ? watch_kick(queue) : 0;
 	/* Better looked at all the time than never. */
 	if (err)
-		worker_poll(queue->worker, queue, true);
-	worker_ready(queue->worker, queue);
+		worker_unkicked(queue->worker, queue, true);
+	worker_heat(queue->worker, queue);
 	return err;
 }
 
@@ -174,7 +174,7 @@ void queue_end(struct queue *queue, void (*drained)(struct queue *queue))
 	unwatch_kick(queue);
 	worker_forget(queue->worker, queue);
 	vublk_queue_want_kicks(queue->vq, false);
-	worker_ready(queue->worker, queue);
+	worker_heat(queue->worker, queue);
 	/* Nothing may be in flight: then this is what says so. */
 	worker_touched(queue->worker, queue);
 }
@@ -190,33 +190,66 @@ void queue_suspend(struct queue *queue, void (*drained)(struct queue *queue))
 
 /* ---- the way down ---- */
 
-bool queue_service(struct queue *queue)
+/*
+ * How many requests to begin in this round. What is begun together is handed to the kernel
+ * together, and a disk does not see the first of it before the last is prepared; so a disk that is
+ * idle gets little at first, and then more while it is at work.
+ */
+static unsigned burst(const struct queue *queue)
+{
+	const unsigned more = queue->in_flight / 2;
+
+	if (!queue->disk->image->direct || more > POPS_AT_ONCE)
+		return POPS_AT_ONCE;
+	return more > 2 ? more : 2;
+}
+
+enum queue_state queue_service(struct queue *queue)
 {
 	struct vublk_queue *vq = queue->vq;
+	struct blk_req *batch[POPS_AT_ONCE];
+	const unsigned most = burst(queue);
+	enum queue_state state = QUEUE_WORKED;
+	unsigned n = 0;
 
 	vublk_queue_want_kicks(vq, false);
-	for (unsigned i = 0; i < POPS_AT_ONCE && queue_pops(queue); i++) {
+	for (; n < most && queue_pops(queue); n++) {
 		struct blk_req *req = get_slot(queue);
 		int got;
 
-		if (!req)
-			return false; /* queue_finished() goes on */
-		got = vublk_queue_pop(vq, &req->chain);
-		if (got <= 0) {
-			put_slot(queue, req);
-			queue->starved = got == -EAGAIN;
-			if (vublk_queue_broken(vq)) {
-				worker_poll(queue->worker, queue, false);
-				/* If it is ending, this was the last that was waited for. */
-				worker_touched(queue->worker, queue);
-			}
-			/* One look more after asking for kicks, or one may be missed. */
-			return got == 0 && vublk_queue_want_kicks(vq, true);
+		if (!req) {
+			state = QUEUE_WAITS; /* queue_finished() goes on */
+			break;
 		}
-		queue->in_flight++;
-		blk_req_begin(req);
+		got = vublk_queue_pop(vq, &req->chain);
+		if (got > 0) {
+			batch[n] = req;
+			continue;
+		}
+		put_slot(queue, req);
+		queue->starved = got == -EAGAIN;
+		state = got ? QUEUE_WAITS : QUEUE_EMPTY;
+		if (vublk_queue_broken(vq)) {
+			worker_unkicked(queue->worker, queue, false);
+			/* If it is ending, this was the last that was waited for. */
+			worker_touched(queue->worker, queue);
+		}
+		break;
 	}
-	return queue_pops(queue);
+	queue->in_flight += n;
+	for (unsigned i = 0; i < n; i++)
+		blk_req_begin(batch[i]);
+	if (state == QUEUE_EMPTY && n)
+		state = QUEUE_WORKED;
+	return state == QUEUE_WORKED && !n ? QUEUE_WAITS : state;
+}
+
+bool queue_cool(struct queue *queue)
+{
+	/* Nobody kicks for what an earlier process took. */
+	if (vublk_queue_recovering(queue->vq))
+		return queue_pops(queue);
+	return !queue->stopping && vublk_queue_want_kicks(queue->vq, true);
 }
 
 /* ---- the way back ---- */
@@ -230,7 +263,7 @@ static void slot_is_free(struct queue *queue, struct blk_req *req)
 	worker_touched(queue->worker, queue);
 	queue->starved = false;
 	if (starved)
-		worker_ready(queue->worker, queue);
+		worker_heat(queue->worker, queue);
 }
 
 void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written)

@@ -43,8 +43,9 @@ struct queue {
 	bool stopping, suspending;
 
 	/* The worker's lists. */
-	bool ready, touched, polled;
-	struct queue *next_ready, *next_touched, *next_polled;
+	bool hot, touched, unkicked;
+	unsigned empty_rounds; /* since it had something to do, while hot */
+	struct queue *next_hot, *next_touched, *next_unkicked;
 
 	/* The control thread's request in hand; see disk.c. */
 	void (*drained)(struct queue *queue);
@@ -93,11 +94,20 @@ void queue_suspend(struct queue *queue, void (*drained)(struct queue *queue));
 /* Is there anything that it may still pop? */
 bool queue_pops(const struct queue *queue);
 
+enum queue_state {
+	QUEUE_WORKED, /* something was popped */
+	QUEUE_EMPTY,  /* the ring was */
+	QUEUE_WAITS,  /* for nothing to be found by looking: it makes itself hot again */
+};
+
+/* Pops what is there, up to a bounded number, and begins it. Kicks are unwanted from now on. */
+enum queue_state queue_service(struct queue *queue);
+
 /*
- * Pops what is there, up to a bounded number, and begins it. Returns whether there is more to do at
- * once.
+ * Asks for kicks. Returns whether there is something to pop after all: then nobody may kick for it,
+ * and it stays hot.
  */
-bool queue_service(struct queue *queue);
+bool queue_cool(struct queue *queue);
 
 /* Publishes what was pushed; then, if the queue is ending and has drained, says so. */
 void queue_publish(struct queue *queue);

@@ -2,21 +2,36 @@
 /*
  * Theory of operation. A round of the worker is
  *
- *	queues that are ready: pop, parse, engine_submit()	no system call
+ *	queues that are hot: pop, parse, engine_submit()	no system call
  *	what was finished at once: publish
- *	engine_run()						one: flush, wait, reap
+ *	engine_run()						one at most: flush, wait, reap
  *	what was completed: publish, once per queue
  *
- * A queue is ready after a kick, when it was stopped by a bound (requests in one round, slots) and
- * may go on, and all the time if nobody kicks it. It sleeps in engine_run() when none is.
+ * A queue is hot from its kick on, and while it is, kicks are unwanted and each round looks at its
+ * ring. When a worker has found nothing to do for as long as its policy says (poll_policy.h), its
+ * queues cool down: kicks are asked for, and with a last look at the ring, for a request may have
+ * come in between, the queue leaves the list. With no hot queue left the worker sleeps in
+ * engine_run(). A queue that stays empty in COLD_AFTER rounds while others are busy cools down
+ * alone, so that what a round costs depends on the queues that work, not on those there are.
+ *
+ *	         kick, completion, change
+ *	  COLD ---------------------------> HOT ---.
+ *	   ^                                 |  ^  | each round: up to POPS_AT_ONCE requests
+ *	   |  nothing found, kicks wanted    |  '--'
+ *	   '---------------------------------'
+ *
+ * A queue that waits for a slot, has been found broken, or is stopping is not hot either: a
+ * completion, or nothing, makes it so.
  */
 #include "worker.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "blk_req.h"
@@ -31,6 +46,8 @@
 /* How often a ring is looked at whose driver does not kick and has been idle. */
 #define POLL_NS 50000
 
+#define COLD_AFTER 4096 /* rounds */
+
 #define MAX_BOUNCE 64 /* buffers */
 #define MAX_FILES  64
 
@@ -40,18 +57,19 @@ struct file {
 };
 
 struct worker {
-	pthread_t thread;
-	const struct engine_class *class;
-	struct engine_options engine_options;
+	struct queue *hot;      /* to be serviced */
+	struct queue *touched;  /* to be published */
+	struct queue *unkicked; /* nobody kicks them */
 	struct engine *engine;
+	bool quit;
+	struct poll_policy policy;
+	int64_t idle_since; /* ns, monotonic; 0: work was found in the last round */
+
+	pthread_t thread;
+	const struct worker_config *config;
 	struct mailbox mailbox;
 	struct engine_watch mailbox_watch;
 	struct call quit_call;
-	bool quit;
-
-	struct queue *ready;   /* to be serviced */
-	struct queue *touched; /* to be published */
-	struct queue *polled;  /* nobody kicks them */
 
 	struct file file[MAX_FILES];
 	unsigned memory_users;
@@ -66,13 +84,14 @@ struct worker {
 
 /* ---- lists ---- */
 
-void worker_ready(struct worker *worker, struct queue *queue)
+void worker_heat(struct worker *worker, struct queue *queue)
 {
-	if (queue->ready || !queue_pops(queue))
+	if (queue->hot || !queue_pops(queue))
 		return;
-	queue->ready = true;
-	queue->next_ready = worker->ready;
-	worker->ready = queue;
+	queue->hot = true;
+	queue->empty_rounds = 0;
+	queue->next_hot = worker->hot;
+	worker->hot = queue;
 }
 
 void worker_touched(struct worker *worker, struct queue *queue)
@@ -84,34 +103,34 @@ void worker_touched(struct worker *worker, struct queue *queue)
 	worker->touched = queue;
 }
 
-void worker_poll(struct worker *worker, struct queue *queue, bool polled)
+void worker_unkicked(struct worker *worker, struct queue *queue, bool unkicked)
 {
-	struct queue **at = &worker->polled;
+	struct queue **at = &worker->unkicked;
 
-	if (queue->polled == polled)
+	if (queue->unkicked == unkicked)
 		return;
-	queue->polled = polled;
-	if (polled) {
-		queue->next_polled = worker->polled;
-		worker->polled = queue;
+	queue->unkicked = unkicked;
+	if (unkicked) {
+		queue->next_unkicked = worker->unkicked;
+		worker->unkicked = queue;
 		return;
 	}
 	while (*at != queue)
-		at = &(*at)->next_polled;
-	*at = queue->next_polled;
+		at = &(*at)->next_unkicked;
+	*at = queue->next_unkicked;
 }
 
 void worker_forget(struct worker *worker, struct queue *queue)
 {
-	struct queue **at = &worker->ready;
+	struct queue **at = &worker->hot;
 
-	worker_poll(worker, queue, false);
-	if (!queue->ready)
+	worker_unkicked(worker, queue, false);
+	if (!queue->hot)
 		return;
-	queue->ready = false;
+	queue->hot = false;
 	while (*at != queue)
-		at = &(*at)->next_ready;
-	*at = queue->next_ready;
+		at = &(*at)->next_hot;
+	*at = queue->next_hot;
 }
 
 struct engine *worker_engine(struct worker *worker)
@@ -231,19 +250,45 @@ bool worker_bounce_cancel(struct worker *worker, struct blk_req *req)
 
 /* ---- rounds ---- */
 
-static void service(struct worker *worker)
+static int64_t now_ns(void)
 {
-	struct queue *queue = worker->ready;
+	struct timespec now;
 
-	worker->ready = NULL;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+/*
+ * A turn for each hot queue. Was there anything to do? The list is taken first: a queue that
+ * becomes hot meanwhile has its turn in the next round.
+ */
+static bool service(struct worker *worker)
+{
+	struct queue *queue = worker->hot;
+	bool worked = false;
+
+	worker->hot = NULL;
 	while (queue) {
-		struct queue *next = queue->next_ready;
+		struct queue *next = queue->next_hot;
+		enum queue_state state;
 
-		queue->ready = false;
-		if (queue_service(queue))
-			worker_ready(worker, queue);
+		queue->hot = false;
+		state = queue_service(queue);
+		if (state == QUEUE_WORKED) {
+			worked = true;
+			worker_heat(worker, queue);
+		} else if (state == QUEUE_EMPTY) {
+			const unsigned rounds = queue->empty_rounds + 1;
+
+			if (rounds < COLD_AFTER || worker->policy.window == POLL_ALWAYS ||
+			    queue_cool(queue)) {
+				worker_heat(worker, queue);
+				queue->empty_rounds = rounds;
+			}
+		}
 		queue = next;
 	}
+	return worked;
 }
 
 static void publish(struct worker *worker)
@@ -255,6 +300,9 @@ static void publish(struct worker *worker)
 		struct queue *next = queue->next_touched;
 
 		queue->touched = false;
+		/* Who is given something back often has something new to do. */
+		if (worker->policy.window)
+			worker_heat(worker, queue);
 		queue_publish(queue); /* may be its end */
 		queue = next;
 	}
@@ -273,8 +321,8 @@ static void run_mailbox(struct engine_watch *watch)
 static int open_engine(struct worker *worker)
 {
 	const struct engine_config config = {
-		.depth = ENGINE_DEPTH, .complete = completed, .options = worker->engine_options};
-	int err = engine_open(worker->class, &worker->engine, &config);
+		.depth = ENGINE_DEPTH, .complete = completed, .options = worker->config->engine};
+	int err = engine_open(worker->config->class, &worker->engine, &config);
 
 	if (err)
 		return err;
@@ -286,30 +334,96 @@ static int open_engine(struct worker *worker)
 	return err;
 }
 
+/* Asks for kicks wherever nothing is to do. */
+static void cool_down(struct worker *worker)
+{
+	struct queue *queue = worker->hot;
+
+	worker->hot = NULL;
+	while (queue) {
+		struct queue *next = queue->next_hot;
+
+		queue->hot = false;
+		if (queue_cool(queue))
+			worker_heat(worker, queue);
+		queue = next;
+	}
+}
+
+/* Nothing was found to do: how long may engine_run() sleep, ns? */
+static int64_t rest(struct worker *worker)
+{
+	if (worker->policy.window == POLL_ALWAYS)
+		return 0;
+	if (!worker->idle_since)
+		worker->idle_since = now_ns();
+	if (worker->policy.window && now_ns() - worker->idle_since < worker->policy.window)
+		return 0;
+	cool_down(worker);
+	if (worker->hot)
+		return 0;
+	return worker->unkicked ? POLL_NS : -1;
+}
+
+static void work_found(struct worker *worker)
+{
+	if (!worker->idle_since)
+		return;
+	poll_policy_found(&worker->policy);
+	worker->idle_since = 0;
+}
+
+static void run_engine(struct worker *worker, int64_t timeout)
+{
+	const int n = engine_run(worker->engine, timeout);
+
+	if (n < 0) {
+		/* Not input, but a bug or a kernel in trouble: nothing can go on. */
+		log_error("the %s engine failed: %s", worker->config->class->name, strerror(-n));
+		_exit(EXIT_FAILURE);
+	}
+	publish(worker);
+	if (!n)
+		return;
+	if (timeout)
+		poll_policy_slept(&worker->policy, now_ns() - worker->idle_since);
+	else
+		work_found(worker);
+	worker->idle_since = 0;
+}
+
+static int stay_on_cpu(const struct worker *worker)
+{
+	cpu_set_t set;
+
+	if (worker->config->cpu < 0)
+		return 0;
+	CPU_ZERO(&set);
+	CPU_SET((size_t)worker->config->cpu, &set);
+	return -pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *worker = arg;
-	int64_t timeout;
 
-	worker->start_err = open_engine(worker);
+	worker->start_err = stay_on_cpu(worker);
+	if (!worker->start_err)
+		worker->start_err = open_engine(worker);
 	sem_post(&worker->started);
 	if (worker->start_err)
 		return NULL;
 	while (!worker->quit) {
-		int n;
+		bool worked;
 
-		for (struct queue *queue = worker->polled; queue; queue = queue->next_polled)
-			worker_ready(worker, queue);
-		service(worker);
+		for (struct queue *queue = worker->unkicked; queue; queue = queue->next_unkicked)
+			worker_heat(worker, queue);
+		worked = service(worker);
 		publish(worker);
-		timeout = worker->ready ? 0 : worker->polled ? POLL_NS : -1;
-		n = engine_run(worker->engine, timeout);
-		if (n < 0) {
-			/* Not input, but a bug or a kernel in trouble: nothing can go on. */
-			log_error("the %s engine failed: %s", worker->class->name, strerror(-n));
-			_exit(EXIT_FAILURE);
-		}
-		publish(worker);
+		if (worked)
+			work_found(worker);
+		/* Without a window one system call submits and sleeps. */
+		run_engine(worker, worked && worker->policy.window ? 0 : rest(worker));
 	}
 	engine_unwatch(worker->engine, &worker->mailbox_watch);
 	engine_close(worker->engine);
@@ -323,8 +437,7 @@ static void quit(struct call *call)
 	container_of(call, struct worker, quit_call)->quit = true;
 }
 
-int worker_create(struct worker **workerp, const struct engine_class *class,
-		  const struct engine_options *options)
+int worker_create(struct worker **workerp, const struct worker_config *config)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
 	int err;
@@ -332,8 +445,8 @@ int worker_create(struct worker **workerp, const struct engine_class *class,
 	*workerp = NULL;
 	if (!worker)
 		return -ENOMEM;
-	worker->class = class;
-	worker->engine_options = *options;
+	worker->config = config;
+	poll_policy_init(&worker->policy, config->poll_ns);
 	worker->last_waiting = &worker->waiting;
 	err = mailbox_init(&worker->mailbox);
 	if (err)

@@ -11,16 +11,24 @@
 
 #include "engine.h"
 #include "mailbox.h"
+#include "poll_policy.h"
 
 struct queue;
 struct worker;
 
+struct worker_config {
+	const struct engine_class *class;
+	struct engine_options engine;
+	int64_t poll_ns; /* see poll_policy_init() */
+	int cpu;         /* that its thread runs on, or -1: any */
+};
+
 /*
- * Starts a thread with an engine of this class and these options and waits until it is ready. 0 or
- * -errno, as the engine gave it. Control thread.
+ * Starts a thread with an engine and waits until it is ready. The configuration has to live as
+ * long. 0 or -errno, as the engine gave it; -EINVAL also for a CPU that the thread may not run on.
+ * Control thread.
  */
-int worker_create(struct worker **workerp, const struct engine_class *class,
-		  const struct engine_options *options);
+int worker_create(struct worker **workerp, const struct worker_config *config);
 
 /* Ends the thread; it must have no queue. */
 void worker_destroy(struct worker *worker);
@@ -49,16 +57,16 @@ int64_t worker_get_memory(struct worker *worker, const struct iovec *ranges, uns
 int64_t worker_change_memory(struct worker *worker, const struct iovec *ranges, unsigned n);
 void worker_put_memory(struct worker *worker);
 
-/* The queue has something to pop, or may have. */
-void worker_ready(struct worker *worker, struct queue *queue);
+/* The queue has something to pop, or may have: from now on each round looks at it. */
+void worker_heat(struct worker *worker, struct queue *queue);
 
 /* The queue has something to publish. */
 void worker_touched(struct worker *worker, struct queue *queue);
 
-/* Has the queue looked at all the time, since nobody kicks it; or no longer. */
-void worker_poll(struct worker *worker, struct queue *queue, bool polled);
+/* Nobody kicks the queue, so that it is looked at regularly; or somebody does again. */
+void worker_unkicked(struct worker *worker, struct queue *queue, bool unkicked);
 
-/* The queue is ready no more and polled no more. What it has to publish stays on the list. */
+/* The queue is neither hot nor unkicked any more. What it has to publish stays on the list. */
 void worker_forget(struct worker *worker, struct queue *queue);
 
 /*

@@ -2,11 +2,6 @@
 # The crash tests. Included by tests/local.mk after tests/frontend.mk, on whose libproto.la they
 # stand; they want the same environment.
 
-tests_frontend_libfrontend_la_SOURCES += \
-	lib/vhu_inflight.h \
-	tests/frontend/fe_inflight.c \
-	tests/frontend/fe_inflight.h
-
 check_LTLIBRARIES += tests/crash/libcrash.la
 tests_crash_libcrash_la_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_crash_libcrash_la_SOURCES = tests/crash/crash.c tests/crash/crash.h

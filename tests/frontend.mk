@@ -1,37 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# The scripted front-end and the protocol tests. Included by the top Makefile.am (non-recursive,
+# The harness of all C tests, and the protocol tests. Included by the top Makefile.am (non-recursive,
 # subdir-objects), which must have defined check_LTLIBRARIES, check_PROGRAMS and EXTRA_DIST, and
 # CUNIT_CFLAGS and CUNIT_LIBS from configure.
 #
 # $(proto_tests) are the programs for TESTS; they want VUBLKD in their environment, see
 # tests/frontend/fe_daemon.h.
 
-check_LTLIBRARIES += tests/frontend/libfrontend.la tests/libtap.la
-
-tests_frontend_libfrontend_la_CPPFLAGS = -I$(top_srcdir) $(AM_CPPFLAGS)
-tests_frontend_libfrontend_la_SOURCES = \
-	lib/vhu_proto.h \
-	tests/frontend/fe_blk.c \
-	tests/frontend/fe_blk.h \
-	tests/frontend/fe_conn.c \
-	tests/frontend/fe_conn.h \
-	tests/frontend/fe_daemon.c \
-	tests/frontend/fe_daemon.h \
-	tests/frontend/fe_dev.c \
-	tests/frontend/fe_dev.h \
-	tests/frontend/fe_image.c \
-	tests/frontend/fe_image.h \
-	tests/frontend/fe_mem.c \
-	tests/frontend/fe_mem.h \
-	tests/frontend/fe_shadow.c \
-	tests/frontend/fe_shadow.h \
-	tests/frontend/fe_time.c \
-	tests/frontend/fe_time.h \
-	tests/frontend/fe_vq.c \
-	tests/frontend/fe_vq.h \
-	tests/frontend/fe_vq_kind.h \
-	tests/frontend/fe_vq_packed.c \
-	tests/frontend/fe_vq_split.c
+check_LTLIBRARIES += tests/libtap.la
 
 # main() of every C test, unit and protocol alike: link it with $(CUNIT_LIBS).
 tests_libtap_la_CPPFLAGS = -I$(top_srcdir) $(AM_CPPFLAGS) $(CUNIT_CFLAGS)

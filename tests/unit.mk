@@ -21,6 +21,7 @@ unit_tests = \
 	tests/unit/test-loop \
 	tests/unit/test-mailbox \
 	tests/unit/test-options \
+	tests/unit/test-poll-policy \
 	tests/unit/test-vhu-dev \
 	tests/unit/test-vhu-dispatch \
 	tests/unit/test-vhu-fd \
@@ -107,6 +108,10 @@ tests_unit_test_mailbox_LDADD = $(unit_libs)
 tests_unit_test_options_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_options_SOURCES = tests/unit/test-options.c
 tests_unit_test_options_LDADD = $(unit_libs)
+
+tests_unit_test_poll_policy_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_poll_policy_SOURCES = tests/unit/test-poll-policy.c
+tests_unit_test_poll_policy_LDADD = $(unit_libs)
 
 tests_unit_test_vhu_dev_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_vhu_dev_SOURCES = tests/unit/test-vhu-dev.c

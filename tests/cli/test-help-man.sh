@@ -1,15 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# The manual page and --help tell of the same options, with the same names for their values, and
-# the page is clean mdoc. From the environment: VUBLKD, SRCDIR (tests/run sets them).
+# The manual page and --help of each program tell of the same options, with the same names for their
+# values, and the page is clean mdoc. From the environment: VUBLKD, SRCDIR, BUILDDIR (tests/run sets
+# them).
 # shellcheck disable=SC2001,SC2317 # ok() calls the functions
 set -u -o pipefail
 export LC_ALL=C
 
 SRCDIR=${SRCDIR:-$(cd "$(dirname "$0")/../.." && pwd)}
-VUBLKD=${VUBLKD:-${BUILDDIR:-$SRCDIR/build}/src/vublkd}
-PAGE=$SRCDIR/man/vublkd.8
+BUILDDIR=${BUILDDIR:-$SRCDIR/build}
+VUBLKD=${VUBLKD:-$BUILDDIR/src/vublkd}
+BENCH=$BUILDDIR/contrib/bench/vublk-bench
 CASES=0
 STATUS=0
 
@@ -38,7 +40,7 @@ rendered()
 # The entries of --help, such as --fd=FDNUM.
 help_entries()
 {
-	"$VUBLKD" --help | sed -n 's/^  \(--[^ ]*\).*/\1/p'
+	"$PROGRAM" --help | sed -n 's/^  \(--[^ ]*\).*/\1/p'
 }
 
 # The tags of the page's OPTIONS section: first words of a line after an empty one or a heading.
@@ -87,7 +89,7 @@ lint_sees_mistakes()
 # The usage of --help names the options that stand in the page's SYNOPSIS.
 synopsis_of_help()
 {
-	"$VUBLKD" --help | sed '/^$/q' | grep -o -e '--[a-z-]*'
+	"$PROGRAM" --help | sed '/^$/q' | grep -o -e '--[a-z-]*'
 }
 
 synopsis_of_page()
@@ -99,17 +101,30 @@ if ! command -v mandoc >/dev/null; then
 	echo "1..0 # SKIP mandoc is not installed"
 	exit 77
 fi
-if [[ ! -x $VUBLKD ]]; then
-	echo "Bail out! $VUBLKD is not built"
-	exit 1
-fi
-ok 'help lists the options' some_entries help_entries
-ok 'the page lists the options' some_entries page_entries
-ok 'help and page have the same options and values' differences help_entries page_entries
-ok 'help lists each option once' twice help_entries
-ok 'the page lists each option once' twice page_entries
-ok 'usage and synopsis have the same options' differences synopsis_of_help synopsis_of_page
-ok 'the page is clean mdoc' lint "$PAGE"
-ok 'mistakes in the page are seen' lint_sees_mistakes
+# page_of PROGRAM PAGE
+page_of()
+{
+	local name=${1##*/}
+
+	PROGRAM=$1
+	PAGE=$2
+	if [[ ! -x $PROGRAM ]]; then
+		echo "Bail out! $PROGRAM is not built"
+		exit 1
+	fi
+	ok "$name: help lists the options" some_entries help_entries
+	ok "$name: the page lists the options" some_entries page_entries
+	ok "$name: help and page have the same options and values" \
+		differences help_entries page_entries
+	ok "$name: help lists each option once" twice help_entries
+	ok "$name: the page lists each option once" twice page_entries
+	ok "$name: usage and synopsis have the same options" \
+		differences synopsis_of_help synopsis_of_page
+	ok "$name: the page is clean mdoc" lint "$PAGE"
+	ok "$name: mistakes in the page are seen" lint_sees_mistakes
+}
+
+page_of "$VUBLKD" "$SRCDIR/man/vublkd.8"
+page_of "$BENCH" "$SRCDIR/man/vublk-bench.1"
 echo "1..$CASES"
 exit $STATUS

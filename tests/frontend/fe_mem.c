@@ -55,6 +55,9 @@ void fe_mem_free(struct fe_mem *mem)
 uint64_t fe_alloc_in(struct fe_mem *mem, unsigned int region, uint64_t size, uint64_t align)
 {
 	struct fe_region *r = &mem->region[region];
+
+	if (align < mem->min_align)
+		align = mem->min_align;
 	uint64_t gpa = (r->gpa + r->allocated + align - 1) & ~(align - 1);
 
 	if (region >= mem->n_regions || gpa - r->gpa > r->size || size > r->size - (gpa - r->gpa))

@@ -26,6 +26,7 @@ struct fe_region {
 };
 
 struct fe_mem {
+	uint64_t min_align; /* of what fe_alloc() gives out, a power of two or 0 */
 	unsigned int n_regions;
 	struct fe_region region[FE_MAX_REGIONS];
 };

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What fe_vq.c wants of each kind of ring. Only for it, fe_vq_split.c and fe_vq_packed.c. */
+/*
+ * What fe_vq.c wants of each kind of ring, and how all of them access its shared words. Only for
+ * fe_vq.c, fe_vq_split and fe_vq_packed, and who includes these.
+ */
 #ifndef FE_VQ_KIND_H
 #define FE_VQ_KIND_H
 
-#include "fe_vq.h"
+#include "tests/frontend/fe_vq.h"
 
 /* The ring's shared words: one access each, never torn or repeated by the compiler. */
 #define LOAD(x)      __atomic_load_n(&(x), __ATOMIC_ACQUIRE)
@@ -23,7 +26,9 @@ struct fe_vq_kind {
 	bool (*place)(struct fe_vq *vq);
 	/* Empty, at this base; the common fields are reset already. */
 	void (*reset)(struct fe_vq *vq, uint32_t base);
-	/* Writes the chain, for which there is room, and takes its descriptors. Its head. */
+	/* Takes what a chain needs, for which there is room, and writes it there. Its head. */
+	uint16_t (*take)(struct fe_vq *vq, const struct fe_chain *chain);
+	/* The same, and makes it available. */
 	uint16_t (*add)(struct fe_vq *vq, const struct fe_chain *chain);
 	void (*fill_table)(void *table, const struct fe_seg *segs, unsigned int n);
 	void (*publish)(struct fe_vq *vq);

@@ -17,12 +17,7 @@
 #include <string.h>
 
 #include "fe_vq_kind.h"
-
-#define AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
-#define USED  (1u << VRING_PACKED_DESC_F_USED)
-
-/* Of an event's offset, and of each half of a base: an index and a wrap counter. */
-#define POS_WRAP (1u << VRING_PACKED_EVENT_F_WRAP_CTR)
+#include "fe_vq_packed.h"
 
 static uint16_t to_wire(const struct fe_vq *vq, uint16_t head)
 {
@@ -33,36 +28,6 @@ static uint16_t to_wire(const struct fe_vq *vq, uint16_t head)
 static uint16_t from_wire(const struct fe_vq *vq, uint16_t id)
 {
 	return (uint16_t)(id - 3 * vq->num);
-}
-
-static uint16_t pos_to_wire(struct fe_pos pos)
-{
-	return (uint16_t)(pos.idx | (pos.wrap ? POS_WRAP : 0));
-}
-
-static struct fe_pos pos_from_wire(uint16_t value)
-{
-	return (struct fe_pos){.idx = value & (POS_WRAP - 1), .wrap = value & POS_WRAP};
-}
-
-static struct fe_pos advance(const struct fe_vq *vq, struct fe_pos pos, unsigned int n)
-{
-	const unsigned int idx = pos.idx + n;
-
-	if (idx < vq->num)
-		return (struct fe_pos){.idx = (uint16_t)idx, .wrap = pos.wrap};
-	return (struct fe_pos){.idx = (uint16_t)(idx - vq->num), .wrap = !pos.wrap};
-}
-
-/* 2.8.1: how a descriptor is marked as available, and as used, on its lap. */
-static uint16_t available(bool wrap)
-{
-	return wrap ? AVAIL : USED;
-}
-
-static uint16_t used_up(bool wrap)
-{
-	return wrap ? AVAIL | USED : 0;
 }
 
 static bool place(struct fe_vq *vq)
@@ -85,7 +50,7 @@ static bool place(struct fe_vq *vq)
 static void reset(struct fe_vq *vq, uint32_t base)
 {
 	struct fe_packed *p = &vq->packed;
-	const struct fe_pos at = pos_from_wire((uint16_t)base);
+	const struct fe_pos at = fe_packed_pos_from_wire((uint16_t)base);
 
 	*p->driver = *p->device = (struct vring_packed_desc_event){0};
 	p->avail = p->used = at;
@@ -94,7 +59,7 @@ static void reset(struct fe_vq *vq, uint32_t base)
 	/* As if all had been used until here: from here on, on the lap before. */
 	for (unsigned int i = 0; i < vq->num; i++)
 		p->desc[i] = (struct vring_packed_desc){
-			.flags = used_up(i < at.idx ? at.wrap : !at.wrap),
+			.flags = fe_packed_used_up(i < at.idx ? at.wrap : !at.wrap),
 		};
 }
 
@@ -116,49 +81,30 @@ static void fill_table(void *table, const struct fe_seg *segs, unsigned int n)
 	}
 }
 
-/*
- * Writes the flags of the next slot and steps over it. Those of the first slot of all that is not
- * yet published are held back: that is where the device looks, and it goes no further.
- */
-static void put_flags(struct fe_vq *vq, uint16_t flags)
+/* Only an id: the slots are whatever comes next. */
+static uint16_t take(struct fe_vq *vq, const struct fe_chain *chain)
 {
-	struct fe_packed *p = &vq->packed;
+	const uint16_t head = vq->free_head;
 
-	if (p->n_held++) {
-		STORE(p->desc[p->avail.idx].flags, flags);
-	} else {
-		p->held = p->avail.idx;
-		p->held_flags = flags;
-	}
-	p->avail = advance(vq, p->avail, 1);
+	(void)chain;
+	vq->free_head = vq->next[head];
+	return head;
 }
 
 static uint16_t add(struct fe_vq *vq, const struct fe_chain *chain)
 {
 	struct fe_packed *p = &vq->packed;
-	const uint16_t head = vq->free_head, id = to_wire(vq, head);
+	const uint16_t head = take(vq, chain), id = to_wire(vq, head);
 	uint16_t flags;
 
-	vq->free_head = vq->next[head];
 	for (unsigned int i = 0; i < chain->n; i++) {
 		const struct fe_seg *seg = fe_chain_seg(chain, i, &flags);
 
 		/* 2.8.6: "Buffer ID is included in the last descriptor in the list." */
 		fill(&p->desc[p->avail.idx], seg, i + 1 < chain->n ? UINT16_MAX : id);
-		put_flags(vq, flags | available(p->avail.wrap));
+		fe_packed_put_flags(vq, flags | fe_packed_available(p->avail.wrap));
 	}
 	return head;
-}
-
-static void publish(struct fe_vq *vq)
-{
-	struct fe_packed *p = &vq->packed;
-
-	if (!p->n_held)
-		return;
-	STORE(p->desc[p->held].flags, p->held_flags);
-	p->n_added += p->n_held;
-	p->n_held = 0;
 }
 
 void fe_vq_raw_descs(struct fe_vq *vq, const struct vring_packed_desc *descs, unsigned int n)
@@ -172,40 +118,18 @@ void fe_vq_raw_descs(struct fe_vq *vq, const struct vring_packed_desc *descs, un
 		desc->addr = descs[i].addr;
 		desc->len = descs[i].len;
 		desc->id = descs[i].id;
-		put_flags(vq, (uint16_t)(descs[i].flags ^ (turned ? AVAIL | USED : 0)));
+		fe_packed_put_flags(vq,
+				    (uint16_t)(descs[i].flags ^
+					       (turned ? FE_PACKED_AVAIL | FE_PACKED_USED : 0)));
 	}
-	publish(vq);
-}
-
-/* 2.8.10: is the descriptor that the device waits for among those published since? */
-static bool wants_kick(struct fe_vq *vq)
-{
-	struct fe_packed *p = &vq->packed;
-	/* The two halves in one access, which belong together. */
-	const uint32_t both = LOAD(*(uint32_t *)(void *)p->device);
-	const uint16_t flags = both >> 16 & 3;
-	const struct fe_pos event = pos_from_wire((uint16_t)both);
-	const unsigned int n = p->n_added;
-	int behind = p->avail.idx - event.idx; /* descriptors from the event until now */
-
-	p->n_added = 0;
-	if (flags != VRING_PACKED_EVENT_FLAG_DESC)
-		return flags != VRING_PACKED_EVENT_FLAG_DISABLE;
-	if (event.wrap != p->avail.wrap)
-		behind += (int)vq->num;
-	return behind > 0 && behind <= (int)n;
-}
-
-static bool is_used(const struct fe_vq *vq, struct fe_pos pos)
-{
-	return (LOAD(vq->packed.desc[pos.idx].flags) & (AVAIL | USED)) == used_up(pos.wrap);
+	fe_packed_publish(vq);
 }
 
 static bool peek(const struct fe_vq *vq, struct fe_used *used)
 {
 	const struct vring_packed_desc *desc = &vq->packed.desc[vq->packed.used.idx];
 
-	if (!is_used(vq, vq->packed.used))
+	if (!fe_packed_is_used(vq, vq->packed.used))
 		return false;
 	*used = (struct fe_used){
 		.head = from_wire(vq, desc->id),
@@ -222,7 +146,7 @@ static void consume(struct fe_vq *vq, const uint16_t *head)
 
 	if (!head)
 		return;
-	p->used = advance(vq, p->used, vq->n_chain[*head]);
+	p->used = fe_packed_advance(vq, p->used, vq->n_chain[*head]);
 	/* Behind the free ids, of which there are none if all that is free are their slots. */
 	vq->next[p->free_tail] = *head;
 	if (vq->free_head >= vq->num)
@@ -237,13 +161,13 @@ static unsigned int look_ahead(const struct fe_vq *vq, struct fe_pos *pos)
 	unsigned int n = 0;
 
 	*pos = vq->packed.used;
-	for (unsigned int slots = 0; slots < vq->num && is_used(vq, *pos); n++) {
+	for (unsigned int slots = 0; slots < vq->num && fe_packed_is_used(vq, *pos); n++) {
 		const uint16_t head = from_wire(vq, vq->packed.desc[pos->idx].id);
 
 		if (head >= vq->num || !vq->n_chain[head])
 			break;
 		slots += vq->n_chain[head];
-		*pos = advance(vq, *pos, vq->n_chain[head]);
+		*pos = fe_packed_advance(vq, *pos, vq->n_chain[head]);
 	}
 	return n;
 }
@@ -260,38 +184,21 @@ static uint32_t used_base(const struct fe_vq *vq)
 	struct fe_pos pos;
 
 	look_ahead(vq, &pos);
-	return pos_to_wire(pos) * 0x10001u;
-}
-
-static void want_call(struct fe_vq *vq, unsigned int after)
-{
-	struct vring_packed_desc_event *driver = vq->packed.driver;
-
-	if (!vq->event_idx) {
-		STORE(driver->flags, VRING_PACKED_EVENT_FLAG_ENABLE);
-		return;
-	}
-	/* The offset first: the flags make it valid. */
-	STORE(driver->off_wrap, pos_to_wire(advance(vq, vq->packed.used, after)));
-	STORE(driver->flags, VRING_PACKED_EVENT_FLAG_DESC);
-}
-
-static void want_no_call(struct fe_vq *vq)
-{
-	STORE(vq->packed.driver->flags, VRING_PACKED_EVENT_FLAG_DISABLE);
+	return fe_packed_pos_to_wire(pos) * 0x10001u;
 }
 
 const struct fe_vq_kind fe_vq_packed = {
 	.place = place,
 	.reset = reset,
+	.take = take,
 	.add = add,
 	.fill_table = fill_table,
-	.publish = publish,
-	.wants_kick = wants_kick,
+	.publish = fe_packed_publish,
+	.wants_kick = fe_packed_wants_kick,
 	.peek = peek,
 	.consume = consume,
 	.n_used = n_used,
 	.used_base = used_base,
-	.want_call = want_call,
-	.want_no_call = want_no_call,
+	.want_call = fe_packed_want_call,
+	.want_no_call = fe_packed_want_no_call,
 };

@@ -6,16 +6,7 @@
 #include <string.h>
 
 #include "fe_vq_kind.h"
-
-static uint16_t *used_event(struct fe_vq *vq)
-{
-	return &vq->ring.avail->ring[vq->num];
-}
-
-static uint16_t *avail_event(struct fe_vq *vq)
-{
-	return (uint16_t *)&vq->ring.used->ring[vq->num];
-}
+#include "fe_vq_split.h"
 
 static size_t desc_size(const struct fe_vq *vq)
 {
@@ -82,7 +73,7 @@ static void fill_table(void *table, const struct fe_seg *segs, unsigned int n)
 	}
 }
 
-static uint16_t add(struct fe_vq *vq, const struct fe_chain *chain)
+static uint16_t take(struct fe_vq *vq, const struct fe_chain *chain)
 {
 	const uint16_t head = vq->free_head;
 	uint16_t flags;
@@ -94,41 +85,26 @@ static uint16_t add(struct fe_vq *vq, const struct fe_chain *chain)
 		vq->free_head = vq->next[d];
 		fill(&vq->ring.desc[d], seg, flags, vq->next[d]);
 	}
-	vq->ring.avail->ring[vq->avail_idx & (vq->num - 1)] = head;
-	vq->avail_idx++;
 	return head;
 }
 
-static void publish(struct fe_vq *vq)
+static uint16_t add(struct fe_vq *vq, const struct fe_chain *chain)
 {
-	STORE(vq->ring.avail->idx, vq->avail_idx);
-}
+	const uint16_t head = take(vq, chain);
 
-static bool wants_kick(struct fe_vq *vq)
-{
-	const uint16_t old = vq->kicked;
-
-	vq->kicked = vq->avail_idx;
-	if (vq->event_idx)
-		return vring_need_event(LOAD(*avail_event(vq)), vq->avail_idx, old);
-	return !(LOAD(vq->ring.used->flags) & VRING_USED_F_NO_NOTIFY);
+	fe_split_push(vq, head);
+	return head;
 }
 
 void fe_vq_raw_push(struct fe_vq *vq, uint16_t head)
 {
-	vq->ring.avail->ring[vq->avail_idx & (vq->num - 1)] = head;
-	vq->avail_idx++;
-	publish(vq);
+	fe_split_push(vq, head);
+	fe_split_publish(vq);
 }
 
 void fe_vq_raw_avail_idx(struct fe_vq *vq, uint16_t idx)
 {
 	STORE(vq->ring.avail->idx, idx);
-}
-
-static unsigned int n_used(const struct fe_vq *vq)
-{
-	return (uint16_t)(LOAD(vq->ring.used->idx) - vq->used_idx);
 }
 
 static uint32_t used_base(const struct fe_vq *vq)
@@ -138,7 +114,7 @@ static uint32_t used_base(const struct fe_vq *vq)
 
 static bool peek(const struct fe_vq *vq, struct fe_used *used)
 {
-	if (!n_used(vq))
+	if (!fe_split_n_used(vq))
 		return false;
 
 	const struct vring_used_elem elem = vq->ring.used->ring[vq->used_idx & (vq->num - 1)];
@@ -164,33 +140,18 @@ static void consume(struct fe_vq *vq, const uint16_t *head)
 	vq->free_head = *head;
 }
 
-static void want_call(struct fe_vq *vq, unsigned int after)
-{
-	if (vq->event_idx)
-		STORE(*used_event(vq), (uint16_t)(vq->used_idx + after));
-	else
-		STORE(vq->ring.avail->flags, 0);
-}
-
-static void want_no_call(struct fe_vq *vq)
-{
-	if (vq->event_idx) /* never, that is: half the index space away */
-		STORE(*used_event(vq), (uint16_t)(vq->used_idx + 0x8000));
-	else
-		STORE(vq->ring.avail->flags, VRING_AVAIL_F_NO_INTERRUPT);
-}
-
 const struct fe_vq_kind fe_vq_split = {
 	.place = place,
 	.reset = reset,
+	.take = take,
 	.add = add,
 	.fill_table = fill_table,
-	.publish = publish,
-	.wants_kick = wants_kick,
+	.publish = fe_split_publish,
+	.wants_kick = fe_split_wants_kick,
 	.peek = peek,
 	.consume = consume,
-	.n_used = n_used,
+	.n_used = fe_split_n_used,
 	.used_base = used_base,
-	.want_call = want_call,
-	.want_no_call = want_no_call,
+	.want_call = fe_split_want_call,
+	.want_no_call = fe_split_want_no_call,
 };

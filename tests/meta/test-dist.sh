@@ -27,7 +27,8 @@ has_installed_all()
 {
 	local file
 
-	for file in bin/vublkd share/man/man8/vublkd.8 share/qemu/vhost-user/50-vublkd.json \
+	for file in bin/vublkd bin/vublk-bench share/man/man8/vublkd.8 share/man/man1/vublk-bench.1 \
+		share/qemu/vhost-user/50-vublkd.json \
 		lib/systemd/system/vublkd@.service lib/systemd/system/vublkd@.socket; do
 		[[ -s $root/usr/$file ]] || { echo "# $file is missing"; return 1; }
 	done

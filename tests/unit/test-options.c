@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* src/options.c: each option's values, good and bad; what goes together; what wins. */
 #include "src/options.h"
+#include "src/poll_policy.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -183,7 +184,8 @@ static const char *const valued[][2] = {
 	{"--discard", "unmap"},       {"--block-size", "512"}, {"--physical-block-size", "512"},
 	{"--optimal-io-size", "512"}, {"--serial", "s"},       {"--num-queues", "1"},
 	{"--engine", "null"},         {"--size", "1M"},        {"--lock-timeout", "1"},
-	{"--log-level", "info"},      {"--sqpoll-cpu", "0"},
+	{"--log-level", "info"},      {"--num-workers", "1"},  {"--cpu-affinity", "0"},
+	{"--poll", "auto"},           {"--sqpoll-cpu", "0"},
 };
 
 #define N_VALUED (sizeof(valued) / sizeof(valued[0]))
@@ -352,6 +354,47 @@ static void queues(void)
 	CHECK_BAD_VALUES("num-queues", "0", "257", "-1", "1K", "4294967297");
 }
 
+static void workers(void)
+{
+	CHECK_OK(parse_value("num-workers", "1"));
+	CHECK_EQ(options.num_workers, 1);
+	CHECK_OK(parse_value("num-workers", "64"));
+	CHECK_EQ(options.num_workers, 64);
+	CHECK_BAD_VALUES("num-workers", "0", "65", "-1", "1K", "4294967297");
+}
+
+static void cpu_lists(void)
+{
+	CHECK_OK(parse_value("cpu-affinity", "3"));
+	CHECK_EQ(options.n_cpus, 1);
+	CHECK_EQ(options.cpu[0], 3);
+	CHECK_OK(parse_value("cpu-affinity", "5-7,1,3-3"));
+	CHECK_EQ(options.n_cpus, 5);
+	CHECK_EQ(options.cpu[0], 5);
+	CHECK_EQ(options.cpu[2], 7);
+	CHECK_EQ(options.cpu[3], 1);
+	CHECK_EQ(options.cpu[4], 3);
+	CHECK_OK(parse_value("cpu-affinity", "0-63"));
+	CHECK_EQ(options.n_cpus, 64);
+	CHECK_BAD_VALUES("cpu-affinity", "0-64", "1,0-63", "2-1", "1,", ",1", "1,,2", "-1", "1-",
+			 "a", "1 2", "1024", "0-99999999999999999999999");
+}
+
+static void polling(void)
+{
+	CHECK_OK(parse_value("poll", "auto"));
+	CHECK_EQ(options.poll_ns, POLL_AUTO);
+	CHECK_OK(parse_value("poll", "off"));
+	CHECK_EQ(options.poll_ns, POLL_OFF);
+	CHECK_OK(parse_value("poll", "always"));
+	CHECK_EQ(options.poll_ns, POLL_ALWAYS);
+	CHECK_OK(parse_value("poll", "50"));
+	CHECK_EQ(options.poll_ns, 50000);
+	CHECK_OK(parse_value("poll", "1000000"));
+	CHECK_EQ(options.poll_ns, 1000000000);
+	CHECK_BAD_VALUES("poll", "1000001", "-1", "on", "AUTO", "5us", "99999999999999999999");
+}
+
 static void block_sizes(void)
 {
 	CHECK_OK(parse_value("block-size", "512"));
@@ -444,6 +487,9 @@ static const struct tap_case value_cases[] = {
 	{"sizes", sizes},
 	{"descriptors", descriptors},
 	{"queues", queues},
+	{"workers", workers},
+	{"cpu_lists", cpu_lists},
+	{"polling", polling},
 	{"block_sizes", block_sizes},
 	{"physical_block_sizes", physical_block_sizes},
 	{"optimal_io_sizes", optimal_io_sizes},

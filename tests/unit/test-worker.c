@@ -271,7 +271,10 @@ static void open_ring_with(unsigned size, bool tracked)
 		make_region(size);
 	REQUIRE_OK(ring_setup());
 	ring_give_fds();
-	REQUIRE_OK(worker_create(&worker, &gate_class, &(struct engine_options){0}));
+	static const struct worker_config config = {
+		.class = &gate_class, .poll_ns = POLL_OFF, .cpu = -1};
+
+	REQUIRE_OK(worker_create(&worker, &config));
 	REQUIRE_OK(queue_create(&queue, &ring.vq, worker, &disk));
 }
 

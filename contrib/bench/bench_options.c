@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * See bench_options.h. The parser, --help and the refusal of doubled options all read one table,
+ * and tests/cli/test-help-man.sh holds the man page against it. The values themselves are parsed in
+ * bench_values.c. Main thread; trusts nothing of argv.
+ */
+#include "bench_options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "bench_values.h"
+
+#define DEFAULT_QUEUE_SIZE 128u   /* QEMU's */
+#define MAX_QUEUE_SIZE     32768u /* virtio 2.7, 2.8 */
+#define MAX_BLOCK_SIZE     (64u << 20)
+#define MAX_SECONDS        86400.0
+#define MAX_ROUNDS         1000u
+#define SECTOR             512u
+
+enum option_id {
+	OPT_SOCKET_PATH,
+	OPT_FLOOR,
+	OPT_COMPARE,
+	OPT_ROUNDS,
+	OPT_RW,
+	OPT_READ_PERCENT,
+	OPT_BLOCK_SIZE,
+	OPT_OFFSET,
+	OPT_SIZE,
+	OPT_VERIFY,
+	OPT_QUEUE_DEPTH,
+	OPT_NUM_QUEUES,
+	OPT_THREADS,
+	OPT_QUEUE_SIZE,
+	OPT_RING,
+	OPT_DESCRIPTORS,
+	OPT_EVENT_IDX,
+	OPT_COMPLETION,
+	OPT_INFLIGHT,
+	OPT_SECONDS,
+	OPT_COUNT,
+	OPT_WARMUP,
+	OPT_RATE,
+	OPT_CPU_AFFINITY,
+	OPT_PID,
+	OPT_JSON,
+	OPT_HELP,
+	OPT_VERSION,
+	N_OPTIONS,
+};
+
+struct parser {
+	struct bench_options *options;
+	bool seen[N_OPTIONS];
+	bool mixed;                /* --rw has reads and writes */
+	unsigned int read_percent; /* as given; it counts only then */
+	char *error;
+	size_t error_size;
+};
+
+struct option_row {
+	const char *name;
+	const char *argument; /* as --help and the man page call it, NULL: takes none */
+	int (*set)(struct parser *parser, const struct option_row *row, const char *value);
+	const char *help; /* lines after the first are indented by their printer */
+};
+
+__attribute__((format(printf, 2, 3))) static int fail(struct parser *parser, const char *format,
+						      ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(parser->error, parser->error_size, format, ap);
+	va_end(ap);
+	for (char *c = parser->error; *c; c++)
+		if (*c > 0 && *c < ' ')
+			*c = '?'; /* it stays one line, whatever was quoted */
+	return -EINVAL;
+}
+
+/* Says what the option takes and what it got. */
+static int fail_value(struct parser *parser, const struct option_row *row, const char *value,
+		      const char *expected)
+{
+	return fail(parser, "--%s wants %s, not '%s'", row->name, expected, value);
+}
+
+/* --- one function per option; `value` is never empty --- */
+
+static int set_socket_path(struct parser *parser, const struct option_row *row, const char *value)
+{
+	/* unix(7): sun_path holds 108 bytes, its final NUL among them. */
+	const size_t room = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+	struct bench_options *o = parser->options;
+
+	if (strlen(value) > room)
+		return fail(parser, "--%s is %zu bytes long, a socket's path has at most %zu",
+			    row->name, strlen(value), room);
+	if (o->n_sockets == 2)
+		return fail(parser, "--%s is given three times, there may be two", row->name);
+	o->socket[o->n_sockets++] = value;
+	return 0;
+}
+
+static int set_flag(struct parser *parser, const struct option_row *row, const char *value);
+
+static int set_number(struct parser *parser, const struct option_row *row, const char *value,
+		      uint64_t max, unsigned int *to)
+{
+	char expected[64];
+	uint64_t n;
+
+	if (!bench_parse_number(value, max, &n) || !n) {
+		snprintf(expected, sizeof(expected), "a number from 1 to %llu",
+			 (unsigned long long)max);
+		return fail_value(parser, row, value, expected);
+	}
+	*to = (unsigned int)n;
+	return 0;
+}
+
+static int set_rounds(struct parser *parser, const struct option_row *row, const char *value)
+{
+	return set_number(parser, row, value, MAX_ROUNDS, &parser->options->rounds);
+}
+
+static int set_rw(struct parser *parser, const struct option_row *row, const char *value)
+{
+	static const char *const words[] = {"read",      "write",  "rw", "randread",
+					    "randwrite", "randrw", NULL};
+	static const unsigned int percent[] = {100, 0, 50};
+	const int i = bench_find_word(words, value);
+
+	if (i < 0)
+		return fail_value(parser, row, value, row->argument);
+	parser->options->random = i >= 3;
+	parser->mixed = i % 3 == 2;
+	parser->options->read_percent = percent[i % 3];
+	return 0;
+}
+
+static int set_block_size(struct parser *parser, const struct option_row *row, const char *value)
+{
+	uint64_t n;
+
+	if (!bench_parse_size(value, &n) || !n || n % SECTOR || n > MAX_BLOCK_SIZE)
+		return fail_value(parser, row, value, "a multiple of 512 up to 64M");
+	parser->options->block_size = (uint32_t)n;
+	return 0;
+}
+
+static int set_bytes(struct parser *parser, const struct option_row *row, const char *value,
+		     uint64_t *to)
+{
+	if (!bench_parse_size(value, to) || *to % SECTOR)
+		return fail_value(parser, row, value, "a multiple of 512 bytes, as 4096 or 1G");
+	return 0;
+}
+
+static int set_offset(struct parser *parser, const struct option_row *row, const char *value)
+{
+	return set_bytes(parser, row, value, &parser->options->offset);
+}
+
+static int set_size(struct parser *parser, const struct option_row *row, const char *value)
+{
+	const int ret = set_bytes(parser, row, value, &parser->options->size);
+
+	if (!ret && !parser->options->size)
+		return fail_value(parser, row, value, "a size above 0");
+	return ret;
+}
+
+static int set_queue_depth(struct parser *parser, const struct option_row *row, const char *value)
+{
+	return set_number(parser, row, value, MAX_QUEUE_SIZE, &parser->options->depth);
+}
+
+static int set_num_queues(struct parser *parser, const struct option_row *row, const char *value)
+{
+	return set_number(parser, row, value, BENCH_MAX_QUEUES, &parser->options->n_queues);
+}
+
+static int set_threads(struct parser *parser, const struct option_row *row, const char *value)
+{
+	return set_number(parser, row, value, BENCH_MAX_QUEUES, &parser->options->n_threads);
+}
+
+static int set_queue_size(struct parser *parser, const struct option_row *row, const char *value)
+{
+	uint64_t n;
+
+	if (!bench_parse_number(value, MAX_QUEUE_SIZE, &n) || !n || n & (n - 1))
+		return fail_value(parser, row, value, "a power of two up to 32768");
+	parser->options->queue_size = (unsigned int)n;
+	return 0;
+}
+
+/* One of two words: *to says whether it is the second one. */
+static int set_either(struct parser *parser, const struct option_row *row, const char *value,
+		      const char *no, const char *yes, bool *to)
+{
+	const char *const words[] = {no, yes, NULL};
+	const int i = bench_find_word(words, value);
+
+	if (i < 0)
+		return fail_value(parser, row, value, row->argument);
+	*to = i;
+	return 0;
+}
+
+static int set_ring(struct parser *parser, const struct option_row *row, const char *value)
+{
+	return set_either(parser, row, value, "split", "packed", &parser->options->packed);
+}
+
+static int set_descriptors(struct parser *parser, const struct option_row *row, const char *value)
+{
+	return set_either(parser, row, value, "direct", "indirect", &parser->options->indirect);
+}
+
+static int set_event_idx(struct parser *parser, const struct option_row *row, const char *value)
+{
+	return set_either(parser, row, value, "off", "on", &parser->options->event_idx);
+}
+
+static int set_completion(struct parser *parser, const struct option_row *row, const char *value)
+{
+	return set_either(parser, row, value, "poll", "call", &parser->options->call);
+}
+
+static int set_inflight(struct parser *parser, const struct option_row *row, const char *value)
+{
+	parser->options->inflight_given = true;
+	return set_either(parser, row, value, "off", "on", &parser->options->inflight);
+}
+
+static int set_time(struct parser *parser, const struct option_row *row, const char *value,
+		    double *to)
+{
+	if (!bench_parse_decimal(value, MAX_SECONDS, to))
+		return fail_value(parser, row, value,
+				  "a number of seconds up to 86400, as 10 or 0.5");
+	return 0;
+}
+
+static int set_seconds(struct parser *parser, const struct option_row *row, const char *value)
+{
+	const int ret = set_time(parser, row, value, &parser->options->seconds);
+
+	if (!ret && parser->options->seconds <= 0)
+		return fail_value(parser, row, value, "a time above 0");
+	return ret;
+}
+
+static int set_warmup(struct parser *parser, const struct option_row *row, const char *value)
+{
+	return set_time(parser, row, value, &parser->options->warmup);
+}
+
+static int set_count(struct parser *parser, const struct option_row *row, const char *value)
+{
+	if (!bench_parse_number(value, INT64_MAX, &parser->options->count) ||
+	    !parser->options->count)
+		return fail_value(parser, row, value, "a number of requests above 0");
+	return 0;
+}
+
+static int set_rate(struct parser *parser, const struct option_row *row, const char *value)
+{
+	if (!bench_parse_decimal(value, 1e9, &parser->options->rate))
+		return fail_value(parser, row, value, "requests per second, up to 1000000000");
+	return 0;
+}
+
+static int set_read_percent(struct parser *parser, const struct option_row *row, const char *value)
+{
+	uint64_t n;
+
+	if (!bench_parse_number(value, 100, &n))
+		return fail_value(parser, row, value, "a number from 0 to 100");
+	parser->read_percent = (unsigned int)n;
+	return 0;
+}
+
+static int set_cpu_affinity(struct parser *parser, const struct option_row *row, const char *value)
+{
+	struct bench_options *o = parser->options;
+
+	if (!bench_parse_list(value, o->cpu, BENCH_MAX_CPUS, &o->n_cpus))
+		return fail_value(parser, row, value, "processors, as 0,2 or 0-3, 64 at most");
+	return 0;
+}
+
+static int set_pid(struct parser *parser, const struct option_row *row, const char *value)
+{
+	uint64_t n;
+
+	if (!bench_parse_number(value, INT32_MAX, &n) || !n)
+		return fail_value(parser, row, value, "the number of a process");
+	parser->options->pid = (pid_t)n;
+	return 0;
+}
+
+/* --- the table; --help has its order --- */
+
+static const struct option_row table[N_OPTIONS] = {
+	[OPT_SOCKET_PATH] = {"socket-path", "PATH", set_socket_path,
+			     "the back-end's socket; twice with --compare"},
+	[OPT_FLOOR] = {"floor", NULL, set_flag,
+		       "no socket: a thread that does no work answers, which\n"
+		       "shows what the generator itself can do"},
+	[OPT_COMPARE] = {"compare", NULL, set_flag, "measure two back-ends in turn"},
+	[OPT_ROUNDS] = {"rounds", "N", set_rounds, "of --compare (default 5)"},
+	[OPT_RW] = {"rw", "read|write|rw|randread|randwrite|randrw", set_rw,
+		    "what to do (default randread)"},
+	[OPT_READ_PERCENT] = {"read-percent", "N", set_read_percent,
+			      "share of reads of rw and randrw (default 50)"},
+	[OPT_BLOCK_SIZE] = {"block-size", "SIZE", set_block_size, "of each request (default 4K)"},
+	[OPT_OFFSET] = {"offset", "SIZE", set_offset, "where the area begins (default 0)"},
+	[OPT_SIZE] = {"size", "SIZE", set_size, "of the area (default: to the disk's end)"},
+	[OPT_VERIFY] = {"verify", NULL, set_flag, "stamp what is written, check what is read"},
+	[OPT_QUEUE_DEPTH] = {"queue-depth", "N", set_queue_depth,
+			     "requests in flight in each queue (default 1)"},
+	[OPT_NUM_QUEUES] = {"num-queues", "N", set_num_queues, "queues (default 1)"},
+	[OPT_THREADS] = {"threads", "N", set_threads,
+			 "threads that the queues are spread over (default 1)"},
+	[OPT_QUEUE_SIZE] = {"queue-size", "N", set_queue_size,
+			    "entries of each ring (default: what the depth needs,\n"
+			    "at least 128)"},
+	[OPT_RING] = {"ring", "split|packed", set_ring, "kind of virtqueue (default split)"},
+	[OPT_DESCRIPTORS] = {"descriptors", "direct|indirect", set_descriptors,
+			     "three descriptors in the ring for a request, or one\n"
+			     "that names a table (default indirect)"},
+	[OPT_EVENT_IDX] = {"event-idx", "on|off", set_event_idx,
+			   "negotiate EVENT_IDX (default on)"},
+	[OPT_COMPLETION] = {"completion", "poll|call", set_completion,
+			    "look at the ring all the time and want no calls (the\n"
+			    "default), or sleep until called"},
+	[OPT_INFLIGHT] = {"inflight", "on|off", set_inflight,
+			  "have an in-flight region, as QEMU does (default: if\n"
+			  "the back-end offers it)"},
+	[OPT_SECONDS] = {"seconds", "N", set_seconds, "how long to measure (default 10)"},
+	[OPT_COUNT] = {"count", "N", set_count, "measure exactly N requests instead"},
+	[OPT_WARMUP] = {"warmup", "SECONDS", set_warmup,
+			"do the same for so long before (default 0)"},
+	[OPT_RATE] = {"rate", "IOPS", set_rate,
+		      "begin so many requests per second, evenly (default 0:\n"
+		      "as many as come back)"},
+	[OPT_CPU_AFFINITY] = {"cpu-affinity", "LIST", set_cpu_affinity,
+			      "processors for the threads, one after the other"},
+	[OPT_PID] = {"pid", "PID", set_pid,
+		     "the back-end's process (default: who listens on the\n"
+		     "socket)"},
+	[OPT_JSON] = {"json", NULL, set_flag, "print the result as JSON"},
+	[OPT_HELP] = {"help", NULL, set_flag, "print this text and exit"},
+	[OPT_VERSION] = {"version", NULL, set_flag, "print the version and exit"},
+};
+
+static int set_flag(struct parser *parser, const struct option_row *row, const char *value)
+{
+	struct bench_options *o = parser->options;
+
+	(void)value;
+	switch ((enum option_id)(row - table)) {
+	case OPT_FLOOR:
+		o->floor = true;
+		break;
+	case OPT_COMPARE:
+		o->compare = true;
+		break;
+	case OPT_VERIFY:
+		o->verify = true;
+		break;
+	case OPT_JSON:
+		o->json = true;
+		break;
+	default: /* --help, --version: the first look at argv has seen to them */
+		break;
+	}
+	return 0;
+}
+
+/* --- parsing --- */
+
+static bool stands_anywhere(int argc, char *const *argv, enum option_id id)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+		if (!strncmp(argv[i], "--", 2) && !strcmp(argv[i] + 2, table[id].name))
+			return true;
+	return false;
+}
+
+static enum bench_action find_action(int argc, char *const *argv)
+{
+	if (stands_anywhere(argc, argv, OPT_HELP))
+		return BENCH_HELP;
+	if (stands_anywhere(argc, argv, OPT_VERSION))
+		return BENCH_VERSION;
+	return BENCH_RUN;
+}
+
+static void set_defaults(struct bench_options *options)
+{
+	*options = (struct bench_options){
+		.rounds = 5,
+		.random = true,
+		.read_percent = 100,
+		.block_size = 4096,
+		.depth = 1,
+		.n_queues = 1,
+		.n_threads = 1,
+		.indirect = true,
+		.event_idx = true,
+		.inflight = true,
+		.seconds = 10,
+	};
+}
+
+/* getopt_long()'s own table. The row's number comes back by `val`, past all characters. */
+#define VAL_BASE 256
+
+static void fill_long_options(struct option *list)
+{
+	for (int i = 0; i < N_OPTIONS; i++)
+		list[i] = (struct option){
+			.name = table[i].name,
+			.has_arg = table[i].argument ? required_argument : no_argument,
+			.val = VAL_BASE + i,
+		};
+	list[N_OPTIONS] = (struct option){0};
+}
+
+/* What getopt_long() refused: `code` is its answer, `word` the argument it looked at. */
+static int fail_getopt(struct parser *parser, int code, const char *word)
+{
+	const struct option_row *row = optopt >= VAL_BASE ? &table[optopt - VAL_BASE] : NULL;
+
+	if (code == ':' && row)
+		return fail(parser, "--%s needs a value: --%s=%s", row->name, row->name,
+			    row->argument);
+	if (row)
+		return fail(parser, "--%s takes no value", row->name);
+	return fail(parser, "unknown option '%s' (see vublk-bench --help)", word);
+}
+
+static int parse_one(struct parser *parser, enum option_id id, const char *word, const char *value)
+{
+	const struct option_row *row = &table[id];
+
+	/* getopt_long() takes prefixes; a script that uses them breaks when an option is added. */
+	if (strcspn(word + 2, "=") != strlen(row->name))
+		return fail(parser, "unknown option '%s', did you mean --%s?", word, row->name);
+	if (parser->seen[id] && id != OPT_SOCKET_PATH)
+		return fail(parser, "--%s is given twice", row->name);
+	parser->seen[id] = true;
+	if (value && !*value)
+		return fail(parser, "--%s is empty, it needs a value: --%s=%s", row->name,
+			    row->name, row->argument);
+	return row->set(parser, row, value);
+}
+
+static int parse_all(struct parser *parser, int argc, char *const *argv)
+{
+	struct option list[N_OPTIONS + 1];
+	int r = 0;
+
+	fill_long_options(list);
+	optind = 0;
+	opterr = 0;
+	while (!r) {
+		/* "+" stops at what is no option, so this is what it looks at next. */
+		const char *word = argv[optind ? optind : 1];
+		int code = getopt_long(argc, argv, "+:", list, NULL);
+
+		if (code == -1)
+			break;
+		if (code < VAL_BASE)
+			return fail_getopt(parser, code, word);
+		r = parse_one(parser, (enum option_id)(code - VAL_BASE), word, optarg);
+	}
+	if (!r && optind < argc)
+		return fail(parser, "unexpected argument '%s'", argv[optind]);
+	return r;
+}
+
+/* --- what goes together --- */
+
+static int check_sockets(struct parser *parser)
+{
+	const struct bench_options *o = parser->options;
+
+	if (o->floor && (o->n_sockets || o->compare))
+		return fail(parser, "--floor goes with neither --socket-path nor --compare");
+	if (o->compare && o->n_sockets != 2)
+		return fail(parser, "--compare needs --socket-path=PATH twice");
+	if (!o->compare && o->n_sockets == 2)
+		return fail(parser, "--socket-path is given twice, which takes --compare");
+	if (!o->floor && !o->n_sockets)
+		return fail(parser, "--socket-path=PATH is missing");
+	if (parser->seen[OPT_ROUNDS] && !o->compare)
+		return fail(parser, "--rounds goes only with --compare");
+	if (o->pid && (o->compare || o->floor))
+		return fail(parser, "--pid goes with neither --compare nor --floor");
+	return 0;
+}
+
+static int check_work(struct parser *parser)
+{
+	const struct bench_options *o = parser->options;
+
+	if (parser->seen[OPT_SECONDS] && o->count)
+		return fail(parser, "--seconds and --count exclude each other");
+	if (o->verify && o->floor)
+		return fail(parser, "--verify does not go with --floor, which moves no data");
+	if (o->call && o->floor)
+		return fail(parser,
+			    "--completion=call does not go with --floor, which calls nobody");
+	if (o->size && o->size < o->block_size)
+		return fail(parser, "--size is smaller than --block-size");
+	return 0;
+}
+
+/* --read-percent may stand before or after --rw. */
+static int check_mix(struct parser *parser)
+{
+	if (!parser->seen[OPT_READ_PERCENT])
+		return 0;
+	if (!parser->mixed)
+		return fail(parser, "--read-percent goes only with --rw=rw or --rw=randrw");
+	parser->options->read_percent = parser->read_percent;
+	return 0;
+}
+
+/* The smallest ring for the depth, or the one asked for. */
+static int check_queues(struct parser *parser)
+{
+	struct bench_options *o = parser->options;
+	const unsigned int needed = o->depth * bench_entries_per_request(o);
+	unsigned int size = DEFAULT_QUEUE_SIZE;
+
+	while (size < needed)
+		size *= 2;
+	if (o->queue_size && o->queue_size < needed)
+		return fail(parser, "--queue-depth=%u needs a ring of %u entries, --queue-size=%u",
+			    o->depth, needed, o->queue_size);
+	if (!o->queue_size)
+		o->queue_size = size;
+	if (o->queue_size > MAX_QUEUE_SIZE)
+		return fail(parser, "--queue-depth=%u needs a ring of %u entries, there are 32768",
+			    o->depth, needed);
+	if (o->n_threads > o->n_queues)
+		return fail(parser, "--threads=%u is more than --num-queues=%u", o->n_threads,
+			    o->n_queues);
+	return 0;
+}
+
+int bench_options_parse(struct bench_options *options, int argc, char *const *argv, char *error,
+			size_t size)
+{
+	struct parser parser = {.options = options, .error = error, .error_size = size};
+	int r;
+
+	set_defaults(options);
+	options->action = find_action(argc, argv);
+	if (options->action != BENCH_RUN)
+		return 0;
+	r = parse_all(&parser, argc, argv);
+	if (!r)
+		r = check_sockets(&parser);
+	if (!r)
+		r = check_work(&parser);
+	if (!r)
+		r = check_mix(&parser);
+	if (!r)
+		r = check_queues(&parser);
+	return r;
+}
+
+/* --- --help --- */
+
+#define HELP_COLUMN 30
+
+static void print_row(const struct option_row *row)
+{
+	int width = printf("  --%s%s%s", row->name, row->argument ? "=" : "",
+			   row->argument ? row->argument : "");
+	const char *line = row->help;
+
+	if (width >= HELP_COLUMN) {
+		putchar('\n');
+		width = 0;
+	}
+	while (*line) {
+		int length = (int)strcspn(line, "\n");
+
+		printf("%*s%.*s\n", HELP_COLUMN - width, "", length, line);
+		width = 0;
+		line += length + (line[length] == '\n');
+	}
+}
+
+void bench_options_print_help(void)
+{
+	puts("Usage: vublk-bench --socket-path=PATH [OPTION]...\n"
+	     "       vublk-bench --compare --socket-path=PATH --socket-path=PATH [OPTION]...\n"
+	     "       vublk-bench --floor [OPTION]...\n"
+	     "       vublk-bench --help | --version\n"
+	     "\n"
+	     "Measures a vhost-user-blk back-end without a guest.\n"
+	     "\n"
+	     "Options:");
+	for (int i = 0; i < N_OPTIONS; i++)
+		print_row(&table[i]);
+	puts("\n"
+	     "SIZE is in bytes, or has one of the suffixes K, M, G, T (powers of 1024).\n"
+	     "The manual page vublk-bench(1) explains every option.");
+}
