@@ -23,6 +23,7 @@
 #include <linux/virtio_ring.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "vhu_mem.h"
 #include "vq_track.h"
@@ -204,6 +205,25 @@ bool vq_packed_wants_no_calls(const struct vublk_queue *vq);
 void vq_packed_advance(const struct vublk_queue *vq, uint16_t *idx, bool *wrap, unsigned n);
 
 /* ---- vq_chain.c: from descriptors to host ranges ---- */
+
+/*
+ * Copies a descriptor of guest memory, which need not be aligned, once: through registers, so that
+ * neither the compiler goes back to the original nor the parts wait for the whole to be stored.
+ */
+static inline void vq_copy_desc(struct vring_desc *to, const void *from)
+{
+	uint64_t addr, rest;
+
+	memcpy(&addr, from, sizeof(addr));
+	memcpy(&rest, (const char *)from + sizeof(addr), sizeof(rest));
+	__asm__ volatile("" : "+r"(addr), "+r"(rest));
+	*to = (struct vring_desc){
+		.addr = addr,
+		.len = (uint32_t)rest,
+		.flags = (uint16_t)(rest >> 32),
+		.next = (uint16_t)(rest >> 48),
+	};
+}
 
 /* Begins a chain, under the queue's current lease. */
 void vq_chain_begin(struct vublk_queue *vq, struct vublk_chain *chain);

@@ -8,7 +8,7 @@
  * mailbox) are watched by it, so that one system call flushes, waits and reaps.
  *
  *	engine_submit(io) ... engine_submit(io)		no system call
- *	engine_run(timeout)				one: flush, wait, then io->..., complete()
+ *	engine_run(timeout)				one: flush, wait, then complete()
  *
  * engine_uring*.c is the engine; engine_aio.c serves hosts where io_uring is switched off;
  * engine_null.c answers at once without I/O and is the floor for benchmarks.
