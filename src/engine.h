@@ -174,7 +174,8 @@ static inline int engine_watch(struct engine *engine, struct engine_watch *watch
  * Ends a watch; ready() is not called any more once this returns, even if an event is there
  * already. May be called from any ready() or complete(). Without effect on one not watched. The
  * descriptor may be closed at once; the kernel's own reference to it goes in the course of the
- * next engine_run()s, or with engine_close().
+ * next engine_run()s, or with engine_close() (with `sqpoll`: when the kernel's thread has turned
+ * around).
  */
 static inline void engine_unwatch(struct engine *engine, struct engine_watch *watch)
 {
