@@ -6,6 +6,11 @@ tests_cost_lockstep_CPPFLAGS = -I$(top_srcdir) $(AM_CPPFLAGS)
 tests_cost_lockstep_SOURCES = tests/cost/lockstep.c
 tests_cost_lockstep_LDADD = tests/frontend/libfrontend.la
 
+check_PROGRAMS += tests/cost/test-fairness
+tests_cost_test_fairness_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_cost_test_fairness_SOURCES = tests/cost/test-fairness.c
+tests_cost_test_fairness_LDADD = tests/proto/libproto.la
+
 # To be preloaded into the daemon. Libtool, as we configure it, makes no shared libraries.
 check_DATA = tests/cost/count-malloc.so
 tests/cost/count-malloc.so: tests/cost/count-malloc.c
@@ -17,6 +22,7 @@ EXTRA_DIST += \
 	tests/cost/count-malloc.c \
 	tests/cost/lib.sh \
 	tests/cost/test-allocations.sh \
+	tests/cost/test-idle.sh \
 	tests/cost/test-instructions.sh \
 	tests/cost/test-notifications.sh \
 	tests/cost/test-syscalls.sh
