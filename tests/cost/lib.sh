@@ -76,7 +76,8 @@ serve()
 	local name=$1 end=$((SECONDS + DEADLINE))
 
 	shift
-	"$@" --socket-path="$WORK/$name" >"$WORK/$name.log" 2>&1 &
+	: >"$WORK/$name.log"
+	"$@" --socket-path="$WORK/$name" >>"$WORK/$name.log" 2>&1 &
 	DAEMON=$!
 	STARTED+=("$DAEMON")
 	until grep -q serving "$WORK/$name.log"; do
