@@ -17,7 +17,7 @@
 #define PROBE_BYTES (4 * KIB)
 #define DISK        (64 * MIB)
 #define BURST       64u
-#define PROBES      200u
+#define PROBES      40u
 
 static struct fe_blk flood, probe;
 static uint64_t flood_done; /* that were reaped */

@@ -19,7 +19,7 @@
 #define BYTES   (4 * KIB)
 #define DISK    (16 * MIB)
 #define AREA    (DISK / QUEUES) /* of each queue, bytes */
-#define CHANGES 80u
+#define CHANGES 60u
 
 /* What a slot is at: its block is written, then read back. */
 struct op {
