@@ -278,7 +278,8 @@ static bool service(struct worker *worker)
 			worked = true;
 			worker_heat(worker, queue);
 		} else if (state == QUEUE_EMPTY) {
-			const unsigned rounds = queue->empty_rounds + 1;
+			/* Where nobody has work the policy says how long to look. */
+			const unsigned rounds = queue->empty_rounds + !worker->idle_since;
 
 			if (rounds < COLD_AFTER || worker->policy.window == POLL_ALWAYS ||
 			    queue_cool(queue)) {

@@ -37,7 +37,8 @@ proto_tests = \
 	tests/proto/test-session \
 	tests/proto/test-socket \
 	tests/proto/test-stress \
-	tests/proto/test-vring
+	tests/proto/test-vring \
+	tests/proto/test-workers
 
 check_PROGRAMS += $(proto_tests)
 
@@ -104,3 +105,7 @@ tests_proto_test_stress_LDADD = tests/proto/libproto.la
 tests_proto_test_vring_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_vring_SOURCES = tests/proto/test-vring.c
 tests_proto_test_vring_LDADD = tests/proto/libproto.la
+
+tests_proto_test_workers_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_workers_SOURCES = tests/proto/test-workers.c
+tests_proto_test_workers_LDADD = tests/proto/libproto.la

@@ -3,6 +3,7 @@
 # tests/run run everything. CHECK names parts of it, as CHECK='unit proto'; CHECK_FLAGS are options
 # of tests/run; SANITIZED= leaves the sanitizers out.
 include tests/frontend.mk
+include tests/cost.mk
 include tests/crash.mk
 include tests/guest.mk
 include tests/unit.mk

@@ -35,7 +35,8 @@ unit_tests = \
 	tests/unit/test-vq-packed \
 	tests/unit/test-vq-split \
 	tests/unit/test-vq-track \
-	tests/unit/test-worker
+	tests/unit/test-worker \
+	tests/unit/test-worker-poll
 
 check_PROGRAMS += $(unit_tests)
 
@@ -46,6 +47,7 @@ EXTRA_DIST += \
 	tests/unit/blk.h \
 	tests/unit/capture.h \
 	tests/unit/fds.h \
+	tests/unit/gate.h \
 	tests/unit/ring.h \
 	tests/unit/session.h
 
@@ -168,3 +170,7 @@ tests_unit_test_vq_track_LDADD = $(unit_libs)
 tests_unit_test_worker_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_worker_SOURCES = tests/unit/test-worker.c
 tests_unit_test_worker_LDADD = $(unit_libs)
+
+tests_unit_test_worker_poll_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_worker_poll_SOURCES = tests/unit/test-worker-poll.c
+tests_unit_test_worker_poll_LDADD = $(unit_libs)

@@ -46,7 +46,7 @@ is_gone()
 begin()
 {
 	rm -rf "$WORK/src" "$WORK/build"
-	mkdir -p "$WORK"/src/tests/{guest,cli,meta} "$WORK"/build/tests/{unit,proto}
+	mkdir -p "$WORK"/src/tests/{guest,cli,meta} "$WORK"/build/tests/{unit,proto,cost}
 }
 
 # script NAME: a made-up test tests/meta/test-NAME.sh, its text from standard input.
@@ -209,28 +209,30 @@ begin
 tell='echo "$0: $VUBLKD_VARIANT ${VUBLKD_WRAPPER##*/} $VUBLKD_EXTRA ${VUBLKD##*/}" >>'$WORK/told
 program unit one <<<"$tell"
 program proto two <<<"$tell"
+program cost five <<<"$tell"
 touch "$WORK/build/tests/proto/test-two.o"
 chmod +x "$WORK/build/tests/proto/test-two.o"
 printf '#!/bin/bash\n%s\n' "$tell" >"$WORK/src/tests/guest/test-three.sh"
 chmod +x "$WORK/src/tests/guest/test-three.sh"
 script four <<<"$tell"
-run 0 '8 passed, 0 failed, 0 skipped' --jobs 1
+run 0 '9 passed, 0 failed, 0 skipped' --jobs 1
 check "unit tests run once" [ "$(grep -c test-one "$WORK/told")" -eq 1 ]
+check "tests of costs run once" [ "$(grep -c test-five "$WORK/told")" -eq 1 ]
 check "meta tests run once" [ "$(grep -c test-four "$WORK/told")" -eq 1 ]
 for name in two three; do
 	check "io_uring" grep -q "test-$name.*: io_uring   vublkd" "$WORK/told"
 	check "libaio" grep -q "test-$name.*: libaio  --engine=libaio vublkd" "$WORK/told"
 	check "nouring" grep -q "test-$name.*: nouring no-uring  vublkd" "$WORK/told"
 done
-run 0 '4 passed, 0 failed, 0 skipped' --variant libaio
-run 0 '6 passed, 0 failed, 0 skipped' --variant libaio --variant=nouring
+run 0 '5 passed, 0 failed, 0 skipped' --variant libaio
+run 0 '7 passed, 0 failed, 0 skipped' --variant libaio --variant=nouring
 "$RUN" --variant none >"$WORK/out" 2>&1
 check "an unknown variant is refused" [ $? -eq 2 ]
 
 # A host without io_uring.
 printf '#!/bin/sh\necho io_uring_setup: no\nexit 1\n' >"$WORK/build/tests/no-uring"
 chmod +x "$WORK/build/tests/no-uring"
-run 0 '6 passed, 0 failed, 2 skipped'
+run 0 '7 passed, 0 failed, 2 skipped'
 says "why io_uring is skipped" '^skipped: proto/test-two \[io_uring\]: io_uring_setup: no$'
 
 ### The runner itself is ended ####################################################################
