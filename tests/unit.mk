@@ -8,6 +8,7 @@
 unit_tests = \
 	tests/unit/test-blk-config \
 	tests/unit/test-blk-merge \
+	tests/unit/test-blk-merge-results \
 	tests/unit/test-blk-req \
 	tests/unit/test-blk-rw \
 	tests/unit/test-blk-zeroes \
@@ -50,6 +51,7 @@ EXTRA_DIST += \
 	tests/unit/blks-check.h \
 	tests/unit/capture.h \
 	tests/unit/fds.h \
+	tests/unit/gate.h \
 	tests/unit/ring.h \
 	tests/unit/session.h
 
@@ -60,6 +62,10 @@ tests_unit_test_blk_config_LDADD = $(unit_libs)
 tests_unit_test_blk_merge_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_blk_merge_SOURCES = tests/unit/test-blk-merge.c
 tests_unit_test_blk_merge_LDADD = $(unit_libs)
+
+tests_unit_test_blk_merge_results_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_blk_merge_results_SOURCES = tests/unit/test-blk-merge-results.c
+tests_unit_test_blk_merge_results_LDADD = $(unit_libs)
 
 tests_unit_test_blk_req_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_blk_req_SOURCES = tests/unit/test-blk-req.c

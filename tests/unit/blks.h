@@ -300,6 +300,24 @@ static inline void blks_add(const struct blks_shape *shape)
 }
 #define add(...) blks_add(&(struct blks_shape){__VA_ARGS__})
 
+/* Adjacent requests of several sizes and framings, `n` of them from byte 4096 on. */
+static inline uint32_t blks_add_run(uint32_t type, unsigned n)
+{
+	static const struct {
+		uint32_t size;
+		unsigned pieces;
+	} step[] = {{512, 1}, {1024, 3}, {4096, 1}, {1536, 2}, {512, 7}};
+	const unsigned n_steps = sizeof(step) / sizeof(*step);
+	uint32_t done = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		add(.type = type, .offset = 4096 + done, .size = step[i % n_steps].size,
+		    .pieces = step[i % n_steps].pieces);
+		done += step[i % n_steps].size;
+	}
+	return done;
+}
+
 static inline void blks_end_round(void)
 {
 	for (unsigned i = 0; i < BLKS_QUEUES; i++)
