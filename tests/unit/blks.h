@@ -66,8 +66,8 @@ static struct {
 	struct blk_disk disk;
 	struct vublk_queue vq[BLKS_QUEUES];
 	struct queue queue[BLKS_QUEUES];
-	struct blk_req req[BLKS];
 	struct blks_guest guest[BLKS];
+	struct blk_req req[BLKS];
 	unsigned n;
 
 	struct engine engine;

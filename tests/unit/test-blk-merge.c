@@ -131,6 +131,25 @@ static void next_round_is_another_operation(void)
 	check_answered(OK);
 }
 
+/* What cannot be longer is not held back. */
+static void full_ones_go_at_once(void)
+{
+	add(.type = OUT, .offset = 0, .size = 512);
+	add(.type = OUT, .offset = 65536, .size = 32768, .pieces = 64);
+	add(.type = OUT, .offset = 131072, .size = 256 * KIB);
+	add(.type = OUT, .offset = 524288, .size = 512, .elsewhere = true);
+	blk_req_begin(&blks.req[0]);
+	CHECK_EQ(blks.n_ops, 0);
+	for (unsigned i = 1; i < 4; i++) {
+		blk_req_begin(&blks.req[i]);
+		CHECK_EQ(blks.n_ops, i + 1);
+		check_op(i, i, i);
+	}
+	check_op(0, 0, 0);
+	blks_complete_all();
+	check_answered(OK);
+}
+
 /* ---- not made into one ---- */
 
 static void check_pair(const char *what, const struct blks_shape *first,
@@ -367,6 +386,7 @@ static const struct tap_case one_cases[] = {
 	CASE(two_runs),
 	CASE(last_one_is_held_until_the_round_ends),
 	CASE(next_round_is_another_operation),
+	CASE(full_ones_go_at_once),
 	CASE(others_in_between),
 	CASE(discard_in_between),
 	{0},
