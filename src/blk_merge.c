@@ -9,7 +9,7 @@
 /* Larger ones gain nothing by being made larger still. */
 #define MOST_BYTES ((uint64_t)256 << 10)
 
-/* The head's array has its own chain in the first half, and the list's iovecs in the second. */
+/* The head's array has its own data in the first half, and the list's iovecs in the second. */
 #define MOST_IOVS (BLK_REQ_IOVS / 2)
 
 static struct iovec *list_iov(struct blk_req *head)
@@ -17,11 +17,14 @@ static struct iovec *list_iov(struct blk_req *head)
 	return head->iov + MOST_IOVS;
 }
 
-/* Has it room for a list, and is it small enough? */
-static bool can_be_head(const struct blk_req *req)
+/*
+ * Has it room for a list, and is it small enough? Before its data may lie a header in many pieces,
+ * and the data is still needed where it is when the operation was not done in full.
+ */
+static bool can_be_head(struct blk_req *req)
 {
 	return req->left < MOST_BYTES && req->n_data < MOST_IOVS && req->chain.iov == req->iov &&
-	       req->chain.n_out + req->chain.n_in <= MOST_IOVS;
+	       req->data + req->n_data <= list_iov(req);
 }
 
 static bool goes_on(const struct blk_merge *held, const struct blk_req *req)

@@ -18,7 +18,9 @@ tests_proto_libproto_la_SOURCES = \
 	tests/proto/hostile.c \
 	tests/proto/hostile.h \
 	tests/proto/proto.c \
-	tests/proto/proto.h
+	tests/proto/proto.h \
+	tests/proto/uring_info.c \
+	tests/proto/uring_info.h
 tests_proto_libproto_la_LIBADD = tests/frontend/libfrontend.la tests/libtap.la $(CUNIT_LIBS)
 
 proto_tests = \
@@ -34,6 +36,7 @@ proto_tests = \
 	tests/proto/test-message \
 	tests/proto/test-packed \
 	tests/proto/test-request \
+	tests/proto/test-sequential \
 	tests/proto/test-session \
 	tests/proto/test-socket \
 	tests/proto/test-stress \
@@ -89,6 +92,10 @@ tests_proto_test_packed_LDADD = tests/proto/libproto.la
 tests_proto_test_request_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_request_SOURCES = tests/proto/test-request.c
 tests_proto_test_request_LDADD = tests/proto/libproto.la
+
+tests_proto_test_sequential_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_sequential_SOURCES = tests/proto/test-sequential.c
+tests_proto_test_sequential_LDADD = tests/proto/libproto.la
 
 tests_proto_test_session_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_session_SOURCES = tests/proto/test-session.c
