@@ -17,11 +17,15 @@ static struct iovec *list_iov(struct blk_req *head)
 	return head->iov + MOST_IOVS;
 }
 
-/* Has it room for a list, and is it small enough? */
+/*
+ * Has it room for a list, and is it small enough? Its own data is needed again if the operation is
+ * not done in full, so it has to end in the first half; a guest may put a header of many pieces
+ * before it.
+ */
 static bool can_be_head(const struct blk_req *req)
 {
 	return req->left < MOST_BYTES && req->n_data < MOST_IOVS && req->chain.iov == req->iov &&
-	       req->chain.n_out + req->chain.n_in <= MOST_IOVS;
+	       req->data + req->n_data <= req->iov + MOST_IOVS;
 }
 
 static bool goes_on(const struct blk_merge *held, const struct blk_req *req)
