@@ -28,6 +28,7 @@ proto_tests = \
 	tests/proto/test-fixed-buffers \
 	tests/proto/test-framing \
 	tests/proto/test-host \
+	tests/proto/test-hostile-churn \
 	tests/proto/test-hostile-message \
 	tests/proto/test-hostile-packed \
 	tests/proto/test-hostile-ring \
@@ -60,6 +61,10 @@ tests_proto_test_framing_LDADD = tests/proto/libproto.la
 tests_proto_test_host_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_host_SOURCES = tests/proto/test-host.c
 tests_proto_test_host_LDADD = tests/proto/libproto.la
+
+tests_proto_test_hostile_churn_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_hostile_churn_SOURCES = tests/proto/test-hostile-churn.c
+tests_proto_test_hostile_churn_LDADD = tests/proto/libproto.la
 
 tests_proto_test_hostile_message_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_hostile_message_SOURCES = tests/proto/test-hostile-message.c

@@ -86,6 +86,68 @@ static void run_before_a_broken_ring_is_done(void)
 		CHECK_EQ(*status_of(i), VIRTIO_BLK_S_OK);
 }
 
+#define HEADER_PIECES 16u
+#define DATA_PIECES   60u
+
+/* A write at the first sector in many pieces, its header, too. */
+static void add_in_pieces(void)
+{
+	const struct virtio_blk_outhdr header = {.type = VIRTIO_BLK_T_OUT};
+	struct fe_seg segs[HEADER_PIECES + DATA_PIECES + 1];
+	unsigned n = 0;
+
+	REQUIRE_OK(fe_mem_write(&ring.mem, REQUESTS, &header, sizeof(header)));
+	for (; n < HEADER_PIECES; n++)
+		segs[n] = (struct fe_seg){.addr = REQUESTS + n, .len = 1};
+	for (unsigned i = 0; i < DATA_PIECES; i++)
+		segs[n++] = (struct fe_seg){.addr = RING_DATA + i * DATA, .len = DATA};
+	segs[n++] = (struct fe_seg){.addr = REQUESTS + 32, .len = 1, .write = true};
+	REQUIRE(fe_vq_add(&ring.driver, segs, n, NULL) >= 0);
+}
+
+/* What the first request's rest is about. */
+static struct iovec seen_rest[DATA_PIECES + 1];
+static unsigned seen_n;
+
+static void look_at_rest(void)
+{
+	const struct io *io = gate.held.head;
+
+	seen_n = 0;
+	while (io && io->offset != DATA)
+		io = io->next;
+	for (; io && seen_n < io->niov && seen_n <= DATA_PIECES; seen_n++)
+		seen_rest[seen_n] = io->iov[seen_n];
+}
+
+/* Made into one operation with others or not: what is done anew is its own data, all of it. */
+static void request_in_pieces_goes_on(void)
+{
+	const uint64_t size = DATA_PIECES * DATA;
+	const uint64_t next = size / 512;
+
+	open_ring(256);
+	add_in_pieces();
+	add(1, RING_DATA + size);
+	REQUIRE_OK(fe_mem_write(&ring.mem, REQUESTS + STRIDE + 8, &next, sizeof(next)));
+	fe_vq_publish(&ring.driver);
+	start();
+	do
+		on_worker(look);
+	while (!seen_held);
+	gate.cut = DATA;
+	release(1);
+	do
+		on_worker(look_at_rest);
+	while (!seen_n);
+	REQUIRE_EQ(seen_n, DATA_PIECES - 1);
+	for (unsigned i = 0; i < seen_n; i++)
+		CHECK(ring_is_at(&seen_rest[i], RING_DATA + (i + 1) * DATA, DATA));
+	gate.cut = 0;
+	release(1 << 20);
+	reap(2);
+}
+
 /* A ring that is started again may have some that nobody kicks for. */
 static void requests_that_were_there_before(void)
 {
@@ -506,6 +568,7 @@ static const struct tap_case start_cases[] = {
 	{"requests_that_were_there_before", requests_that_were_there_before},
 	{"ring_longer_than_there_are_slots", ring_longer_than_there_are_slots},
 	{"bounce_buffers_run_out", bounce_buffers_run_out},
+	{"request_in_pieces_goes_on", request_in_pieces_goes_on},
 	{0},
 };
 
