@@ -9,8 +9,9 @@
 #include "container.h"
 #include "worker.h"
 
-/* Requests begun in one round before other queues get their turn. */
-#define POPS_AT_ONCE 64
+/* What a queue begins in one round at most before the others have their turn. */
+#define POPS_AT_ONCE  64
+#define BYTES_AT_ONCE ((uint64_t)1 << 20) /* what is cached is copied while all others wait */
 
 /* ---- control thread ---- */
 
@@ -213,10 +214,11 @@ enum queue_state queue_service(struct queue *queue)
 	struct blk_req *batch[POPS_AT_ONCE];
 	const unsigned most = burst(queue);
 	enum queue_state state = QUEUE_WORKED;
+	uint64_t bytes = 0;
 	unsigned n = 0;
 
 	vublk_queue_want_kicks(vq, false);
-	for (; n < most && queue_pops(queue); n++) {
+	for (; n < most && bytes < BYTES_AT_ONCE && queue_pops(queue); n++) {
 		struct blk_req *req = get_slot(queue);
 		int got;
 
@@ -227,6 +229,7 @@ enum queue_state queue_service(struct queue *queue)
 		got = vublk_queue_pop(vq, &req->chain);
 		if (got > 0) {
 			batch[n] = req;
+			bytes += req->chain.in_size + req->chain.out_size;
 			continue;
 		}
 		put_slot(queue, req);
