@@ -33,10 +33,11 @@
 
 /*
  * The memory map that a chain was translated with, counted without atomics, since only the
- * queue's worker pops and pushes: a map stays while the queue uses it or a chain does.
+ * queue's worker pops and pushes: a map stays while the queue uses it or a chain does. Written with
+ * each request, so it shares a cache line with nothing.
  */
 struct vq_lease {
-	struct vhu_mem *mem;
+	_Alignas(64) struct vhu_mem *mem;
 	struct vhu_mem_piece last; /* where the last address was found: most are in one region */
 	unsigned users; /* chains, and the queue itself while the lease is its current one */
 };

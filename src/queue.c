@@ -19,17 +19,19 @@ int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *w
 		 const struct blk_disk *disk)
 {
 	const unsigned size = vublk_queue_size(vq);
-	struct queue *queue = calloc(1, sizeof(*queue));
+	struct queue *queue = aligned_alloc(_Alignof(struct queue), sizeof(*queue));
 
 	*queuep = NULL;
 	if (!queue)
 		return -ENOMEM;
-	queue->vq = vq;
-	queue->worker = worker;
-	queue->disk = disk;
-	queue->file = -1;
-	queue->kick.fd = -1;
-	queue->n_slots = size < QUEUE_MAX_REQUESTS ? size : QUEUE_MAX_REQUESTS;
+	*queue = (struct queue){
+		.vq = vq,
+		.worker = worker,
+		.disk = disk,
+		.file = -1,
+		.kick = {.fd = -1},
+		.n_slots = size < QUEUE_MAX_REQUESTS ? size : QUEUE_MAX_REQUESTS,
+	};
 	/* Address space only, until a slot is used. */
 	queue->slot = mmap(NULL, queue->n_slots * sizeof(*queue->slot), PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

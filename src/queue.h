@@ -24,8 +24,9 @@
 
 struct worker;
 
+/* On cache lines of its own: the neighbour in memory may be another worker's. */
 struct queue {
-	struct vublk_queue *vq;
+	_Alignas(64) struct vublk_queue *vq;
 	struct worker *worker;
 	const struct blk_disk *disk;
 	int file;                 /* the image, with the worker's engine */

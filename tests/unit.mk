@@ -24,6 +24,7 @@ unit_tests = \
 	tests/unit/test-mailbox \
 	tests/unit/test-options \
 	tests/unit/test-poll-policy \
+	tests/unit/test-values \
 	tests/unit/test-vhu-dev \
 	tests/unit/test-vhu-dispatch \
 	tests/unit/test-vhu-fd \
@@ -128,6 +129,10 @@ tests_unit_test_options_LDADD = $(unit_libs)
 tests_unit_test_poll_policy_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_poll_policy_SOURCES = tests/unit/test-poll-policy.c
 tests_unit_test_poll_policy_LDADD = $(unit_libs)
+
+tests_unit_test_values_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_values_SOURCES = tests/unit/test-values.c
+tests_unit_test_values_LDADD = $(unit_libs)
 
 tests_unit_test_vhu_dev_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_vhu_dev_SOURCES = tests/unit/test-vhu-dev.c
