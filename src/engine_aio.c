@@ -190,7 +190,8 @@ static int aio_run(struct engine *engine, int64_t timeout_ns)
 	if (!timeout_ns)
 		reap(aio);
 	ret = 0;
-	if (timeout_ns || engine_epoll_is_due(&aio->epoll, engine->delivered))
+	/* After work, which may have taken long, a kick of another queue may be waiting. */
+	if (timeout_ns || engine->delivered || engine_epoll_is_due(&aio->epoll, false))
 		ret = engine_epoll_run(&aio->epoll, engine, timeout_ns);
 	return ret ? ret : (int)engine->delivered;
 }
