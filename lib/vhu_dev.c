@@ -48,6 +48,15 @@ static_assert(VUBLK_MAX_CONFIG == VHU_MAX_CONFIG, "one number");
 
 /* ---- life-cycle ---- */
 
+static struct vhu_vring *make_vrings(unsigned n)
+{
+	struct vhu_vring *vring = aligned_alloc(_Alignof(struct vhu_vring), n * sizeof(*vring));
+
+	if (vring)
+		memset(vring, 0, n * sizeof(*vring));
+	return vring;
+}
+
 int vublk_dev_create(struct vublk_dev **devp, const struct vublk_params *params)
 {
 	struct vublk_dev *dev;
@@ -62,7 +71,7 @@ int vublk_dev_create(struct vublk_dev **devp, const struct vublk_params *params)
 	dev->params = *params;
 	dev->offered = params->features | TRANSPORT_FEATURES;
 	dev->name = strdup(params->name);
-	dev->vring = calloc(params->num_queues, sizeof(*dev->vring));
+	dev->vring = make_vrings(params->num_queues);
 	if (!dev->name || !dev->vring) {
 		vublk_dev_destroy(dev);
 		return -ENOMEM;

@@ -36,7 +36,7 @@ enum vhu_vring_phase {
 
 /* "Ring states": a ring runs when it is started and enabled and can be. */
 struct vhu_vring {
-	struct vublk_queue vq;
+	_Alignas(64) struct vublk_queue vq; /* the next ring's may have another worker */
 	struct vq_layout layout;
 	struct vublk_update update; /* while a queue_update is pending */
 	enum vhu_vring_phase phase;

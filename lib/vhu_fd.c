@@ -80,14 +80,14 @@ static ssize_t read_now(int fd, void *to, size_t size)
 
 int vhu_fd_drain(int fd)
 {
-	uint64_t count;
+	char bytes[64];
 
 	/*
-	 * One read empties an eventfd; a pipe may have several kicks in it, and more coming all the
-	 * time, so there is an end to it.
+	 * A read that leaves room has emptied it: an eventfd, or a pipe with some kicks in it. A
+	 * pipe may have more coming all the time, so there is an end to it.
 	 */
 	for (unsigned i = 0; i < 64; i++) {
-		const ssize_t n = read_now(fd, &count, sizeof(count));
+		const ssize_t n = read_now(fd, bytes, sizeof(bytes));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -95,6 +95,8 @@ int vhu_fd_drain(int fd)
 			return errno == EAGAIN ? 0 : -errno;
 		if (!n)
 			return -EPIPE;
+		if ((size_t)n < sizeof(bytes))
+			return 0;
 	}
 	return 0;
 }

@@ -60,7 +60,7 @@ int vq_break(struct vublk_queue *vq, const char *format, ...)
 
 struct vq_lease *vq_lease_new(struct vhu_mem *mem)
 {
-	struct vq_lease *lease = malloc(sizeof(*lease));
+	struct vq_lease *lease = aligned_alloc(_Alignof(struct vq_lease), sizeof(*lease));
 
 	if (lease)
 		*lease = (struct vq_lease){.mem = vhu_mem_get(mem), .users = 1};

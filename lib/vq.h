@@ -23,6 +23,7 @@
 #include <linux/virtio_ring.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "vhu_mem.h"
 #include "vq_track.h"
@@ -32,10 +33,11 @@
 
 /*
  * The memory map that a chain was translated with, counted without atomics, since only the
- * queue's worker pops and pushes: a map stays while the queue uses it or a chain does.
+ * queue's worker pops and pushes: a map stays while the queue uses it or a chain does. Written with
+ * each request, so it shares a cache line with nothing.
  */
 struct vq_lease {
-	struct vhu_mem *mem;
+	_Alignas(64) struct vhu_mem *mem;
 	struct vhu_mem_piece last; /* where the last address was found: most are in one region */
 	unsigned users; /* chains, and the queue itself while the lease is its current one */
 };
@@ -204,6 +206,25 @@ bool vq_packed_wants_no_calls(const struct vublk_queue *vq);
 void vq_packed_advance(const struct vublk_queue *vq, uint16_t *idx, bool *wrap, unsigned n);
 
 /* ---- vq_chain.c: from descriptors to host ranges ---- */
+
+/*
+ * Copies a descriptor of guest memory, which need not be aligned, once: through registers, so that
+ * neither the compiler goes back to the original nor the parts wait for the whole to be stored.
+ */
+static inline void vq_copy_desc(struct vring_desc *to, const void *from)
+{
+	uint64_t addr, rest;
+
+	memcpy(&addr, from, sizeof(addr));
+	memcpy(&rest, (const char *)from + sizeof(addr), sizeof(rest));
+	__asm__ volatile("" : "+r"(addr), "+r"(rest));
+	*to = (struct vring_desc){
+		.addr = addr,
+		.len = (uint32_t)rest,
+		.flags = (uint16_t)(rest >> 32),
+		.next = (uint16_t)(rest >> 48),
+	};
+}
 
 /* Begins a chain, under the queue's current lease. */
 void vq_chain_begin(struct vublk_queue *vq, struct vublk_chain *chain);

@@ -103,8 +103,9 @@ void vq_chain_end(struct vublk_chain *chain)
 	chain->lease->users++;
 }
 
-static inline int add(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t addr,
-		      uint32_t len, bool write)
+static inline __attribute__((always_inline)) int add(struct vublk_queue *vq,
+						     struct vublk_chain *chain, uint64_t addr,
+						     uint32_t len, bool write)
 {
 	uint64_t gpa = addr, left = len;
 
@@ -169,21 +170,18 @@ static int copy_pieces(const struct table *table, unsigned i, struct vring_desc 
 		memcpy((char *)desc + done, host, (size_t)size);
 		done += (size_t)size;
 	}
+	/* Keep the compiler from going back to the original. */
+	__asm__ volatile("" : "+m"(*desc));
 	return 0;
 }
 
 /* Copies a descriptor, once. It need not be aligned. */
 static inline int copy_desc(const struct table *table, unsigned i, struct vring_desc *desc)
 {
-	int err = 0;
-
-	if (__builtin_expect(table->desc != NULL, 1))
-		memcpy(desc, &table->desc[i], sizeof(*desc));
-	else
-		err = copy_pieces(table, i, desc);
-	/* Keep the compiler from going back to the original. */
-	__asm__ volatile("" : "+m"(*desc));
-	return err;
+	if (__builtin_expect(!table->desc, 0))
+		return copy_pieces(table, i, desc);
+	vq_copy_desc(desc, &table->desc[i]);
+	return 0;
 }
 
 /* virtio 2.7.5.3: a chain of its own, which begins at descriptor 0. */

@@ -44,9 +44,7 @@ static int walk(struct vublk_queue *vq, struct vublk_chain *chain, uint16_t head
 		struct vring_desc desc;
 		int err;
 
-		memcpy(&desc, &vq->ring.split.desc[i], sizeof(desc));
-		/* Keep the compiler from going back to the original. */
-		__asm__ volatile("" : "+m"(desc));
+		vq_copy_desc(&desc, &vq->ring.split.desc[i]);
 		if (desc.flags & VRING_DESC_F_INDIRECT) {
 			/* "zero or more normal descriptors followed by a single indirect one" */
 			if (desc.flags & VRING_DESC_F_NEXT)

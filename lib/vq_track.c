@@ -22,12 +22,11 @@ int vq_track_new(struct vublk_queue *vq, struct vhu_inflight *inflight)
 			n, vq->size);
 		return -EINVAL;
 	}
-	track = calloc(1, sizeof(*track));
+	track = aligned_alloc(_Alignof(struct vq_track), sizeof(*track));
 	if (!track)
 		return -ENOMEM;
+	*track = (struct vq_track){.inflight = vhu_inflight_get(inflight), .n = n};
 	vq->track = track;
-	track->inflight = vhu_inflight_get(inflight);
-	track->n = n;
 	if (vq->packed)
 		track->packed = region;
 	else

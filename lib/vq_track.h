@@ -41,8 +41,9 @@ struct vq_entry {
 	uint16_t last, num;
 };
 
+/* Written with each request: on cache lines of its own. */
 struct vq_track {
-	struct vhu_inflight *inflight; /* keeps the region */
+	_Alignas(64) struct vhu_inflight *inflight; /* keeps the region */
 	union {
 		struct inflight_split *split;
 		struct inflight_packed *packed;

@@ -6,6 +6,7 @@
 #include <linux/virtio_blk.h>
 #include <string.h>
 
+#include "blk_merge.h"
 #include "queue.h"
 #include "worker.h"
 
@@ -155,6 +156,7 @@ void blk_req_begin(struct blk_req *req)
 	req->active = true;
 	req->start = req->size = 0;
 	req->bounce = NULL;
+	req->merged = NULL;
 	req->type = UINT32_MAX;
 	req->status = take_status(&req->chain);
 	if (!req->status) {
@@ -196,13 +198,25 @@ void blk_req_begin(struct blk_req *req)
 /* ---- execution ---- */
 
 /* It stays in flight, for whoever serves the ring next, who begins it anew. */
-static void drop(struct blk_req *req)
+static void drop_one(struct blk_req *req)
 {
 	if (req->bounce)
 		worker_bounce_put(req->queue->worker, req->bounce);
 	req->bounce = NULL;
 	req->active = false;
+	req->merged = NULL;
 	queue_dropped(req->queue, req);
+}
+
+/* And those that are done by the same operation. */
+static void drop(struct blk_req *req)
+{
+	while (req) {
+		struct blk_req *next = req->merged;
+
+		drop_one(req);
+		req = next;
+	}
 }
 
 bool blk_req_withdraw(struct blk_req *req)
@@ -246,7 +260,10 @@ void blk_req_io_done(struct blk_req *req)
 	switch (req->type) {
 	case VIRTIO_BLK_T_IN:
 	case VIRTIO_BLK_T_OUT:
-		blk_rw_io_done(req);
+		if (req->merged)
+			blk_merge_done(req);
+		else
+			blk_rw_io_done(req);
 		break;
 	case VIRTIO_BLK_T_FLUSH:
 		blk_req_host_done(req, (int)req->io.result);

@@ -6,6 +6,7 @@
  *
  *	blk_req_begin()		parse and check; refusals are answered here
  *	   | blk_rw.c		reads and writes: parts, short transfers, bounce buffers
+ *	   | blk_merge.c	adjacent ones made into one operation
  *	   | blk_zeroes.c	discard, write zeroes: fall-backs
  *	   v engine, once or several times
  *	blk_req_io_done()	the next part, or
@@ -43,8 +44,9 @@ struct blk_req {
 	uint64_t offset, left; /* bytes */
 	void *bounce;          /* the buffer that the parts go through, or NULL */
 	struct iovec bounce_iov;
-	uint8_t step; /* blk_zeroes.c */
-	bool active;  /* begun and not finished */
+	struct blk_req *merged; /* the next one that is done by the same operation; blk_merge.h */
+	uint8_t step;           /* blk_zeroes.c */
+	bool active;            /* begun and not finished */
 
 	struct iovec iov[BLK_REQ_IOVS];
 };
@@ -79,6 +81,9 @@ void blk_req_submit(struct blk_req *req);
 /* Executes a read or write: data, n_data, offset and left are set. */
 void blk_rw_begin(struct blk_req *req);
 void blk_rw_io_done(struct blk_req *req);
+
+/* Submits what is left of it, by itself. */
+void blk_rw_again(struct blk_req *req);
 
 /* A bounce buffer is free now: go on. */
 void blk_rw_bounce(struct blk_req *req);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <limits.h>
 
+#include "blk_merge.h"
 #include "blk_req.h"
 #include "queue.h"
 #include "worker.h"
@@ -70,24 +71,31 @@ void blk_rw_bounce(struct blk_req *req)
 		blk_req_host_done(req, err);
 }
 
-static void submit(struct blk_req *req)
+static void point_at_data(struct blk_req *req)
+{
+	req->io.iov = req->data;
+	req->io.niov = req->n_data < IOV_MAX ? req->n_data : IOV_MAX;
+	req->io.offset = req->offset;
+}
+
+void blk_rw_begin(struct blk_req *req)
+{
+	if (is_unaligned(req)) {
+		blk_rw_bounce(req);
+		return;
+	}
+	point_at_data(req);
+	blk_merge_submit(req);
+}
+
+void blk_rw_again(struct blk_req *req)
 {
 	if (req->bounce) {
 		submit_bounced(req);
 		return;
 	}
-	req->io.iov = req->data;
-	req->io.niov = req->n_data < IOV_MAX ? req->n_data : IOV_MAX;
-	req->io.offset = req->offset;
+	point_at_data(req);
 	blk_req_submit(req);
-}
-
-void blk_rw_begin(struct blk_req *req)
-{
-	if (is_unaligned(req))
-		blk_rw_bounce(req);
-	else
-		submit(req);
 }
 
 static void finish(struct blk_req *req, int err)
@@ -136,7 +144,7 @@ void blk_rw_io_done(struct blk_req *req)
 		return;
 	}
 	if (req->left)
-		submit(req);
+		blk_rw_again(req);
 	else
 		finish(req, 0);
 }

@@ -8,7 +8,7 @@
  * mailbox) are watched by it, so that one system call flushes, waits and reaps.
  *
  *	engine_submit(io) ... engine_submit(io)		no system call
- *	engine_run(timeout)				one: flush, wait, then io->..., complete()
+ *	engine_run(timeout)				one: flush, wait, then complete()
  *
  * engine_uring*.c is the engine; engine_aio.c serves hosts where io_uring is switched off;
  * engine_null.c answers at once without I/O and is the floor for benchmarks.
@@ -174,7 +174,8 @@ static inline int engine_watch(struct engine *engine, struct engine_watch *watch
  * Ends a watch; ready() is not called any more once this returns, even if an event is there
  * already. May be called from any ready() or complete(). Without effect on one not watched. The
  * descriptor may be closed at once; the kernel's own reference to it goes in the course of the
- * next engine_run()s, or with engine_close().
+ * next engine_run()s, or with engine_close() (with `sqpoll`: when the kernel's thread has turned
+ * around).
  */
 static inline void engine_unwatch(struct engine *engine, struct engine_watch *watch)
 {

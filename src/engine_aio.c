@@ -146,13 +146,9 @@ static int offer(struct aio *aio)
 
 /* ---- completions, upwards ---- */
 
-/*
- * Delivers what has landed. The eventfd itself is never read: each signal makes an edge, even
- * when its counter is at the top, and an edge is all that epoll waits for.
- */
-static void reap(struct engine_watch *watch)
+/* Delivers what has landed. If that is nothing libaio sees so in memory, without a system call. */
+static void reap(struct aio *aio)
 {
-	struct aio *aio = container_of(watch, struct aio, landed);
 	struct timespec now = {0};
 	int n = io_getevents(aio->context, 0, (long)aio->depth, aio->events, &now);
 
@@ -166,6 +162,15 @@ static void reap(struct engine_watch *watch)
 		else
 			engine_complete(&aio->base, io, result);
 	}
+}
+
+/*
+ * The eventfd itself is never read: each signal makes an edge, even when its counter is at the top,
+ * and an edge is all that epoll waits for.
+ */
+static void landed(struct engine_watch *watch)
+{
+	reap(container_of(watch, struct aio, landed));
 }
 
 static int aio_run(struct engine *engine, int64_t timeout_ns)
@@ -182,7 +187,11 @@ static int aio_run(struct engine *engine, int64_t timeout_ns)
 		timeout_ns = 0;
 	else if (ret && (timeout_ns < 0 || timeout_ns > BACKOFF_NS))
 		timeout_ns = BACKOFF_NS;
-	ret = engine_epoll_run(&aio->epoll, engine, timeout_ns);
+	if (!timeout_ns)
+		reap(aio);
+	ret = 0;
+	if (timeout_ns || engine_epoll_is_due(&aio->epoll, engine->delivered))
+		ret = engine_epoll_run(&aio->epoll, engine, timeout_ns);
 	return ret ? ret : (int)engine->delivered;
 }
 
@@ -259,7 +268,7 @@ static int aio_open(struct engine **enginep, const struct engine_config *config)
 		free(aio);
 		return ret;
 	}
-	aio->landed = (struct engine_watch){eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), reap, -1};
+	aio->landed = (struct engine_watch){eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), landed, -1};
 	ret = aio->landed.fd < 0 ? -errno : make_context(aio);
 	if (!ret) {
 		aio->events = calloc(aio->depth, sizeof(*aio->events));

@@ -79,6 +79,7 @@ int engine_epoll_run(struct engine_epoll *ep, struct engine *engine, int64_t tim
 	struct watch_slot *slot;
 	int n = wait_for_events(ep, events, timeout_ns);
 
+	ep->skipped = 0;
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 	for (int i = 0; i < n; i++) {

@@ -13,7 +13,8 @@
 
 struct engine_epoll {
 	int fd;
-	bool no_pwait2; /* a kernel before 5.11: time-outs are in ms */
+	bool no_pwait2;   /* a kernel before 5.11: time-outs are in ms */
+	unsigned skipped; /* rounds since the watches were looked at; those with work count more */
 	struct engine_watches watches;
 };
 
@@ -30,6 +31,16 @@ void engine_epoll_unwatch(struct engine_epoll *ep, struct engine_watch *watch);
  * 0 or -errno; a signal is 0.
  */
 int engine_epoll_run(struct engine_epoll *ep, struct engine *engine, int64_t timeout_ns);
+
+/*
+ * For an engine that is run without waiting, again and again: is it time to look at the watches?
+ * Every 1024th time, or every 64th of those with completions; each such round's work is bounded.
+ */
+static inline bool engine_epoll_is_due(struct engine_epoll *ep, bool worked)
+{
+	ep->skipped += worked ? 16 : 1;
+	return ep->skipped >= 1024;
+}
 
 /* Can epoll watch this descriptor? 0 or -errno: -EPERM as for a regular file, -EBADF. */
 int engine_epoll_supports(int fd);

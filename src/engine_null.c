@@ -3,9 +3,8 @@
  * The null engine: no I/O. Every operation completes at the next engine_run(), reads with
  * whatever is in their buffers. It is the floor that benchmarks measure the rest against.
  *
- * That floor must not be a system call per round, so watches are not looked at in every
- * engine_run(): always before sleeping, else every LOOK_EACH-th time with completions pending, and
- * every LOOK_EACH_IDLE-th for a caller that polls. A kick is seen so many rounds late at most.
+ * That floor must not be a system call per round, so watches are looked at always before sleeping,
+ * else only now and then (engine_epoll_is_due()).
  *
  * The worker's thread only.
  */
@@ -16,13 +15,9 @@
 #include "engine_files.h"
 #include "engine_internal.h"
 
-#define LOOK_EACH      64
-#define LOOK_EACH_IDLE 1024 /* rounds without a completion cost next to nothing */
-
 struct null {
 	struct engine base;
 	struct io_list queued;
-	unsigned unseen; /* idle engine_run()s since watches were looked at, or as much */
 	struct engine_files files;
 	struct engine_epoll epoll;
 };
@@ -108,11 +103,8 @@ static int null_run(struct engine *engine, int64_t timeout_ns)
 
 	engine->delivered = 0;
 	null->queued.head = NULL;
-	null->unseen += batch.head ? LOOK_EACH_IDLE / LOOK_EACH : 1;
-	if (sleep || null->unseen >= LOOK_EACH_IDLE) {
-		null->unseen = 0;
+	if (sleep || engine_epoll_is_due(&null->epoll, batch.head))
 		ret = engine_epoll_run(&null->epoll, engine, sleep ? timeout_ns : 0);
-	}
 	while ((io = io_list_pop(&batch)))
 		engine_complete(engine, io, null_result(null, io));
 	return ret ? ret : (int)engine->delivered;

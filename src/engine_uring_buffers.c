@@ -200,8 +200,11 @@ int64_t uring_buffers_set(struct uring_buffers *buffers, const struct iovec *ran
 		return 0;
 	}
 	piece = cut(ranges, n, &n_pieces);
-	if (!piece)
+	if (!piece) {
+		/* What is registered may be about to be unmapped, and its addresses used again. */
+		drop_all(buffers, idle);
 		return -ENOMEM;
+	}
 	carry_over(buffers, piece, n_pieces, known, taken);
 	free(buffers->piece);
 	buffers->piece = piece;

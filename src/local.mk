@@ -1,8 +1,15 @@
+# Command lines, for all our programs.
+noinst_LTLIBRARIES += src/libcmdline.la
+src_libcmdline_la_SOURCES = \
+	src/option_table.c src/option_table.h \
+	src/values.c src/values.h
+
 # vublkd. All but main() is a library, so that the unit tests can have it.
 noinst_LTLIBRARIES += src/libvublkd.la
 src_libvublkd_la_SOURCES = \
 	src/blk_config.c src/blk_config.h \
 	src/blk_disk.h \
+	src/blk_merge.c src/blk_merge.h \
 	src/blk_req.c src/blk_req.h \
 	src/blk_rw.c \
 	src/blk_zeroes.c \
@@ -35,9 +42,8 @@ src_libvublkd_la_SOURCES = \
 	src/queue_memory.c \
 	src/server.c src/server.h \
 	src/thread.c src/thread.h \
-	src/values.c src/values.h \
 	src/worker.c src/worker.h
-src_libvublkd_la_LIBADD = lib/libvublk.la $(LIBURING_LIBS) $(LIBAIO_LIBS) $(JANSSON_LIBS) \
+src_libvublkd_la_LIBADD = src/libcmdline.la lib/libvublk.la $(LIBURING_LIBS) $(LIBAIO_LIBS) $(JANSSON_LIBS) \
 	$(SYSTEMD_LIBS)
 
 bin_PROGRAMS += src/vublkd

@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * See options.h. One table has a row per option; the parser, --help, and the refusal of doubled
- * options all read that table, and tests/cli/test-help-man.sh holds the man page against it.
+ * See options.h. One table has a row per option (option_table.h), and tests/cli/test-help-man.sh
+ * holds the man page against it.
  *
  * Two passes: the first only looks for the options that are answered at once, since a program
  * that asks for --print-capabilities must get an answer whatever stands beside it
- * (vhost-user.rst, "Backend program conventions"). The second is getopt_long().
+ * (vhost-user.rst, "Backend program conventions"). The second is option_table_parse().
  */
 #include "options.h"
 
-#include <errno.h>
-#include <getopt.h>
+#include <assert.h>
 #include <limits.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
+#include "option_table.h"
 #include "poll_policy.h"
 #include "values.h"
 
@@ -65,39 +64,9 @@ enum option_id {
 	N_OPTIONS,
 };
 
-struct parser {
-	struct options *options;
-	bool seen[N_OPTIONS];
-	char *error;
-	size_t error_size;
-};
-
-struct option_row {
-	const char *name;
-	const char *argument; /* as --help and the man page call it, NULL: takes none */
-	int (*set)(struct parser *parser, const struct option_row *row, const char *value);
-	const char *help; /* lines after the first are indented by their printer */
-};
-
-__attribute__((format(printf, 2, 3))) static int fail(struct parser *parser, const char *format,
-						      ...)
+static struct options *options_of(const struct option_parser *parser)
 {
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(parser->error, parser->error_size, format, ap);
-	va_end(ap);
-	for (char *c = parser->error; *c; c++)
-		if (*c > 0 && *c < ' ')
-			*c = '?'; /* it stays one line, whatever was quoted */
-	return -EINVAL;
-}
-
-/* Says what the option takes and what it got. */
-static int fail_value(struct parser *parser, const struct option_row *row, const char *value,
-		      const char *expected)
-{
-	return fail(parser, "--%s wants %s, not '%s'", row->name, expected, value);
+	return parser->options;
 }
 
 static bool is_power_of_two(uint64_t n)
@@ -107,60 +76,67 @@ static bool is_power_of_two(uint64_t n)
 
 /* --- one function per option; `value` is never empty --- */
 
-static int set_socket_path(struct parser *parser, const struct option_row *row, const char *value)
+static int set_socket_path(struct option_parser *parser, const struct option_row *row,
+			   const char *value)
 {
 	/* unix(7): sun_path holds 108 bytes, its final NUL among them. */
 	const size_t room = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
 
 	if (strlen(value) > room)
-		return fail(parser, "--%s is %zu bytes long, a socket's path has at most %zu",
-			    row->name, strlen(value), room);
-	parser->options->socket_path = value;
+		return option_fail(parser,
+				   "--%s is %zu bytes long, a socket's path has at most %zu",
+				   row->name, strlen(value), room);
+	options_of(parser)->socket_path = value;
 	return 0;
 }
 
-static int set_fd(struct parser *parser, const struct option_row *row, const char *value)
+static int set_fd(struct option_parser *parser, const struct option_row *row, const char *value)
 {
 	uint64_t n;
 
 	if (!parse_digits(value, 10, INT_MAX, &n))
-		return fail_value(parser, row, value, "the number of an open file descriptor");
-	parser->options->fd = (int)n;
+		return option_fail_value(parser, row, value,
+					 "the number of an open file descriptor");
+	options_of(parser)->fd = (int)n;
 	return 0;
 }
 
-static int set_socket_mode(struct parser *parser, const struct option_row *row, const char *value)
+static int set_socket_mode(struct option_parser *parser, const struct option_row *row,
+			   const char *value)
 {
 	uint64_t n;
 
 	if (!parse_digits(value, 8, 0777, &n))
-		return fail_value(parser, row, value, "octal permission bits, as 0660");
-	parser->options->socket_mode = (mode_t)n;
+		return option_fail_value(parser, row, value, "octal permission bits, as 0660");
+	options_of(parser)->socket_mode = (mode_t)n;
 	return 0;
 }
 
-static int set_socket_group(struct parser *parser, const struct option_row *row, const char *value)
+static int set_socket_group(struct option_parser *parser, const struct option_row *row,
+			    const char *value)
 {
 	(void)row;
-	parser->options->socket_group = value;
+	options_of(parser)->socket_group = value;
 	return 0;
 }
 
-static int set_blk_file(struct parser *parser, const struct option_row *row, const char *value)
+static int set_blk_file(struct option_parser *parser, const struct option_row *row,
+			const char *value)
 {
 	(void)row;
-	parser->options->image.path = value;
+	options_of(parser)->image.path = value;
 	return 0;
 }
 
-static int set_read_only(struct parser *parser, const struct option_row *row, const char *value)
+static int set_read_only(struct option_parser *parser, const struct option_row *row,
+			 const char *value)
 {
 	(void)row, (void)value;
-	parser->options->image.read_only = true;
+	options_of(parser)->image.read_only = true;
 	return 0;
 }
 
-static int set_cache(struct parser *parser, const struct option_row *row, const char *value)
+static int set_cache(struct option_parser *parser, const struct option_row *row, const char *value)
 {
 	static const char *const words[] = {
 		[IMAGE_CACHE_NONE] = "none",
@@ -171,102 +147,107 @@ static int set_cache(struct parser *parser, const struct option_row *row, const 
 	int i = find_word(words, value);
 
 	if (i < 0)
-		return fail_value(parser, row, value, row->argument);
-	parser->options->image.cache = (enum image_cache)i;
+		return option_fail_value(parser, row, value, row->argument);
+	options_of(parser)->image.cache = (enum image_cache)i;
 	return 0;
 }
 
-static int set_discard(struct parser *parser, const struct option_row *row, const char *value)
+static int set_discard(struct option_parser *parser, const struct option_row *row,
+		       const char *value)
 {
 	static const char *const words[] = {"ignore", "unmap", NULL};
 	int i = find_word(words, value);
 
 	if (i < 0)
-		return fail_value(parser, row, value, row->argument);
-	parser->options->image.discard = i == 1;
+		return option_fail_value(parser, row, value, row->argument);
+	options_of(parser)->image.discard = i == 1;
 	return 0;
 }
 
-static int set_block_size(struct parser *parser, const struct option_row *row, const char *value)
+static int set_block_size(struct option_parser *parser, const struct option_row *row,
+			  const char *value)
 {
 	uint64_t n;
 
 	if (!parse_size(value, &n) || (n != 512 && n != 4096))
-		return fail_value(parser, row, value, "512 or 4096");
-	parser->options->image.block_size = (uint32_t)n;
+		return option_fail_value(parser, row, value, "512 or 4096");
+	options_of(parser)->image.block_size = (uint32_t)n;
 	return 0;
 }
 
-static int set_physical_block_size(struct parser *parser, const struct option_row *row,
+static int set_physical_block_size(struct option_parser *parser, const struct option_row *row,
 				   const char *value)
 {
 	uint64_t n;
 
 	if (!parse_size(value, &n) || !is_power_of_two(n) || n < SECTOR ||
 	    n > MAX_PHYSICAL_BLOCK_SIZE)
-		return fail_value(parser, row, value, "a power of two from 512 to 2M");
-	parser->options->image.physical_block_size = (uint32_t)n;
+		return option_fail_value(parser, row, value, "a power of two from 512 to 2M");
+	options_of(parser)->image.physical_block_size = (uint32_t)n;
 	return 0;
 }
 
-static int set_optimal_io_size(struct parser *parser, const struct option_row *row,
+static int set_optimal_io_size(struct option_parser *parser, const struct option_row *row,
 			       const char *value)
 {
 	uint64_t n;
 
 	if (!parse_size(value, &n) || !n || n % SECTOR || n > UINT32_MAX)
-		return fail_value(parser, row, value, "a multiple of 512 below 4G");
-	parser->options->image.optimal_io_size = (uint32_t)n;
+		return option_fail_value(parser, row, value, "a multiple of 512 below 4G");
+	options_of(parser)->image.optimal_io_size = (uint32_t)n;
 	return 0;
 }
 
-static int set_serial(struct parser *parser, const struct option_row *row, const char *value)
+static int set_serial(struct option_parser *parser, const struct option_row *row, const char *value)
 {
 	if (strlen(value) > MAX_SERIAL)
-		return fail(parser, "--%s is %zu bytes long, a serial number has at most %d",
-			    row->name, strlen(value), MAX_SERIAL);
+		return option_fail(parser, "--%s is %zu bytes long, a serial number has at most %d",
+				   row->name, strlen(value), MAX_SERIAL);
 	for (const char *c = value; *c; c++)
 		if (*c < ' ' || *c > '~')
-			return fail(parser, "--%s wants printable ASCII characters only",
-				    row->name);
-	parser->options->serial = value;
+			return option_fail(parser, "--%s wants printable ASCII characters only",
+					   row->name);
+	options_of(parser)->serial = value;
 	return 0;
 }
 
-static int set_num_queues(struct parser *parser, const struct option_row *row, const char *value)
+static int set_num_queues(struct option_parser *parser, const struct option_row *row,
+			  const char *value)
 {
 	uint64_t n;
 
 	if (!parse_digits(value, 10, MAX_QUEUES, &n) || !n)
-		return fail_value(parser, row, value, "a number from 1 to 256");
-	parser->options->num_queues = (unsigned)n;
+		return option_fail_value(parser, row, value, "a number from 1 to 256");
+	options_of(parser)->num_queues = (unsigned)n;
 	return 0;
 }
 
-static int set_num_workers(struct parser *parser, const struct option_row *row, const char *value)
+static int set_num_workers(struct option_parser *parser, const struct option_row *row,
+			   const char *value)
 {
 	uint64_t n;
 
 	if (!parse_digits(value, 10, OPTIONS_MAX_WORKERS, &n) || !n)
-		return fail_value(parser, row, value, "a number from 1 to 64");
-	parser->options->num_workers = (unsigned)n;
+		return option_fail_value(parser, row, value, "a number from 1 to 64");
+	options_of(parser)->num_workers = (unsigned)n;
 	return 0;
 }
 
-static int set_cpu_affinity(struct parser *parser, const struct option_row *row, const char *value)
+static int set_cpu_affinity(struct option_parser *parser, const struct option_row *row,
+			    const char *value)
 {
-	struct options *options = parser->options;
+	struct options *options = options_of(parser);
 
 	if (!parse_list(value, CPU_SETSIZE - 1, options->cpu, OPTIONS_MAX_WORKERS,
 			&options->n_cpus))
-		return fail_value(parser, row, value,
-				  "a list of at most 64 CPUs, as 2 or 0-3 or 1,3,5-7");
+		return option_fail_value(parser, row, value,
+					 "a list of at most 64 CPUs, as 2 or 0-3 or 1,3,5-7");
 	return 0;
 }
 
-static int set_poll(struct parser *parser, const struct option_row *row, const char *value)
+static int set_poll(struct option_parser *parser, const struct option_row *row, const char *value)
 {
-	int64_t *poll_ns = &parser->options->poll_ns;
+	int64_t *poll_ns = &options_of(parser)->poll_ns;
 	uint64_t us;
 
 	if (!strcmp(value, "auto"))
@@ -278,104 +259,110 @@ static int set_poll(struct parser *parser, const struct option_row *row, const c
 	else if (parse_digits(value, 10, MAX_POLL_US, &us))
 		*poll_ns = (int64_t)us * 1000;
 	else
-		return fail_value(parser, row, value,
-				  "auto, off, always, or microseconds from 0 to 1000000");
+		return option_fail_value(parser, row, value,
+					 "auto, off, always, or microseconds from 0 to 1000000");
 	return 0;
 }
 
-static int set_engine(struct parser *parser, const struct option_row *row, const char *value)
+static int set_engine(struct option_parser *parser, const struct option_row *row, const char *value)
 {
 	const struct engine_class *engine = engine_find(value);
 
 	if (!engine)
-		return fail_value(parser, row, value, row->argument);
-	parser->options->engine = engine;
-	parser->options->engine_given = true;
+		return option_fail_value(parser, row, value, row->argument);
+	options_of(parser)->engine = engine;
+	options_of(parser)->engine_given = true;
 	return 0;
 }
 
-static int set_fixed_buffers(struct parser *parser, const struct option_row *row, const char *value)
+static int set_fixed_buffers(struct option_parser *parser, const struct option_row *row,
+			     const char *value)
 {
 	(void)row, (void)value;
-	parser->options->engine_options.fixed_buffers = true;
+	options_of(parser)->engine_options.fixed_buffers = true;
 	return 0;
 }
 
-static int set_iopoll(struct parser *parser, const struct option_row *row, const char *value)
+static int set_iopoll(struct option_parser *parser, const struct option_row *row, const char *value)
 {
 	(void)row, (void)value;
-	parser->options->engine_options.iopoll = true;
+	options_of(parser)->engine_options.iopoll = true;
 	return 0;
 }
 
-static int set_sqpoll(struct parser *parser, const struct option_row *row, const char *value)
+static int set_sqpoll(struct option_parser *parser, const struct option_row *row, const char *value)
 {
 	(void)row, (void)value;
-	parser->options->engine_options.sqpoll = true;
+	options_of(parser)->engine_options.sqpoll = true;
 	return 0;
 }
 
-static int set_sqpoll_cpu(struct parser *parser, const struct option_row *row, const char *value)
+static int set_sqpoll_cpu(struct option_parser *parser, const struct option_row *row,
+			  const char *value)
 {
 	uint64_t n;
 
 	if (!parse_digits(value, 10, INT_MAX, &n))
-		return fail_value(parser, row, value, "the number of a processor");
-	parser->options->engine_options.sqpoll_cpu = (int)n;
+		return option_fail_value(parser, row, value, "the number of a processor");
+	options_of(parser)->engine_options.sqpoll_cpu = (int)n;
 	return 0;
 }
 
-static int set_size(struct parser *parser, const struct option_row *row, const char *value)
+static int set_size(struct option_parser *parser, const struct option_row *row, const char *value)
 {
 	uint64_t n;
 
 	if (!parse_size(value, &n) || !n || n % SECTOR)
-		return fail_value(parser, row, value,
-				  "a multiple of 512 bytes, as 1048576, 1024K, 20G or 2T");
-	parser->options->image.null_size = n;
+		return option_fail_value(parser, row, value,
+					 "a multiple of 512 bytes, as 1048576, 1024K, 20G or 2T");
+	options_of(parser)->image.null_size = n;
 	return 0;
 }
 
-static int set_no_lock(struct parser *parser, const struct option_row *row, const char *value)
+static int set_no_lock(struct option_parser *parser, const struct option_row *row,
+		       const char *value)
 {
 	(void)row, (void)value;
-	parser->options->lock = false;
+	options_of(parser)->lock = false;
 	return 0;
 }
 
-static int set_timeout(struct parser *parser, const struct option_row *row, const char *value,
-		       unsigned *seconds)
+static int set_timeout(struct option_parser *parser, const struct option_row *row,
+		       const char *value, unsigned *seconds)
 {
 	uint64_t n;
 
 	if (!parse_digits(value, 10, MAX_TIMEOUT, &n))
-		return fail_value(parser, row, value, "a number of seconds from 0 to 86400");
+		return option_fail_value(parser, row, value, "a number of seconds from 0 to 86400");
 	*seconds = (unsigned)n;
 	return 0;
 }
 
-static int set_lock_timeout(struct parser *parser, const struct option_row *row, const char *value)
+static int set_lock_timeout(struct option_parser *parser, const struct option_row *row,
+			    const char *value)
 {
-	return set_timeout(parser, row, value, &parser->options->lock_timeout);
+	return set_timeout(parser, row, value, &options_of(parser)->lock_timeout);
 }
 
-static int set_stop_timeout(struct parser *parser, const struct option_row *row, const char *value)
+static int set_stop_timeout(struct option_parser *parser, const struct option_row *row,
+			    const char *value)
 {
-	return set_timeout(parser, row, value, &parser->options->stop_timeout);
+	return set_timeout(parser, row, value, &options_of(parser)->stop_timeout);
 }
 
-static int set_log_level(struct parser *parser, const struct option_row *row, const char *value)
+static int set_log_level(struct option_parser *parser, const struct option_row *row,
+			 const char *value)
 {
 	int level = log_level_by_name(value);
 
 	if (level < 0)
-		return fail_value(parser, row, value, row->argument);
-	parser->options->log_level = (enum log_level)level;
+		return option_fail_value(parser, row, value, row->argument);
+	options_of(parser)->log_level = (enum log_level)level;
 	return 0;
 }
 
 /* The first pass has seen to it. */
-static int set_action(struct parser *parser, const struct option_row *row, const char *value)
+static int set_action(struct option_parser *parser, const struct option_row *row, const char *value)
 {
 	(void)parser, (void)row, (void)value;
 	return 0;
@@ -383,7 +370,7 @@ static int set_action(struct parser *parser, const struct option_row *row, const
 
 /* --- the table; --help has its order --- */
 
-static const struct option_row table[N_OPTIONS] = {
+static const struct option_row rows[N_OPTIONS] = {
 	[OPT_SOCKET_PATH] = {"socket-path", "PATH", set_socket_path,
 			     "listen on a socket made at PATH"},
 	[OPT_FD] = {"fd", "FDNUM", set_fd, "use this open socket, listening or connected"},
@@ -446,24 +433,18 @@ static const struct option_row table[N_OPTIONS] = {
 	[OPT_VERSION] = {"version", NULL, set_action, "print the version and exit"},
 };
 
-/* --- parsing --- */
+static const struct option_table table = {"vublkd", rows, N_OPTIONS};
+static_assert(N_OPTIONS <= OPTION_TABLE_MAX, "the parser has room for the table");
 
-/* Does "--" + the option's name stand before "--"? */
-static bool stands_anywhere(int argc, char *const *argv, enum option_id id)
-{
-	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
-		if (!strncmp(argv[i], "--", 2) && !strcmp(argv[i] + 2, table[id].name))
-			return true;
-	return false;
-}
+/* --- parsing --- */
 
 static enum options_action find_action(int argc, char *const *argv)
 {
-	if (stands_anywhere(argc, argv, OPT_PRINT_CAPABILITIES))
+	if (option_stands(argc, argv, rows[OPT_PRINT_CAPABILITIES].name))
 		return OPTIONS_CAPABILITIES;
-	if (stands_anywhere(argc, argv, OPT_HELP))
+	if (option_stands(argc, argv, rows[OPT_HELP].name))
 		return OPTIONS_HELP;
-	if (stands_anywhere(argc, argv, OPT_VERSION))
+	if (option_stands(argc, argv, rows[OPT_VERSION].name))
 		return OPTIONS_VERSION;
 	return OPTIONS_SERVE;
 }
@@ -488,161 +469,93 @@ static void set_defaults(struct options *options)
 	};
 }
 
-/* getopt_long()'s own table. The row's number comes back by `val`, past all characters. */
-#define VAL_BASE 256
-
-static void fill_long_options(struct option *list)
-{
-	for (int i = 0; i < N_OPTIONS; i++)
-		list[i] = (struct option){
-			.name = table[i].name,
-			.has_arg = table[i].argument ? required_argument : no_argument,
-			.val = VAL_BASE + i,
-		};
-	list[N_OPTIONS] = (struct option){0};
-}
-
-/* What getopt_long() refused: `code` is its answer, `word` the argument it looked at. */
-static int fail_getopt(struct parser *parser, int code, const char *word)
-{
-	const struct option_row *row = optopt >= VAL_BASE ? &table[optopt - VAL_BASE] : NULL;
-
-	if (code == ':' && row)
-		return fail(parser, "--%s needs a value: --%s=%s", row->name, row->name,
-			    row->argument);
-	if (row)
-		return fail(parser, "--%s takes no value", row->name);
-	return fail(parser, "unknown option '%s' (see vublkd --help)", word);
-}
-
-/* getopt_long() takes prefixes; a script that uses them breaks when an option is added. */
-static bool is_abbreviated(const char *word, const struct option_row *row)
-{
-	return strcspn(word + 2, "=") != strlen(row->name);
-}
-
-static int parse_one(struct parser *parser, enum option_id id, const char *word, const char *value)
-{
-	const struct option_row *row = &table[id];
-
-	if (is_abbreviated(word, row))
-		return fail(parser, "unknown option '%s', did you mean --%s?", word, row->name);
-	if (parser->seen[id])
-		return fail(parser, "--%s is given twice", row->name);
-	parser->seen[id] = true;
-	if (value && !*value)
-		return fail(parser, "--%s is empty, it needs a value: --%s=%s", row->name,
-			    row->name, row->argument);
-	return row->set(parser, row, value);
-}
-
-static int parse_all(struct parser *parser, int argc, char *const *argv)
-{
-	struct option list[N_OPTIONS + 1];
-	int r = 0;
-
-	fill_long_options(list);
-	optind = 0; /* glibc: begin anew, also after an earlier parse */
-	opterr = 0;
-	while (!r) {
-		/* "+" stops at what is no option, so this is what it looks at next. */
-		const char *word = argv[optind ? optind : 1];
-		int code = getopt_long(argc, argv, "+:", list, NULL);
-
-		if (code == -1)
-			break;
-		if (code < VAL_BASE)
-			return fail_getopt(parser, code, word);
-		r = parse_one(parser, (enum option_id)(code - VAL_BASE), word, optarg);
-	}
-	if (!r && optind < argc)
-		return fail(parser, "unexpected argument '%s'", argv[optind]);
-	return r;
-}
-
 /* --- what goes together --- */
 
-static int check_socket(struct parser *parser)
+static int check_socket(struct option_parser *parser)
 {
 	const bool *seen = parser->seen;
 
 	if (seen[OPT_SOCKET_PATH] && seen[OPT_FD])
-		return fail(parser, "--socket-path and --fd exclude each other");
+		return option_fail(parser, "--socket-path and --fd exclude each other");
 	if (seen[OPT_SOCKET_MODE] && !seen[OPT_SOCKET_PATH])
-		return fail(parser, "--socket-mode goes only with --socket-path");
+		return option_fail(parser, "--socket-mode goes only with --socket-path");
 	if (seen[OPT_SOCKET_GROUP] && !seen[OPT_SOCKET_PATH])
-		return fail(parser, "--socket-group goes only with --socket-path");
+		return option_fail(parser, "--socket-group goes only with --socket-path");
 	return 0;
 }
 
-static int check_image(struct parser *parser)
+static int check_image(struct option_parser *parser)
 {
 	const bool *seen = parser->seen;
-	bool null_engine = !strcmp(parser->options->engine->name, ENGINE_WITHOUT_IO);
+	bool null_engine = !strcmp(options_of(parser)->engine->name, ENGINE_WITHOUT_IO);
 
 	if (seen[OPT_SIZE] && seen[OPT_BLK_FILE])
-		return fail(parser, "--size does not go with --blk-file, which has its own size");
+		return option_fail(parser,
+				   "--size does not go with --blk-file, which has its own size");
 	if (seen[OPT_SIZE] && !null_engine)
-		return fail(parser, "--size goes only with --engine=null");
+		return option_fail(parser, "--size goes only with --engine=null");
 	if (null_engine && !seen[OPT_BLK_FILE] && !seen[OPT_SIZE])
-		return fail(parser, "--engine=null needs --size=SIZE or --blk-file=PATH");
+		return option_fail(parser, "--engine=null needs --size=SIZE or --blk-file=PATH");
 	if (!null_engine && !seen[OPT_BLK_FILE])
-		return fail(parser, "--blk-file=PATH is missing");
+		return option_fail(parser, "--blk-file=PATH is missing");
 	return 0;
 }
 
-static int check_geometry(struct parser *parser)
+static int check_geometry(struct option_parser *parser)
 {
-	const struct image_options *image = &parser->options->image;
+	const struct image_options *image = &options_of(parser)->image;
 
 	if (!image->block_size)
 		return 0; /* image_open() finds it out and checks the others against it */
 	if (image->physical_block_size && image->physical_block_size < image->block_size)
-		return fail(parser, "--physical-block-size is smaller than --block-size");
+		return option_fail(parser, "--physical-block-size is smaller than --block-size");
 	if (image->optimal_io_size % image->block_size)
-		return fail(parser, "--optimal-io-size is no multiple of --block-size");
+		return option_fail(parser, "--optimal-io-size is no multiple of --block-size");
 	if (image->null_size % image->block_size)
-		return fail(parser, "--size is no multiple of --block-size");
+		return option_fail(parser, "--size is no multiple of --block-size");
 	return 0;
 }
 
 /* The options that are io_uring's alone. */
-static int check_engine(struct parser *parser)
+static int check_engine(struct option_parser *parser)
 {
 	static const enum option_id ids[] = {OPT_FIXED_BUFFERS, OPT_IOPOLL, OPT_SQPOLL};
 	const bool *seen = parser->seen;
 
 	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
-		if (seen[ids[i]] && strcmp(parser->options->engine->name, ENGINE_DEFAULT) != 0)
-			return fail(parser, "--%s goes only with --engine=%s", table[ids[i]].name,
-				    ENGINE_DEFAULT);
+		if (seen[ids[i]] && strcmp(options_of(parser)->engine->name, ENGINE_DEFAULT) != 0)
+			return option_fail(parser, "--%s goes only with --engine=%s",
+					   rows[ids[i]].name, ENGINE_DEFAULT);
 	if (seen[OPT_SQPOLL_CPU] && !seen[OPT_SQPOLL])
-		return fail(parser, "--sqpoll-cpu goes only with --sqpoll");
+		return option_fail(parser, "--sqpoll-cpu goes only with --sqpoll");
 	if (seen[OPT_IOPOLL] && seen[OPT_SQPOLL])
-		return fail(parser, "--iopoll and --sqpoll exclude each other: one thread polls");
-	if (seen[OPT_IOPOLL] && parser->options->image.cache != IMAGE_CACHE_NONE)
-		return fail(parser, "--iopoll goes only with --cache=none: the page cache cannot "
-				    "be polled");
+		return option_fail(parser,
+				   "--iopoll and --sqpoll exclude each other: one thread polls");
+	if (seen[OPT_IOPOLL] && options_of(parser)->image.cache != IMAGE_CACHE_NONE)
+		return option_fail(parser,
+				   "--iopoll goes only with --cache=none: the page cache cannot "
+				   "be polled");
 	return 0;
 }
 
-static int check_lock(struct parser *parser)
+static int check_lock(struct option_parser *parser)
 {
 	if (parser->seen[OPT_NO_LOCK] && parser->seen[OPT_LOCK_TIMEOUT])
-		return fail(parser, "--no-lock and --lock-timeout exclude each other");
+		return option_fail(parser, "--no-lock and --lock-timeout exclude each other");
 	return 0;
 }
 
 int options_parse(struct options *options, int argc, char *const *argv, char *error, size_t size)
 {
-	struct parser parser = {.options = options, .error = error, .error_size = size};
+	struct option_parser parser = {
+		.table = &table, .options = options, .error = error, .error_size = size};
 	int r;
 
 	set_defaults(options);
 	options->action = find_action(argc, argv);
 	if (options->action != OPTIONS_SERVE)
 		return 0;
-	r = parse_all(&parser, argc, argv);
+	r = option_table_parse(&parser, argc, argv);
 	if (!r)
 		r = check_socket(&parser);
 	if (!r)
@@ -658,27 +571,6 @@ int options_parse(struct options *options, int argc, char *const *argv, char *er
 
 /* --- --help --- */
 
-#define HELP_COLUMN 30
-
-static void print_row(const struct option_row *row)
-{
-	int width = printf("  --%s%s%s", row->name, row->argument ? "=" : "",
-			   row->argument ? row->argument : "");
-	const char *line = row->help;
-
-	if (width >= HELP_COLUMN) {
-		putchar('\n');
-		width = 0;
-	}
-	while (*line) {
-		int length = (int)strcspn(line, "\n");
-
-		printf("%*s%.*s\n", HELP_COLUMN - width, "", length, line);
-		width = 0;
-		line += length + (line[length] == '\n');
-	}
-}
-
 void options_print_help(void)
 {
 	puts("Usage: vublkd [--socket-path=PATH | --fd=FDNUM] --blk-file=PATH [OPTION]...\n"
@@ -688,8 +580,7 @@ void options_print_help(void)
 	     "Without --socket-path and --fd the socket comes from systemd (LISTEN_FDS).\n"
 	     "\n"
 	     "Options:");
-	for (int i = 0; i < N_OPTIONS; i++)
-		print_row(&table[i]);
+	option_table_print(&table);
 	puts("\n"
 	     "SIZE is in bytes, or has one of the suffixes K, M, G, T (powers of 1024).\n"
 	     "The manual page vublkd(8) explains every option.");

@@ -9,8 +9,9 @@
 #include "container.h"
 #include "worker.h"
 
-/* Requests begun in one round before other queues get their turn. */
-#define POPS_AT_ONCE 64
+/* What a queue begins in one round at most before the others have their turn. */
+#define POPS_AT_ONCE  64
+#define BYTES_AT_ONCE ((uint64_t)1 << 20) /* what is cached is copied while all others wait */
 
 /* ---- control thread ---- */
 
@@ -18,17 +19,19 @@ int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *w
 		 const struct blk_disk *disk)
 {
 	const unsigned size = vublk_queue_size(vq);
-	struct queue *queue = calloc(1, sizeof(*queue));
+	struct queue *queue = aligned_alloc(_Alignof(struct queue), sizeof(*queue));
 
 	*queuep = NULL;
 	if (!queue)
 		return -ENOMEM;
-	queue->vq = vq;
-	queue->worker = worker;
-	queue->disk = disk;
-	queue->file = -1;
-	queue->kick.fd = -1;
-	queue->n_slots = size < QUEUE_MAX_REQUESTS ? size : QUEUE_MAX_REQUESTS;
+	*queue = (struct queue){
+		.vq = vq,
+		.worker = worker,
+		.disk = disk,
+		.file = -1,
+		.kick = {.fd = -1},
+		.n_slots = size < QUEUE_MAX_REQUESTS ? size : QUEUE_MAX_REQUESTS,
+	};
 	/* Address space only, until a slot is used. */
 	queue->slot = mmap(NULL, queue->n_slots * sizeof(*queue->slot), PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -193,13 +196,14 @@ void queue_suspend(struct queue *queue, void (*drained)(struct queue *queue))
 /*
  * How many requests to begin in this round. What is begun together is handed to the kernel
  * together, and a disk does not see the first of it before the last is prepared; so a disk that is
- * idle gets little at first, and then more while it is at work.
+ * idle gets little at first, and then more while it is at work. Adjacent requests, though, are best
+ * begun together, for they are made into one.
  */
 static unsigned burst(const struct queue *queue)
 {
 	const unsigned more = queue->in_flight / 2;
 
-	if (!queue->disk->image->direct || more > POPS_AT_ONCE)
+	if (!queue->disk->image->direct || queue->sequential || more > POPS_AT_ONCE)
 		return POPS_AT_ONCE;
 	return more > 2 ? more : 2;
 }
@@ -210,10 +214,11 @@ enum queue_state queue_service(struct queue *queue)
 	struct blk_req *batch[POPS_AT_ONCE];
 	const unsigned most = burst(queue);
 	enum queue_state state = QUEUE_WORKED;
+	uint64_t bytes = 0;
 	unsigned n = 0;
 
 	vublk_queue_want_kicks(vq, false);
-	for (; n < most && queue_pops(queue); n++) {
+	for (; n < most && bytes < BYTES_AT_ONCE && queue_pops(queue); n++) {
 		struct blk_req *req = get_slot(queue);
 		int got;
 
@@ -224,6 +229,7 @@ enum queue_state queue_service(struct queue *queue)
 		got = vublk_queue_pop(vq, &req->chain);
 		if (got > 0) {
 			batch[n] = req;
+			bytes += req->chain.in_size + req->chain.out_size;
 			continue;
 		}
 		put_slot(queue, req);
@@ -237,8 +243,11 @@ enum queue_state queue_service(struct queue *queue)
 		break;
 	}
 	queue->in_flight += n;
+	if (n)
+		queue->sequential = false;
 	for (unsigned i = 0; i < n; i++)
 		blk_req_begin(batch[i]);
+	blk_merge_flush(queue);
 	if (state == QUEUE_EMPTY && n)
 		state = QUEUE_WORKED;
 	return state == QUEUE_WORKED && !n ? QUEUE_WAITS : state;

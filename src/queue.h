@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "blk_disk.h"
+#include "blk_merge.h"
 #include "blk_req.h"
 #include "engine.h"
 #include "log.h"
@@ -23,8 +24,9 @@
 
 struct worker;
 
+/* On cache lines of its own: the neighbour in memory may be another worker's. */
 struct queue {
-	struct vublk_queue *vq;
+	_Alignas(64) struct vublk_queue *vq;
 	struct worker *worker;
 	const struct blk_disk *disk;
 	int file;                 /* the image, with the worker's engine */
@@ -36,7 +38,9 @@ struct queue {
 	unsigned n_slots, n_touched;
 	struct blk_req *free;
 	unsigned in_flight;
-	bool starved; /* a chain waits until another one is given back */
+	struct blk_merge merge; /* held back in this round */
+	bool sequential;        /* the last round made requests into one */
+	bool starved;           /* a chain waits until another one is given back */
 
 	bool zero_range_missing; /* the image has answered -EOPNOTSUPP */
 	bool punch_hole_missing;

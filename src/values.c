@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "values.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 bool parse_digits(const char *text, unsigned base, uint64_t max, uint64_t *result)
@@ -40,6 +41,20 @@ bool parse_size(const char *text, uint64_t *bytes)
 		return false;
 	*bytes <<= shift;
 	return true;
+}
+
+bool parse_decimal(const char *text, double max, double *number)
+{
+	static const char digits[] = "0123456789";
+	const size_t whole = strspn(text, digits);
+	const size_t fraction = text[whole] == '.' ? strspn(text + whole + 1, digits) : 0;
+	const char *end = text + whole + (fraction ? 1 + fraction : 0);
+
+	/* strtod() alone would take signs, exponents, "inf" and other surprises. */
+	if (!whole || *end)
+		return false;
+	*number = strtod(text, NULL);
+	return *number <= max;
 }
 
 int find_word(const char *const *words, const char *value)

@@ -18,7 +18,9 @@ tests_proto_libproto_la_SOURCES = \
 	tests/proto/hostile.c \
 	tests/proto/hostile.h \
 	tests/proto/proto.c \
-	tests/proto/proto.h
+	tests/proto/proto.h \
+	tests/proto/uring_info.c \
+	tests/proto/uring_info.h
 tests_proto_libproto_la_LIBADD = tests/frontend/libfrontend.la tests/libtap.la $(CUNIT_LIBS)
 
 proto_tests = \
@@ -26,6 +28,7 @@ proto_tests = \
 	tests/proto/test-fixed-buffers \
 	tests/proto/test-framing \
 	tests/proto/test-host \
+	tests/proto/test-hostile-churn \
 	tests/proto/test-hostile-message \
 	tests/proto/test-hostile-packed \
 	tests/proto/test-hostile-ring \
@@ -34,6 +37,7 @@ proto_tests = \
 	tests/proto/test-message \
 	tests/proto/test-packed \
 	tests/proto/test-request \
+	tests/proto/test-sequential \
 	tests/proto/test-session \
 	tests/proto/test-socket \
 	tests/proto/test-stress \
@@ -57,6 +61,10 @@ tests_proto_test_framing_LDADD = tests/proto/libproto.la
 tests_proto_test_host_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_host_SOURCES = tests/proto/test-host.c
 tests_proto_test_host_LDADD = tests/proto/libproto.la
+
+tests_proto_test_hostile_churn_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_hostile_churn_SOURCES = tests/proto/test-hostile-churn.c
+tests_proto_test_hostile_churn_LDADD = tests/proto/libproto.la
 
 tests_proto_test_hostile_message_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_hostile_message_SOURCES = tests/proto/test-hostile-message.c
@@ -89,6 +97,10 @@ tests_proto_test_packed_LDADD = tests/proto/libproto.la
 tests_proto_test_request_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_request_SOURCES = tests/proto/test-request.c
 tests_proto_test_request_LDADD = tests/proto/libproto.la
+
+tests_proto_test_sequential_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_sequential_SOURCES = tests/proto/test-sequential.c
+tests_proto_test_sequential_LDADD = tests/proto/libproto.la
 
 tests_proto_test_session_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_session_SOURCES = tests/proto/test-session.c

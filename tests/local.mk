@@ -8,8 +8,8 @@ include tests/crash.mk
 include tests/guest.mk
 include tests/unit.mk
 
-EXTRA_DIST += tests/meta/test-dist.sh tests/meta/test-style.sh tests/cli/test-bench.sh \
-	tests/cli/test-bench-compare.sh tests/cli/test-help-man.sh
+EXTRA_DIST += tests/meta/test-dist.sh tests/meta/test-style.sh tests/cli/lib.sh \
+	tests/cli/test-bench.sh tests/cli/test-bench-compare.sh tests/cli/test-help-man.sh
 
 SANITIZED = sanitized
 

@@ -7,6 +7,8 @@
 
 unit_tests = \
 	tests/unit/test-blk-config \
+	tests/unit/test-blk-merge \
+	tests/unit/test-blk-merge-results \
 	tests/unit/test-blk-req \
 	tests/unit/test-blk-rw \
 	tests/unit/test-blk-zeroes \
@@ -22,6 +24,7 @@ unit_tests = \
 	tests/unit/test-mailbox \
 	tests/unit/test-options \
 	tests/unit/test-poll-policy \
+	tests/unit/test-values \
 	tests/unit/test-vhu-dev \
 	tests/unit/test-vhu-dispatch \
 	tests/unit/test-vhu-fd \
@@ -44,16 +47,28 @@ unit_cppflags = -I$(top_srcdir) $(AM_CPPFLAGS) $(CUNIT_CFLAGS)
 unit_libs = tests/libtap.la tests/frontend/libfrontend.la src/libvublkd.la $(CUNIT_LIBS)
 
 EXTRA_DIST += \
+	tests/unit/blk-disk.h \
 	tests/unit/blk.h \
+	tests/unit/blks.h \
+	tests/unit/blks-check.h \
 	tests/unit/capture.h \
 	tests/unit/fds.h \
 	tests/unit/gate.h \
+	tests/unit/one-queue.h \
 	tests/unit/ring.h \
 	tests/unit/session.h
 
 tests_unit_test_blk_config_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_blk_config_SOURCES = tests/unit/test-blk-config.c
 tests_unit_test_blk_config_LDADD = $(unit_libs)
+
+tests_unit_test_blk_merge_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_blk_merge_SOURCES = tests/unit/test-blk-merge.c
+tests_unit_test_blk_merge_LDADD = $(unit_libs)
+
+tests_unit_test_blk_merge_results_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_blk_merge_results_SOURCES = tests/unit/test-blk-merge-results.c
+tests_unit_test_blk_merge_results_LDADD = $(unit_libs)
 
 tests_unit_test_blk_req_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_blk_req_SOURCES = tests/unit/test-blk-req.c
@@ -114,6 +129,10 @@ tests_unit_test_options_LDADD = $(unit_libs)
 tests_unit_test_poll_policy_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_poll_policy_SOURCES = tests/unit/test-poll-policy.c
 tests_unit_test_poll_policy_LDADD = $(unit_libs)
+
+tests_unit_test_values_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_values_SOURCES = tests/unit/test-values.c
+tests_unit_test_values_LDADD = $(unit_libs)
 
 tests_unit_test_vhu_dev_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_vhu_dev_SOURCES = tests/unit/test-vhu-dev.c

@@ -32,15 +32,13 @@ static void decline_kicks(struct bench_floor_ring *ring)
 	ring->silenced = ring->next;
 }
 
-/* An element that is right already is left alone, as its cache line then stays with the driver. */
 static inline void give_back_split(struct bench_floor_ring *ring, uint16_t head)
 {
 	const unsigned int mask = ring->vq->num - 1;
 	struct vring_used_elem *elem = &ring->vq->ring.used->ring[ring->next & mask];
 
 	*ring->status[head] = VIRTIO_BLK_S_OK;
-	if (elem->id != head)
-		*elem = (struct vring_used_elem){.id = head, .len = 1};
+	*elem = (struct vring_used_elem){.id = head, .len = 1};
 	ring->next++;
 }
 

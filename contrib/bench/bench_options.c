@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * See bench_options.h. The parser, --help and the refusal of doubled options all read one table,
- * and tests/cli/test-help-man.sh holds the man page against it. The values themselves are parsed in
- * bench_values.c. Main thread; trusts nothing of argv.
+ * See bench_options.h. One table has a row per option (src/option_table.h), and
+ * tests/cli/test-help-man.sh holds the man page against it. Main thread; trusts nothing of argv.
  */
 #include "bench_options.h"
 
-#include <errno.h>
-#include <getopt.h>
-#include <stdarg.h>
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
 
-#include "bench_values.h"
+#include "option_table.h"
+#include "values.h"
 
 #define DEFAULT_QUEUE_SIZE 128u   /* QEMU's */
 #define MAX_QUEUE_SIZE     32768u /* virtio 2.7, 2.8 */
@@ -21,6 +19,7 @@
 #define MAX_SECONDS        86400.0
 #define MAX_ROUNDS         1000u
 #define SECTOR             512u
+#define MAX_CPU            4095u
 
 enum option_id {
 	OPT_SOCKET_PATH,
@@ -54,265 +53,258 @@ enum option_id {
 	N_OPTIONS,
 };
 
-struct parser {
+/* What the rows' functions fill in. */
+struct parsed {
 	struct bench_options *options;
-	bool seen[N_OPTIONS];
 	bool mixed;                /* --rw has reads and writes */
 	unsigned int read_percent; /* as given; it counts only then */
-	char *error;
-	size_t error_size;
 };
 
-struct option_row {
-	const char *name;
-	const char *argument; /* as --help and the man page call it, NULL: takes none */
-	int (*set)(struct parser *parser, const struct option_row *row, const char *value);
-	const char *help; /* lines after the first are indented by their printer */
-};
-
-__attribute__((format(printf, 2, 3))) static int fail(struct parser *parser, const char *format,
-						      ...)
+static struct bench_options *options_of(const struct option_parser *parser)
 {
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(parser->error, parser->error_size, format, ap);
-	va_end(ap);
-	for (char *c = parser->error; *c; c++)
-		if (*c > 0 && *c < ' ')
-			*c = '?'; /* it stays one line, whatever was quoted */
-	return -EINVAL;
-}
-
-/* Says what the option takes and what it got. */
-static int fail_value(struct parser *parser, const struct option_row *row, const char *value,
-		      const char *expected)
-{
-	return fail(parser, "--%s wants %s, not '%s'", row->name, expected, value);
+	return ((const struct parsed *)parser->options)->options;
 }
 
 /* --- one function per option; `value` is never empty --- */
 
-static int set_socket_path(struct parser *parser, const struct option_row *row, const char *value)
+static int set_socket_path(struct option_parser *parser, const struct option_row *row,
+			   const char *value)
 {
 	/* unix(7): sun_path holds 108 bytes, its final NUL among them. */
 	const size_t room = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
-	struct bench_options *o = parser->options;
+	struct bench_options *o = options_of(parser);
 
 	if (strlen(value) > room)
-		return fail(parser, "--%s is %zu bytes long, a socket's path has at most %zu",
-			    row->name, strlen(value), room);
+		return option_fail(parser,
+				   "--%s is %zu bytes long, a socket's path has at most %zu",
+				   row->name, strlen(value), room);
 	if (o->n_sockets == 2)
-		return fail(parser, "--%s is given three times, there may be two", row->name);
+		return option_fail(parser, "--%s is given three times, there may be two",
+				   row->name);
 	o->socket[o->n_sockets++] = value;
 	return 0;
 }
 
-static int set_flag(struct parser *parser, const struct option_row *row, const char *value);
+static int set_flag(struct option_parser *parser, const struct option_row *row, const char *value);
 
-static int set_number(struct parser *parser, const struct option_row *row, const char *value,
+static int set_number(struct option_parser *parser, const struct option_row *row, const char *value,
 		      uint64_t max, unsigned int *to)
 {
 	char expected[64];
 	uint64_t n;
 
-	if (!bench_parse_number(value, max, &n) || !n) {
+	if (!parse_digits(value, 10, max, &n) || !n) {
 		snprintf(expected, sizeof(expected), "a number from 1 to %llu",
 			 (unsigned long long)max);
-		return fail_value(parser, row, value, expected);
+		return option_fail_value(parser, row, value, expected);
 	}
 	*to = (unsigned int)n;
 	return 0;
 }
 
-static int set_rounds(struct parser *parser, const struct option_row *row, const char *value)
+static int set_rounds(struct option_parser *parser, const struct option_row *row, const char *value)
 {
-	return set_number(parser, row, value, MAX_ROUNDS, &parser->options->rounds);
+	return set_number(parser, row, value, MAX_ROUNDS, &options_of(parser)->rounds);
 }
 
-static int set_rw(struct parser *parser, const struct option_row *row, const char *value)
+static int set_rw(struct option_parser *parser, const struct option_row *row, const char *value)
 {
 	static const char *const words[] = {"read",      "write",  "rw", "randread",
 					    "randwrite", "randrw", NULL};
 	static const unsigned int percent[] = {100, 0, 50};
-	const int i = bench_find_word(words, value);
+	const int i = find_word(words, value);
 
 	if (i < 0)
-		return fail_value(parser, row, value, row->argument);
-	parser->options->random = i >= 3;
-	parser->mixed = i % 3 == 2;
-	parser->options->read_percent = percent[i % 3];
+		return option_fail_value(parser, row, value, row->argument);
+	options_of(parser)->random = i >= 3;
+	((struct parsed *)parser->options)->mixed = i % 3 == 2;
+	options_of(parser)->read_percent = percent[i % 3];
 	return 0;
 }
 
-static int set_block_size(struct parser *parser, const struct option_row *row, const char *value)
+static int set_block_size(struct option_parser *parser, const struct option_row *row,
+			  const char *value)
 {
 	uint64_t n;
 
-	if (!bench_parse_size(value, &n) || !n || n % SECTOR || n > MAX_BLOCK_SIZE)
-		return fail_value(parser, row, value, "a multiple of 512 up to 64M");
-	parser->options->block_size = (uint32_t)n;
+	if (!parse_size(value, &n) || !n || n % SECTOR || n > MAX_BLOCK_SIZE)
+		return option_fail_value(parser, row, value, "a multiple of 512 up to 64M");
+	options_of(parser)->block_size = (uint32_t)n;
 	return 0;
 }
 
-static int set_bytes(struct parser *parser, const struct option_row *row, const char *value,
+static int set_bytes(struct option_parser *parser, const struct option_row *row, const char *value,
 		     uint64_t *to)
 {
-	if (!bench_parse_size(value, to) || *to % SECTOR)
-		return fail_value(parser, row, value, "a multiple of 512 bytes, as 4096 or 1G");
+	if (!parse_size(value, to) || *to % SECTOR)
+		return option_fail_value(parser, row, value,
+					 "a multiple of 512 bytes, as 4096 or 1G");
 	return 0;
 }
 
-static int set_offset(struct parser *parser, const struct option_row *row, const char *value)
+static int set_offset(struct option_parser *parser, const struct option_row *row, const char *value)
 {
-	return set_bytes(parser, row, value, &parser->options->offset);
+	return set_bytes(parser, row, value, &options_of(parser)->offset);
 }
 
-static int set_size(struct parser *parser, const struct option_row *row, const char *value)
+static int set_size(struct option_parser *parser, const struct option_row *row, const char *value)
 {
-	const int ret = set_bytes(parser, row, value, &parser->options->size);
+	const int ret = set_bytes(parser, row, value, &options_of(parser)->size);
 
-	if (!ret && !parser->options->size)
-		return fail_value(parser, row, value, "a size above 0");
+	if (!ret && !options_of(parser)->size)
+		return option_fail_value(parser, row, value, "a size above 0");
 	return ret;
 }
 
-static int set_queue_depth(struct parser *parser, const struct option_row *row, const char *value)
+static int set_queue_depth(struct option_parser *parser, const struct option_row *row,
+			   const char *value)
 {
-	return set_number(parser, row, value, MAX_QUEUE_SIZE, &parser->options->depth);
+	return set_number(parser, row, value, MAX_QUEUE_SIZE, &options_of(parser)->depth);
 }
 
-static int set_num_queues(struct parser *parser, const struct option_row *row, const char *value)
+static int set_num_queues(struct option_parser *parser, const struct option_row *row,
+			  const char *value)
 {
-	return set_number(parser, row, value, BENCH_MAX_QUEUES, &parser->options->n_queues);
+	return set_number(parser, row, value, BENCH_MAX_QUEUES, &options_of(parser)->n_queues);
 }
 
-static int set_threads(struct parser *parser, const struct option_row *row, const char *value)
+static int set_threads(struct option_parser *parser, const struct option_row *row,
+		       const char *value)
 {
-	return set_number(parser, row, value, BENCH_MAX_QUEUES, &parser->options->n_threads);
+	return set_number(parser, row, value, BENCH_MAX_QUEUES, &options_of(parser)->n_threads);
 }
 
-static int set_queue_size(struct parser *parser, const struct option_row *row, const char *value)
+static int set_queue_size(struct option_parser *parser, const struct option_row *row,
+			  const char *value)
 {
 	uint64_t n;
 
-	if (!bench_parse_number(value, MAX_QUEUE_SIZE, &n) || !n || n & (n - 1))
-		return fail_value(parser, row, value, "a power of two up to 32768");
-	parser->options->queue_size = (unsigned int)n;
+	if (!parse_digits(value, 10, MAX_QUEUE_SIZE, &n) || !n || n & (n - 1))
+		return option_fail_value(parser, row, value, "a power of two up to 32768");
+	options_of(parser)->queue_size = (unsigned int)n;
 	return 0;
 }
 
 /* One of two words: *to says whether it is the second one. */
-static int set_either(struct parser *parser, const struct option_row *row, const char *value,
+static int set_either(struct option_parser *parser, const struct option_row *row, const char *value,
 		      const char *no, const char *yes, bool *to)
 {
 	const char *const words[] = {no, yes, NULL};
-	const int i = bench_find_word(words, value);
+	const int i = find_word(words, value);
 
 	if (i < 0)
-		return fail_value(parser, row, value, row->argument);
+		return option_fail_value(parser, row, value, row->argument);
 	*to = i;
 	return 0;
 }
 
-static int set_ring(struct parser *parser, const struct option_row *row, const char *value)
+static int set_ring(struct option_parser *parser, const struct option_row *row, const char *value)
 {
-	return set_either(parser, row, value, "split", "packed", &parser->options->packed);
+	return set_either(parser, row, value, "split", "packed", &options_of(parser)->packed);
 }
 
-static int set_descriptors(struct parser *parser, const struct option_row *row, const char *value)
+static int set_descriptors(struct option_parser *parser, const struct option_row *row,
+			   const char *value)
 {
-	return set_either(parser, row, value, "direct", "indirect", &parser->options->indirect);
+	return set_either(parser, row, value, "direct", "indirect", &options_of(parser)->indirect);
 }
 
-static int set_event_idx(struct parser *parser, const struct option_row *row, const char *value)
+static int set_event_idx(struct option_parser *parser, const struct option_row *row,
+			 const char *value)
 {
-	return set_either(parser, row, value, "off", "on", &parser->options->event_idx);
+	return set_either(parser, row, value, "off", "on", &options_of(parser)->event_idx);
 }
 
-static int set_completion(struct parser *parser, const struct option_row *row, const char *value)
+static int set_completion(struct option_parser *parser, const struct option_row *row,
+			  const char *value)
 {
-	return set_either(parser, row, value, "poll", "call", &parser->options->call);
+	return set_either(parser, row, value, "poll", "call", &options_of(parser)->call);
 }
 
-static int set_inflight(struct parser *parser, const struct option_row *row, const char *value)
+static int set_inflight(struct option_parser *parser, const struct option_row *row,
+			const char *value)
 {
-	parser->options->inflight_given = true;
-	return set_either(parser, row, value, "off", "on", &parser->options->inflight);
+	options_of(parser)->inflight_given = true;
+	return set_either(parser, row, value, "off", "on", &options_of(parser)->inflight);
 }
 
-static int set_time(struct parser *parser, const struct option_row *row, const char *value,
+static int set_time(struct option_parser *parser, const struct option_row *row, const char *value,
 		    double *to)
 {
-	if (!bench_parse_decimal(value, MAX_SECONDS, to))
-		return fail_value(parser, row, value,
-				  "a number of seconds up to 86400, as 10 or 0.5");
+	if (!parse_decimal(value, MAX_SECONDS, to))
+		return option_fail_value(parser, row, value,
+					 "a number of seconds up to 86400, as 10 or 0.5");
 	return 0;
 }
 
-static int set_seconds(struct parser *parser, const struct option_row *row, const char *value)
+static int set_seconds(struct option_parser *parser, const struct option_row *row,
+		       const char *value)
 {
-	const int ret = set_time(parser, row, value, &parser->options->seconds);
+	const int ret = set_time(parser, row, value, &options_of(parser)->seconds);
 
-	if (!ret && parser->options->seconds <= 0)
-		return fail_value(parser, row, value, "a time above 0");
+	if (!ret && options_of(parser)->seconds <= 0)
+		return option_fail_value(parser, row, value, "a time above 0");
 	return ret;
 }
 
-static int set_warmup(struct parser *parser, const struct option_row *row, const char *value)
+static int set_warmup(struct option_parser *parser, const struct option_row *row, const char *value)
 {
-	return set_time(parser, row, value, &parser->options->warmup);
+	return set_time(parser, row, value, &options_of(parser)->warmup);
 }
 
-static int set_count(struct parser *parser, const struct option_row *row, const char *value)
+static int set_count(struct option_parser *parser, const struct option_row *row, const char *value)
 {
-	if (!bench_parse_number(value, INT64_MAX, &parser->options->count) ||
-	    !parser->options->count)
-		return fail_value(parser, row, value, "a number of requests above 0");
+	if (!parse_digits(value, 10, INT64_MAX, &options_of(parser)->count) ||
+	    !options_of(parser)->count)
+		return option_fail_value(parser, row, value, "a number of requests above 0");
 	return 0;
 }
 
-static int set_rate(struct parser *parser, const struct option_row *row, const char *value)
+static int set_rate(struct option_parser *parser, const struct option_row *row, const char *value)
 {
-	if (!bench_parse_decimal(value, 1e9, &parser->options->rate))
-		return fail_value(parser, row, value, "requests per second, up to 1000000000");
+	if (!parse_decimal(value, 1e9, &options_of(parser)->rate))
+		return option_fail_value(parser, row, value,
+					 "requests per second, up to 1000000000");
 	return 0;
 }
 
-static int set_read_percent(struct parser *parser, const struct option_row *row, const char *value)
+static int set_read_percent(struct option_parser *parser, const struct option_row *row,
+			    const char *value)
 {
 	uint64_t n;
 
-	if (!bench_parse_number(value, 100, &n))
-		return fail_value(parser, row, value, "a number from 0 to 100");
-	parser->read_percent = (unsigned int)n;
+	if (!parse_digits(value, 10, 100, &n))
+		return option_fail_value(parser, row, value, "a number from 0 to 100");
+	((struct parsed *)parser->options)->read_percent = (unsigned int)n;
 	return 0;
 }
 
-static int set_cpu_affinity(struct parser *parser, const struct option_row *row, const char *value)
+static int set_cpu_affinity(struct option_parser *parser, const struct option_row *row,
+			    const char *value)
 {
-	struct bench_options *o = parser->options;
+	struct bench_options *o = options_of(parser);
 
-	if (!bench_parse_list(value, o->cpu, BENCH_MAX_CPUS, &o->n_cpus))
-		return fail_value(parser, row, value, "processors, as 0,2 or 0-3, 64 at most");
+	if (!parse_list(value, MAX_CPU, o->cpu, BENCH_MAX_CPUS, &o->n_cpus))
+		return option_fail_value(parser, row, value,
+					 "processors, as 0,2 or 0-3, 64 at most");
 	return 0;
 }
 
-static int set_pid(struct parser *parser, const struct option_row *row, const char *value)
+static int set_pid(struct option_parser *parser, const struct option_row *row, const char *value)
 {
 	uint64_t n;
 
-	if (!bench_parse_number(value, INT32_MAX, &n) || !n)
-		return fail_value(parser, row, value, "the number of a process");
-	parser->options->pid = (pid_t)n;
+	if (!parse_digits(value, 10, INT32_MAX, &n) || !n)
+		return option_fail_value(parser, row, value, "the number of a process");
+	options_of(parser)->pid = (pid_t)n;
 	return 0;
 }
 
 /* --- the table; --help has its order --- */
 
-static const struct option_row table[N_OPTIONS] = {
+static const struct option_row rows[N_OPTIONS] = {
 	[OPT_SOCKET_PATH] = {"socket-path", "PATH", set_socket_path,
-			     "the back-end's socket; twice with --compare"},
+			     "the back-end's socket; twice with --compare", .repeats = true},
 	[OPT_FLOOR] = {"floor", NULL, set_flag,
 		       "no socket: a thread that does no work answers, which\n"
 		       "shows what the generator itself can do"},
@@ -363,12 +355,15 @@ static const struct option_row table[N_OPTIONS] = {
 	[OPT_VERSION] = {"version", NULL, set_flag, "print the version and exit"},
 };
 
-static int set_flag(struct parser *parser, const struct option_row *row, const char *value)
+static const struct option_table table = {"vublk-bench", rows, N_OPTIONS};
+static_assert(N_OPTIONS <= OPTION_TABLE_MAX, "the parser has room for the table");
+
+static int set_flag(struct option_parser *parser, const struct option_row *row, const char *value)
 {
-	struct bench_options *o = parser->options;
+	struct bench_options *o = options_of(parser);
 
 	(void)value;
-	switch ((enum option_id)(row - table)) {
+	switch ((enum option_id)(row - rows)) {
 	case OPT_FLOOR:
 		o->floor = true;
 		break;
@@ -389,19 +384,11 @@ static int set_flag(struct parser *parser, const struct option_row *row, const c
 
 /* --- parsing --- */
 
-static bool stands_anywhere(int argc, char *const *argv, enum option_id id)
-{
-	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
-		if (!strncmp(argv[i], "--", 2) && !strcmp(argv[i] + 2, table[id].name))
-			return true;
-	return false;
-}
-
 static enum bench_action find_action(int argc, char *const *argv)
 {
-	if (stands_anywhere(argc, argv, OPT_HELP))
+	if (option_stands(argc, argv, rows[OPT_HELP].name))
 		return BENCH_HELP;
-	if (stands_anywhere(argc, argv, OPT_VERSION))
+	if (option_stands(argc, argv, rows[OPT_VERSION].name))
 		return BENCH_VERSION;
 	return BENCH_RUN;
 }
@@ -423,155 +410,95 @@ static void set_defaults(struct bench_options *options)
 	};
 }
 
-/* getopt_long()'s own table. The row's number comes back by `val`, past all characters. */
-#define VAL_BASE 256
-
-static void fill_long_options(struct option *list)
-{
-	for (int i = 0; i < N_OPTIONS; i++)
-		list[i] = (struct option){
-			.name = table[i].name,
-			.has_arg = table[i].argument ? required_argument : no_argument,
-			.val = VAL_BASE + i,
-		};
-	list[N_OPTIONS] = (struct option){0};
-}
-
-/* What getopt_long() refused: `code` is its answer, `word` the argument it looked at. */
-static int fail_getopt(struct parser *parser, int code, const char *word)
-{
-	const struct option_row *row = optopt >= VAL_BASE ? &table[optopt - VAL_BASE] : NULL;
-
-	if (code == ':' && row)
-		return fail(parser, "--%s needs a value: --%s=%s", row->name, row->name,
-			    row->argument);
-	if (row)
-		return fail(parser, "--%s takes no value", row->name);
-	return fail(parser, "unknown option '%s' (see vublk-bench --help)", word);
-}
-
-static int parse_one(struct parser *parser, enum option_id id, const char *word, const char *value)
-{
-	const struct option_row *row = &table[id];
-
-	/* getopt_long() takes prefixes; a script that uses them breaks when an option is added. */
-	if (strcspn(word + 2, "=") != strlen(row->name))
-		return fail(parser, "unknown option '%s', did you mean --%s?", word, row->name);
-	if (parser->seen[id] && id != OPT_SOCKET_PATH)
-		return fail(parser, "--%s is given twice", row->name);
-	parser->seen[id] = true;
-	if (value && !*value)
-		return fail(parser, "--%s is empty, it needs a value: --%s=%s", row->name,
-			    row->name, row->argument);
-	return row->set(parser, row, value);
-}
-
-static int parse_all(struct parser *parser, int argc, char *const *argv)
-{
-	struct option list[N_OPTIONS + 1];
-	int r = 0;
-
-	fill_long_options(list);
-	optind = 0;
-	opterr = 0;
-	while (!r) {
-		/* "+" stops at what is no option, so this is what it looks at next. */
-		const char *word = argv[optind ? optind : 1];
-		int code = getopt_long(argc, argv, "+:", list, NULL);
-
-		if (code == -1)
-			break;
-		if (code < VAL_BASE)
-			return fail_getopt(parser, code, word);
-		r = parse_one(parser, (enum option_id)(code - VAL_BASE), word, optarg);
-	}
-	if (!r && optind < argc)
-		return fail(parser, "unexpected argument '%s'", argv[optind]);
-	return r;
-}
-
 /* --- what goes together --- */
 
-static int check_sockets(struct parser *parser)
+static int check_sockets(struct option_parser *parser)
 {
-	const struct bench_options *o = parser->options;
+	const struct bench_options *o = options_of(parser);
 
 	if (o->floor && (o->n_sockets || o->compare))
-		return fail(parser, "--floor goes with neither --socket-path nor --compare");
+		return option_fail(parser, "--floor goes with neither --socket-path nor --compare");
 	if (o->compare && o->n_sockets != 2)
-		return fail(parser, "--compare needs --socket-path=PATH twice");
+		return option_fail(parser, "--compare needs --socket-path=PATH twice");
 	if (!o->compare && o->n_sockets == 2)
-		return fail(parser, "--socket-path is given twice, which takes --compare");
+		return option_fail(parser, "--socket-path is given twice, which takes --compare");
 	if (!o->floor && !o->n_sockets)
-		return fail(parser, "--socket-path=PATH is missing");
+		return option_fail(parser, "--socket-path=PATH is missing");
 	if (parser->seen[OPT_ROUNDS] && !o->compare)
-		return fail(parser, "--rounds goes only with --compare");
+		return option_fail(parser, "--rounds goes only with --compare");
 	if (o->pid && (o->compare || o->floor))
-		return fail(parser, "--pid goes with neither --compare nor --floor");
+		return option_fail(parser, "--pid goes with neither --compare nor --floor");
 	return 0;
 }
 
-static int check_work(struct parser *parser)
+static int check_work(struct option_parser *parser)
 {
-	const struct bench_options *o = parser->options;
+	const struct bench_options *o = options_of(parser);
 
 	if (parser->seen[OPT_SECONDS] && o->count)
-		return fail(parser, "--seconds and --count exclude each other");
+		return option_fail(parser, "--seconds and --count exclude each other");
 	if (o->verify && o->floor)
-		return fail(parser, "--verify does not go with --floor, which moves no data");
+		return option_fail(parser,
+				   "--verify does not go with --floor, which moves no data");
 	if (o->call && o->floor)
-		return fail(parser,
-			    "--completion=call does not go with --floor, which calls nobody");
+		return option_fail(
+			parser, "--completion=call does not go with --floor, which calls nobody");
 	if (o->size && o->size < o->block_size)
-		return fail(parser, "--size is smaller than --block-size");
+		return option_fail(parser, "--size is smaller than --block-size");
 	return 0;
 }
 
 /* --read-percent may stand before or after --rw. */
-static int check_mix(struct parser *parser)
+static int check_mix(struct option_parser *parser)
 {
+	const struct parsed *parsed = parser->options;
+
 	if (!parser->seen[OPT_READ_PERCENT])
 		return 0;
-	if (!parser->mixed)
-		return fail(parser, "--read-percent goes only with --rw=rw or --rw=randrw");
-	parser->options->read_percent = parser->read_percent;
+	if (!parsed->mixed)
+		return option_fail(parser, "--read-percent goes only with --rw=rw or --rw=randrw");
+	parsed->options->read_percent = parsed->read_percent;
 	return 0;
 }
 
 /* The smallest ring for the depth, or the one asked for. */
-static int check_queues(struct parser *parser)
+static int check_queues(struct option_parser *parser)
 {
-	struct bench_options *o = parser->options;
+	struct bench_options *o = options_of(parser);
 	const unsigned int needed = o->depth * bench_entries_per_request(o);
 	unsigned int size = DEFAULT_QUEUE_SIZE;
 
 	while (size < needed)
 		size *= 2;
 	if (o->queue_size && o->queue_size < needed)
-		return fail(parser, "--queue-depth=%u needs a ring of %u entries, --queue-size=%u",
-			    o->depth, needed, o->queue_size);
+		return option_fail(parser,
+				   "--queue-depth=%u needs a ring of %u entries, --queue-size=%u",
+				   o->depth, needed, o->queue_size);
 	if (!o->queue_size)
 		o->queue_size = size;
 	if (o->queue_size > MAX_QUEUE_SIZE)
-		return fail(parser, "--queue-depth=%u needs a ring of %u entries, there are 32768",
-			    o->depth, needed);
+		return option_fail(parser,
+				   "--queue-depth=%u needs a ring of %u entries, there are 32768",
+				   o->depth, needed);
 	if (o->n_threads > o->n_queues)
-		return fail(parser, "--threads=%u is more than --num-queues=%u", o->n_threads,
-			    o->n_queues);
+		return option_fail(parser, "--threads=%u is more than --num-queues=%u",
+				   o->n_threads, o->n_queues);
 	return 0;
 }
 
 int bench_options_parse(struct bench_options *options, int argc, char *const *argv, char *error,
 			size_t size)
 {
-	struct parser parser = {.options = options, .error = error, .error_size = size};
+	struct parsed parsed = {.options = options};
+	struct option_parser parser = {
+		.table = &table, .options = &parsed, .error = error, .error_size = size};
 	int r;
 
 	set_defaults(options);
 	options->action = find_action(argc, argv);
 	if (options->action != BENCH_RUN)
 		return 0;
-	r = parse_all(&parser, argc, argv);
+	r = option_table_parse(&parser, argc, argv);
 	if (!r)
 		r = check_sockets(&parser);
 	if (!r)
@@ -585,27 +512,6 @@ int bench_options_parse(struct bench_options *options, int argc, char *const *ar
 
 /* --- --help --- */
 
-#define HELP_COLUMN 30
-
-static void print_row(const struct option_row *row)
-{
-	int width = printf("  --%s%s%s", row->name, row->argument ? "=" : "",
-			   row->argument ? row->argument : "");
-	const char *line = row->help;
-
-	if (width >= HELP_COLUMN) {
-		putchar('\n');
-		width = 0;
-	}
-	while (*line) {
-		int length = (int)strcspn(line, "\n");
-
-		printf("%*s%.*s\n", HELP_COLUMN - width, "", length, line);
-		width = 0;
-		line += length + (line[length] == '\n');
-	}
-}
-
 void bench_options_print_help(void)
 {
 	puts("Usage: vublk-bench --socket-path=PATH [OPTION]...\n"
@@ -616,8 +522,7 @@ void bench_options_print_help(void)
 	     "Measures a vhost-user-blk back-end without a guest.\n"
 	     "\n"
 	     "Options:");
-	for (int i = 0; i < N_OPTIONS; i++)
-		print_row(&table[i]);
+	option_table_print(&table);
 	puts("\n"
 	     "SIZE is in bytes, or has one of the suffixes K, M, G, T (powers of 1024).\n"
 	     "The manual page vublk-bench(1) explains every option.");

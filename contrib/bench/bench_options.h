@@ -49,7 +49,7 @@ struct bench_options {
 	double warmup;  /* seconds before measuring */
 	double rate;    /* requests per second of all queues; 0: as fast as they come back */
 
-	unsigned int cpu[BENCH_MAX_CPUS]; /* thread i runs on cpu[i % n_cpus] */
+	int cpu[BENCH_MAX_CPUS]; /* thread i runs on cpu[i % n_cpus] */
 	unsigned int n_cpus;
 	pid_t pid; /* of the back-end; 0: whoever listens */
 	bool json;

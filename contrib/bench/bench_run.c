@@ -276,7 +276,7 @@ static int make_threads(struct run *run)
 			.queue = &run->queue[first],
 			.n_queues = end - first,
 			.budget = share_of(o->count, first, end - first, o->n_queues),
-			.cpu = o->n_cpus ? (int)o->cpu[i % o->n_cpus] : -1,
+			.cpu = o->n_cpus ? o->cpu[i % o->n_cpus] : -1,
 			.epoll_fd = -1,
 		};
 	}
@@ -300,7 +300,7 @@ static int make_shared(struct run *run)
 static int start_floor(struct run *run)
 {
 	const struct bench_options *o = run->options;
-	const int cpu = o->n_cpus ? (int)o->cpu[o->n_threads % o->n_cpus] : -1;
+	const int cpu = o->n_cpus ? o->cpu[o->n_threads % o->n_cpus] : -1;
 	const int ret = bench_floor_start(&run->floor, run->queue, run->n_queues,
 					  bench_entries_per_request(o), cpu);
 

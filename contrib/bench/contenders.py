@@ -17,6 +17,7 @@ class Settings:
 	seconds: float
 	warmup: float
 	idle_seconds: float
+	retries: int               # of a disturbed round
 
 
 DESCRIPTIONS = {

@@ -15,6 +15,5 @@ contrib_bench_vublk_bench_SOURCES = \
 	contrib/bench/bench_run.c contrib/bench/bench_run.h \
 	contrib/bench/bench_stats.h \
 	contrib/bench/bench_thread.c contrib/bench/bench_thread.h \
-	contrib/bench/bench_values.c contrib/bench/bench_values.h \
 	contrib/bench/bench_verify.c contrib/bench/bench_verify.h
-contrib_bench_vublk_bench_LDADD = tests/frontend/libfrontend.la
+contrib_bench_vublk_bench_LDADD = src/libcmdline.la tests/frontend/libfrontend.la

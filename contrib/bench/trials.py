@@ -20,7 +20,6 @@ from children import BenchError
 
 FOREVER = 3600   # seconds, for a client that is frozen meanwhile
 SETTLE = 0.5     # seconds until all is quiet: longer than any adaptive polling
-ATTEMPTS = 3
 TOLERANCE = 0.03 # of a rate that is to be equal
 
 
@@ -188,9 +187,9 @@ class Lab:
 			progress(f"FAILED: {result['error']}")
 
 	def _undisturbed(self, name, workload, rate):
-		"""A round during which other processes ran is done again, twice at most. That they ran is
-		all that is asked, not what the figures are; the last round counts as it is."""
-		for _ in range(ATTEMPTS):
+		"""A round during which other processes ran is done again, some times at most. That they
+		ran is all that is asked, not what the figures are; the last round counts as it is."""
+		for _ in range(self.settings.retries + 1):
 			metrics = self.trial(name, workload, rate)
 			if not procfs.is_disturbed(metrics):
 				break

@@ -4,17 +4,11 @@
 # vublk-bench does what it says: it counts right, finds wrong data, prints well-formed JSON, and
 # refuses what it cannot do in one clear line. From the environment: VUBLKD, SRCDIR, BUILDDIR, TMPDIR.
 # shellcheck disable=SC2001,SC2317 # ok() calls the functions
-set -u -o pipefail
-export LC_ALL=C
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
 
-SRCDIR=${SRCDIR:-$(cd "$(dirname "$0")/../.." && pwd)}
-BUILDDIR=${BUILDDIR:-$SRCDIR/build}
-VUBLKD=${VUBLKD:-$BUILDDIR/src/vublkd}
-BENCH=$BUILDDIR/contrib/bench/vublk-bench
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/vublk-bench.XXXXXX") || exit 1
 DEADLINE=$((30 * ${TEST_SLOW_FACTOR:-1})) # seconds, for what takes a moment
-CASES=0
-STATUS=0
 declare -A PID # of the daemons, by name
 
 cleanup()
@@ -24,22 +18,6 @@ cleanup()
 	rm -rf -- "$WORK"
 }
 trap cleanup EXIT
-
-# ok DESCRIPTION COMMAND...: a case that passes if the command does and prints nothing.
-ok()
-{
-	local description=$1 output result=ok status
-
-	shift
-	output=$("$@" 2>&1)
-	status=$?
-	if ((status)) || [[ -n $output ]]; then
-		result='not ok'
-		STATUS=1
-	fi
-	echo "$result $((++CASES)) - $description"
-	[[ -z $output ]] || sed 's/^/# /' <<<"$output"
-}
 
 # wait_for FILE REGEX COUNT: until so many lines of the file match.
 wait_for()
@@ -213,7 +191,7 @@ floor_needs_no_kicks()
 	for ring in split packed; do
 		for event_idx in on off; do
 			for descriptors in direct indirect; do
-				"$BENCH" --floor --json --seconds=0.2 --queue-depth=8 --ring="$ring" \
+				"$BENCH" --floor --json --count=500 --queue-depth=8 --ring="$ring" \
 					--event-idx="$event_idx" --descriptors="$descriptors" \
 					>"$WORK/out" 2>&1
 				holds 'r["kicks_per_io"] == 0 and r["ios"] > 0'
@@ -328,5 +306,4 @@ ok 'failed requests are counted' counts_errors
 ok '--compare compares' compares
 ok 'an interrupt ends it early' ends_early
 ok 'the end of the back-end is seen' sees_the_end_of_the_back_end
-echo "1..$CASES"
-exit $STATUS
+cases_end

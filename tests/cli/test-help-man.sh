@@ -5,31 +5,8 @@
 # values, and the page is clean mdoc. From the environment: VUBLKD, SRCDIR, BUILDDIR (tests/run sets
 # them).
 # shellcheck disable=SC2001,SC2317 # ok() calls the functions
-set -u -o pipefail
-export LC_ALL=C
-
-SRCDIR=${SRCDIR:-$(cd "$(dirname "$0")/../.." && pwd)}
-BUILDDIR=${BUILDDIR:-$SRCDIR/build}
-VUBLKD=${VUBLKD:-$BUILDDIR/src/vublkd}
-BENCH=$BUILDDIR/contrib/bench/vublk-bench
-CASES=0
-STATUS=0
-
-# ok DESCRIPTION COMMAND...: a case that passes if the command does and prints nothing.
-ok()
-{
-	local description=$1 output result=ok status
-
-	shift
-	output=$("$@" 2>&1)
-	status=$?
-	if ((status)) || [[ -n $output ]]; then
-		result='not ok'
-		STATUS=1
-	fi
-	echo "$result $((++CASES)) - $description"
-	[[ -z $output ]] || sed 's/^/# /' <<<"$output"
-}
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
 
 # The page as text without overstriking.
 rendered()
@@ -126,5 +103,4 @@ page_of()
 
 page_of "$VUBLKD" "$SRCDIR/man/vublkd.8"
 page_of "$BENCH" "$SRCDIR/man/vublk-bench.1"
-echo "1..$CASES"
-exit $STATUS
+cases_end

@@ -18,16 +18,10 @@ static inline uint16_t *fe_split_avail_event(const struct fe_vq *vq)
 	return (uint16_t *)&vq->ring.used->ring[vq->num];
 }
 
-/*
- * Puts `head` into the available ring; not yet published. An entry that is right already is left
- * alone: its cache line may then stay where it is, with the device.
- */
+/* Puts `head` into the available ring; not yet published. */
 static inline void fe_split_push(struct fe_vq *vq, uint16_t head)
 {
-	uint16_t *entry = &vq->ring.avail->ring[vq->avail_idx++ & (vq->num - 1)];
-
-	if (*entry != head)
-		*entry = head;
+	vq->ring.avail->ring[vq->avail_idx++ & (vq->num - 1)] = head;
 }
 
 static inline void fe_split_publish(struct fe_vq *vq)

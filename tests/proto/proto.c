@@ -114,6 +114,31 @@ void check_serves(void)
 	detach();
 }
 
+unsigned int add_region(uint64_t gpa, uint64_t size, uint64_t mmap_offset)
+{
+	int region = fe_mem_add(&dev.mem, gpa, size, mmap_offset);
+
+	REQUIRE(region >= 0);
+	return (unsigned int)region;
+}
+
+void check_region(unsigned int region)
+{
+	const uint64_t size = 4096;
+	uint64_t gpa = fe_alloc_in(&dev.mem, region, size, size);
+	struct fe_seg seg = {.addr = gpa, .len = (uint32_t)size};
+	uint8_t *data = fe_ptr(&dev.mem, gpa, size);
+
+	REQUIRE(data != NULL);
+	fe_pattern(data, 0, size, 100 + region);
+	CHECK_EQ(fe_blk_segs(&blk, VIRTIO_BLK_T_OUT, 8 * region, &seg, 1), 0);
+	memset(data, 0, size);
+	seg.write = true;
+	CHECK_EQ(fe_blk_segs(&blk, VIRTIO_BLK_T_IN, 8 * region, &seg, 1), 0);
+	CHECK_EQ(fe_pattern_differs(data, 0, size, 100 + region), -1);
+	fe_mem_release(&dev.mem, region, gpa - dev.mem.region[region].gpa);
+}
+
 int proto_run(const char *const args[])
 {
 	needs_vublkd();

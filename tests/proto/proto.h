@@ -80,6 +80,12 @@ void check_serves(void);
 /* Writes and reads back a pattern at `sector` through `b`, and looks at the image. */
 void check_round_trip(struct fe_blk *b, uint64_t sector, uint32_t len);
 
+/* One region more in `dev`, which the device is still to be told of. Returns its number. */
+unsigned int add_region(uint64_t gpa, uint64_t size, uint64_t mmap_offset);
+
+/* Reads and writes with data in that region must work. */
+void check_region(unsigned int region);
+
 /* Does the daemon, asked to run with these arguments, exit by itself; with which status? */
 int proto_run(const char *const args[]);
 #define run(...) proto_run((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})

@@ -79,31 +79,6 @@ static uint64_t memory_size(void)
 
 /* ---- cases ---- */
 
-static unsigned int add_region(uint64_t gpa, uint64_t size)
-{
-	int region = fe_mem_add(&dev.mem, gpa, size, 0);
-
-	REQUIRE(region >= 0);
-	return (unsigned int)region;
-}
-
-/* Reads and writes with data in `region` must work. */
-static void check_region(unsigned int region)
-{
-	uint64_t gpa = fe_alloc_in(&dev.mem, region, PAGE, PAGE);
-	struct fe_seg seg = {.addr = gpa, .len = PAGE};
-	uint8_t *data = fe_ptr(&dev.mem, gpa, PAGE);
-
-	REQUIRE(data != NULL);
-	fe_pattern(data, 0, PAGE, 100 + region);
-	CHECK_EQ(fe_blk_segs(&blk, VIRTIO_BLK_T_OUT, 8 * region, &seg, 1), 0);
-	memset(data, 0, PAGE);
-	seg.write = true;
-	CHECK_EQ(fe_blk_segs(&blk, VIRTIO_BLK_T_IN, 8 * region, &seg, 1), 0);
-	CHECK_EQ(fe_pattern_differs(data, 0, PAGE, 100 + region), -1);
-	fe_mem_release(&dev.mem, region, gpa - dev.mem.region[region].gpa);
-}
-
 static void memory_is_pinned_while_rings_run(void)
 {
 	serve_fixed();
@@ -164,7 +139,7 @@ static void slots_come_and_go_under_io(void)
 	attach(.mem_slots = true);
 	before = memory_size();
 
-	unsigned int extra = add_region(FE_BIT(33), 1 * MIB);
+	unsigned int extra = add_region(FE_BIT(33), 1 * MIB, 0);
 
 	for (unsigned int i = 0; i < 20; i++) {
 		submit_writes(i);
@@ -225,9 +200,9 @@ static void memory_on_a_file_system(void)
 
 	serve_fixed();
 	greet(.mem_slots = true);
-	add_region(0, 8 * MIB);
+	add_region(0, 8 * MIB, 0);
 	memfds = memory_size();
-	move_to_file(add_region(FE_BIT(32), 4 * MIB));
+	move_to_file(add_region(FE_BIT(32), 4 * MIB, 0));
 	REQUIRE_OK(fe_dev_share_memory(&dev));
 	REQUIRE_OK(fe_dev_make_vqs(&dev));
 	REQUIRE_OK(fe_dev_start_vq(&dev, 0));
@@ -261,7 +236,7 @@ static void too_little_may_be_locked(void)
 	limit_locked_memory();
 	serve_fixed();
 	greet();
-	add_region(0, 8 * MIB);
+	add_region(0, 8 * MIB, 0);
 	REQUIRE_OK(fe_dev_share_memory(&dev));
 	REQUIRE_OK(fe_dev_make_vqs(&dev));
 	CHECK_EQ(fe_dev_start_vq(&dev, 0), FE_REFUSED);
@@ -275,7 +250,7 @@ static void too_little_may_be_locked(void)
 	detach();
 	/* A front-end with less memory is served. */
 	greet();
-	add_region(0, 2 * MIB);
+	add_region(0, 2 * MIB, 0);
 	REQUIRE_OK(fe_dev_share_memory(&dev));
 	REQUIRE_OK(fe_dev_make_vqs(&dev));
 	REQUIRE_OK(fe_dev_start_vq(&dev, 0));
@@ -290,14 +265,14 @@ static void more_memory_than_may_be_locked(void)
 	limit_locked_memory();
 	serve_fixed();
 	greet(.mem_slots = true);
-	add_region(0, 2 * MIB);
+	add_region(0, 2 * MIB, 0);
 	REQUIRE_OK(fe_dev_share_memory(&dev));
 	REQUIRE_OK(fe_dev_make_vqs(&dev));
 	REQUIRE_OK(fe_dev_start_vq(&dev, 0));
 	REQUIRE_OK(fe_blk_init(&blk, &dev, 0, 2, 256 * KIB));
 	check_pinned(2 * MIB);
 
-	unsigned int extra = add_region(FE_BIT(33), 8 * MIB);
+	unsigned int extra = add_region(FE_BIT(33), 8 * MIB, 0);
 
 	CHECK_OK(fe_dev_add_region(&dev, extra));
 	CHECK_OK(fe_daemon_await_log(&server, "RLIMIT_MEMLOCK"));

@@ -211,6 +211,30 @@ CASE(indirect_table_of_65536_descriptors)
 	check_world();
 }
 
+static int all_used(void *n)
+{
+	return fe_vq_n_used(vq) == *(unsigned int *)n;
+}
+
+/* More long chains at once than there may be memory for: the others wait, and have their turn. */
+CASE(many_long_chains)
+{
+	const unsigned int size = 63 * 512;
+	unsigned int n = 64;
+
+	for (unsigned int i = 1; i <= size; i++)
+		set_desc(table(), i, data_gpa, 1, N | W, (uint16_t)(i + 1));
+	set_desc(table(), size + 1, status_gpa, 1, W, 0);
+	for (unsigned int i = 0; i < n; i++) {
+		set_desc(RING, i, table_gpa, (size + 2) * 16, I, 0);
+		fe_vq_raw_push(vq, (uint16_t)i);
+	}
+	fe_vq_raw_kick(vq);
+	CHECK_EQ(fe_wait_for(all_used, &n, fe_deadline(FE_TIMEOUT_MS)), 1);
+	CHECK_EQ(*status, VIRTIO_BLK_S_OK);
+	check_world();
+}
+
 CASE(descriptor_outside_memory)
 {
 	RING[1].addr = FE_BIT(40);
@@ -502,6 +526,7 @@ static const struct tap_case cases[] = {
 	ROW(indirect_descriptor_with_next),
 	ROW(indirect_table_of_65536_descriptors),
 	ROW(indirect_without_being_negotiated),
+	ROW(many_long_chains),
 	ROW(descriptor_outside_memory),
 	ROW(descriptor_across_the_end_of_memory),
 	ROW(descriptor_across_the_end_of_addresses),

@@ -19,31 +19,6 @@ static void finish_attach(void)
 	REQUIRE_OK(fe_blk_init(&blk, &dev, 0, 2, 256 * KIB));
 }
 
-static int add_region(uint64_t gpa, uint64_t size, uint64_t mmap_offset)
-{
-	int region = fe_mem_add(&dev.mem, gpa, size, mmap_offset);
-
-	REQUIRE(region >= 0);
-	return region;
-}
-
-/* Reads and writes with data in `region` must work. */
-static void check_region(unsigned int region)
-{
-	uint64_t gpa = fe_alloc_in(&dev.mem, region, PAGE, PAGE);
-	struct fe_seg seg = {.addr = gpa, .len = PAGE};
-	uint8_t *data = fe_ptr(&dev.mem, gpa, PAGE);
-
-	REQUIRE(data != NULL);
-	fe_pattern(data, 0, PAGE, 100 + region);
-	CHECK_EQ(fe_blk_segs(&blk, VIRTIO_BLK_T_OUT, 8 * region, &seg, 1), 0);
-	memset(data, 0, PAGE);
-	seg.write = true;
-	CHECK_EQ(fe_blk_segs(&blk, VIRTIO_BLK_T_IN, 8 * region, &seg, 1), 0);
-	CHECK_EQ(fe_pattern_differs(data, 0, PAGE, 100 + region), -1);
-	fe_mem_release(&dev.mem, region, gpa - dev.mem.region[region].gpa);
-}
-
 /* Memory as it cannot be: announced with one field changed. */
 static int tell_changed(unsigned int region, uint64_t *field, uint64_t value)
 {
@@ -219,7 +194,7 @@ static void slots_come_and_go_while_a_ring_runs(void)
 	needs_vublkd();
 	serve(16 * MIB);
 	attach(.mem_slots = true);
-	unsigned int extra = (unsigned int)add_region(FE_BIT(33), 64 * KIB, PAGE);
+	unsigned int extra = add_region(FE_BIT(33), 64 * KIB, PAGE);
 
 	for (unsigned int i = 0; i < 5; i++) {
 		CHECK_OK(fe_dev_add_region(&dev, extra));
@@ -277,7 +252,7 @@ static void removing_with_an_fd(void)
 	needs_vublkd();
 	serve(16 * MIB);
 	attach(.mem_slots = true);
-	unsigned int extra = (unsigned int)add_region(FE_BIT(33), 64 * KIB, 0);
+	unsigned int extra = add_region(FE_BIT(33), 64 * KIB, 0);
 	struct vhu_mem_reg reg = {.region = dev.mem.region[extra].wire};
 	int before = fe_daemon_count_fds(&server);
 
@@ -391,7 +366,7 @@ static void memory_that_is_no_memory(void)
 	needs_vublkd();
 	serve(16 * MIB);
 	attach(.mem_slots = true);
-	unsigned int extra = (unsigned int)add_region(FE_BIT(33), 64 * KIB, 0);
+	unsigned int extra = add_region(FE_BIT(33), 64 * KIB, 0);
 	int memfd = dev.mem.region[extra].fd;
 
 	REQUIRE_OK(pipe(pipes));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Random reads, writes, zeroes and flushes on several queues at depth 32 each, every block
- * verified against a model (fe_shadow) while it runs and against the image at the end.
+ * Random reads, writes, zeroes and flushes on several queues at depth 32 each, a part of them in
+ * sequential runs, every block verified against a model (fe_shadow) while it runs and against the
+ * image at the end.
  * FE_STRESS_SECONDS says for how long (5), FE_STRESS_SEED which sequence.
  */
 #define _GNU_SOURCE
@@ -18,6 +19,8 @@
 #define DEPTH     32
 #define MAX_BYTES (64 * KIB)
 #define DISK      (64 * MIB)
+#define MAX_RUN   40        /* requests, each of which goes on where the one before ends */
+#define RUN_BYTES (8 * KIB) /* the most of one of those */
 #define ALL_SLOTS (QUEUES * DEPTH)
 
 struct op {
@@ -27,9 +30,16 @@ struct op {
 	uint64_t stamp;
 };
 
+struct run {
+	uint32_t type;
+	uint64_t next;     /* block */
+	unsigned int left; /* requests */
+};
+
 static struct fe_shadow shadow;
 static struct fe_blk queue[QUEUES];
 static struct op ops[QUEUES][DEPTH];
+static struct run runs[QUEUES];
 static uint64_t rng;
 static uint64_t done;
 
@@ -83,7 +93,36 @@ static int submit_zeroes(struct fe_blk *q, struct fe_blk_slot *slot, const struc
 	return fe_blk_submit(q, slot, op->type, 0, sizeof(range));
 }
 
-/* Puts one random request on the queue; false when its slots are all in flight. */
+/* Blocks for the run's next request; false when it is over. */
+static bool place_in_run(struct run *run, struct op *op)
+{
+	op->n = 1 + (uint32_t)(fe_random(&rng) % (RUN_BYTES / shadow.block_size));
+	op->first = run->next;
+	if (!run->left || op->first + op->n > shadow.n_blocks ||
+	    !fe_shadow_claim(&shadow, op->first, op->n, run->type == VIRTIO_BLK_T_OUT)) {
+		run->left = 0;
+		return false;
+	}
+	op->type = run->type;
+	run->left--;
+	run->next += op->n;
+	return true;
+}
+
+/* Blocks anywhere; now and then a run begins with them. */
+static void place_anywhere(struct run *run, struct op *op)
+{
+	do {
+		op->n = 1 + (uint32_t)(fe_random(&rng) % (MAX_BYTES / shadow.block_size));
+		op->first = fe_random(&rng) % (shadow.n_blocks - op->n + 1);
+	} while (!fe_shadow_claim(&shadow, op->first, op->n, op->type != VIRTIO_BLK_T_IN));
+	if (fe_random(&rng) % 16 || op->type > VIRTIO_BLK_T_OUT)
+		return;
+	*run = (struct run){op->type, op->first + op->n,
+			    1 + (unsigned int)(fe_random(&rng) % MAX_RUN)};
+}
+
+/* Puts one request on the queue; false when its slots are all in flight. */
 static bool submit_one(unsigned int index)
 {
 	struct fe_blk *q = &queue[index];
@@ -95,17 +134,16 @@ static bool submit_one(unsigned int index)
 
 	struct op *op = &ops[index][slot - q->slot];
 
-	*op = (struct op){.type = random_type()};
+	*op = (struct op){0};
 	slot->cookie = op;
+	if (!place_in_run(&runs[index], op)) {
+		op->type = random_type();
+		if (op->type != VIRTIO_BLK_T_FLUSH)
+			place_anywhere(&runs[index], op);
+	}
 	if (op->type == VIRTIO_BLK_T_FLUSH) {
 		ret = fe_blk_submit(q, slot, op->type, 0, 0);
 	} else {
-		bool write = op->type != VIRTIO_BLK_T_IN;
-
-		do {
-			op->n = 1 + (uint32_t)(fe_random(&rng) % (MAX_BYTES / shadow.block_size));
-			op->first = fe_random(&rng) % (shadow.n_blocks - op->n + 1);
-		} while (!fe_shadow_claim(&shadow, op->first, op->n, write));
 		if (op->type == VIRTIO_BLK_T_OUT)
 			op->stamp = fe_shadow_fill(&shadow, op->first, op->n, slot->data);
 		if (op->type == VIRTIO_BLK_T_WRITE_ZEROES)

@@ -2,7 +2,8 @@
 /*
  * One virtio-blk request on an engine, a worker and a queue that are the test's own: those
  * functions of src/worker.h and src/queue.h that the request code calls are defined here, so that
- * the linker leaves the real ones in their library. For tests of src/blk_*.c; one per program.
+ * the linker leaves the real ones in their library. For tests of src/blk_*.c; one per program. Several
+ * requests at once are in blks.h.
  *
  *	blk_begin(VIRTIO_BLK_T_IN, 8);	readable ranges: the header, ...
  *	blk_in(buffer, 512);		... then writable ones
@@ -19,13 +20,12 @@
 #include <string.h>
 
 #include "lib/vq.h"
-#include "src/blk_config.h"
 #include "src/queue.h"
 #include "src/worker.h"
 #include "tests/tap.h"
+#include "tests/unit/blk-disk.h"
 #include "tests/unit/capture.h"
 
-#define BLK_CAPACITY  0x100000u /* sectors */
 #define BLK_IOVS      2048u
 #define BLK_NO_STATUS 0xaa
 
@@ -130,28 +130,7 @@ static const struct engine_class blk_engine_class = {
 /* A writable file with everything; what the operator says goes to a capture. */
 static inline void blk_setup(void)
 {
-	blk.image = (struct image){
-		.fd = -1,
-		.size = BLK_CAPACITY * 512ull,
-		.block_size = 512,
-		.physical_block_size = 4096,
-		.mem_align = 1,
-		.offset_align = 1,
-		.range_align = 1,
-		.can_discard = true,
-		.discard_alignment = 4096,
-		.max_discard = 0x8000000,
-		.can_write_zeroes = true,
-		.unmap_zeroes = true,
-		.max_write_zeroes = 0x8000000,
-	};
-	blk.disk = (struct blk_disk){
-		.name = "test",
-		.serial = "serial",
-		.image = &blk.image,
-		.features = blk_config_features(&blk.image),
-		.wce = true,
-	};
+	blk_disk_make(&blk.disk, &blk.image);
 	vq_init(&blk.vq, "test", 3);
 	blk.engine.class = &blk_engine_class;
 	blk.queue.vq = &blk.vq;
@@ -171,8 +150,7 @@ static inline void blk_teardown(void)
 /* The file is opened with O_DIRECT: everything in multiples of 512. */
 static inline void blk_make_direct(void)
 {
-	blk.image.direct = true;
-	blk.image.mem_align = blk.image.offset_align = 512;
+	blk_disk_make_direct(&blk.image);
 }
 
 /* ---- a request ---- */
@@ -220,6 +198,7 @@ static inline void blk_go(void)
 {
 	blk_in(&blk.status, 1);
 	blk_req_begin(&blk.req);
+	blk_merge_flush(&blk.queue);
 }
 
 /* The engine is done with what it has. */

@@ -31,6 +31,7 @@ static void status_shares_a_range_with_the_data(void)
 	blk_in(buffer, 1024);
 	blk_in(buffer + 2048, 512 + 1);
 	blk_req_begin(&blk.req);
+	blk_merge_flush(&blk.queue);
 	blk_check_io(IO_READ, 0, 1536);
 	buffer[2048 + 512] = BLK_NO_STATUS;
 	blk_complete(1536);
@@ -104,6 +105,7 @@ static void no_status_byte(void)
 	blk_begin(VIRTIO_BLK_T_OUT, 0);
 	blk_out(buffer, 512);
 	blk_req_begin(&blk.req);
+	blk_merge_flush(&blk.queue);
 	CHECK(vublk_queue_broken(&blk.vq));
 	CHECK_EQ(blk.n_submitted, 0);
 	CHECK(blk.finished);
@@ -114,6 +116,7 @@ static void empty_chain(void)
 {
 	blk_begin_raw();
 	blk_req_begin(&blk.req);
+	blk_merge_flush(&blk.queue);
 	CHECK(vublk_queue_broken(&blk.vq));
 	CHECK(blk.finished);
 }

@@ -384,6 +384,31 @@ static void test_memlock(void)
 	CHECK(!is_registered(&little, 0));
 }
 
+/* Not even for our own table: then nothing is registered, neither what was before. */
+static void test_no_memory(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	tap_skip("a sanitizer does not live with a limit of the address space");
+#endif
+	struct memory memory = make_memory(16 * PAGE);
+	struct iovec range = range_of(&memory);
+	struct rlimit limit, none;
+	void *volatile last;
+
+	open_with_buffers();
+	CHECK_EQ(engine_set_memory(engine, &range, 1), 0);
+	take_mapping_away(&memory);
+	REQUIRE_OK(getrlimit(RLIMIT_AS, &limit));
+	none = (struct rlimit){0, limit.rlim_max};
+	REQUIRE_OK(setrlimit(RLIMIT_AS, &none));
+	do
+		last = malloc(16 * PAGE);
+	while (last);
+	CHECK_EQ(engine_set_memory(engine, &range, 1), -ENOMEM);
+	REQUIRE_OK(setrlimit(RLIMIT_AS, &limit));
+	CHECK(!is_registered(&memory, 0));
+}
+
 static void test_no_sparse_table(void)
 {
 	if (engine_probe(&engine_uring))
@@ -571,6 +596,7 @@ static const struct tap_case cases[] = {
 	{"many_ranges", test_many_ranges},
 	{"memory_on_disk", test_memory_on_disk},
 	{"memlock", test_memlock},
+	{"no_memory", test_no_memory},
 	{"no_sparse_table", test_no_sparse_table},
 	{"buffers_with_sqpoll", test_buffers_with_sqpoll},
 	{"sqpoll", test_sqpoll},

@@ -185,7 +185,7 @@ static const char *const valued[][2] = {
 	{"--optimal-io-size", "512"}, {"--serial", "s"},       {"--num-queues", "1"},
 	{"--engine", "null"},         {"--size", "1M"},        {"--lock-timeout", "1"},
 	{"--log-level", "info"},      {"--num-workers", "1"},  {"--cpu-affinity", "0"},
-	{"--poll", "auto"},
+	{"--poll", "auto"},           {"--sqpoll-cpu", "0"},
 };
 
 #define N_VALUED (sizeof(valued) / sizeof(valued[0]))
@@ -519,6 +519,38 @@ static void null_engine_needs_a_size(void)
 	CHECK_EQ(options.image.null_size, 0);
 }
 
+static void what_only_io_uring_has(void)
+{
+	static const char *const alone[] = {"--fixed-buffers", "--iopoll", "--sqpoll"};
+
+	CHECK_OK(PARSE_WITH("--read-only"));
+	CHECK(!options.engine_options.fixed_buffers && !options.engine_options.iopoll &&
+	      !options.engine_options.sqpoll);
+	for (size_t i = 0; i < sizeof(alone) / sizeof(alone[0]); i++) {
+		CHECK_OK(PARSE_WITH(alone[i]));
+		CHECK_OK(PARSE_WITH(alone[i], "--engine=io_uring"));
+		CHECK_REFUSED(PARSE_WITH(alone[i], "--engine=libaio"), "--engine=io_uring");
+		CHECK_REFUSED(PARSE_WITH("--engine=null", alone[i]), "--engine=io_uring");
+	}
+	CHECK_OK(PARSE_WITH("--fixed-buffers", "--iopoll", "--cache=none"));
+	CHECK(options.engine_options.fixed_buffers && options.engine_options.iopoll);
+	CHECK_REFUSED(PARSE_WITH("--iopoll", "--cache=writeback"), "--cache=none");
+	CHECK_REFUSED(PARSE_WITH("--iopoll", "--cache=writethrough"), "--cache=none");
+	CHECK_REFUSED(PARSE_WITH("--iopoll", "--sqpoll"), "exclude each other");
+}
+
+static void submission_thread(void)
+{
+	CHECK_OK(PARSE_WITH("--sqpoll", "--fixed-buffers"));
+	CHECK(options.engine_options.sqpoll);
+	CHECK_EQ(options.engine_options.sqpoll_cpu, -1);
+	CHECK_OK(PARSE_WITH("--sqpoll-cpu=3", "--sqpoll"));
+	CHECK_EQ(options.engine_options.sqpoll_cpu, 3);
+	CHECK_REFUSED(PARSE_WITH("--sqpoll-cpu=3"), "--sqpoll-cpu goes only with --sqpoll");
+	CHECK_REFUSED(PARSE_WITH("--sqpoll", "--sqpoll-cpu=-1"), "--sqpoll-cpu wants");
+	CHECK_REFUSED(PARSE_WITH("--sqpoll", "--sqpoll-cpu=2147483648"), "--sqpoll-cpu wants");
+}
+
 static void size_goes_with_the_null_engine_only(void)
 {
 	CHECK_REFUSED(PARSE("--size=1G"), "--engine=null");
@@ -571,6 +603,8 @@ static const struct tap_case together_cases[] = {
 	{"image_is_mandatory", image_is_mandatory},
 	{"null_engine_needs_a_size", null_engine_needs_a_size},
 	{"size_goes_with_the_null_engine_only", size_goes_with_the_null_engine_only},
+	{"what_only_io_uring_has", what_only_io_uring_has},
+	{"submission_thread", submission_thread},
 	{"one_socket_at_most", one_socket_at_most},
 	{"socket_rights_need_a_socket_path", socket_rights_need_a_socket_path},
 	{"geometry_must_agree", geometry_must_agree},

@@ -1,248 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * src/worker.c and src/queue.c: a real worker thread serves queues with an engine that holds every
- * operation until the test lets it go. Driver and control thread are the test's own thread.
- */
-#include "src/worker.h"
-
-#include <linux/virtio_blk.h>
-#include <poll.h>
-#include <semaphore.h>
-#include <stdlib.h>
-
-#include "src/queue.h"
-#include "tests/frontend/fe_time.h"
-#include "tests/unit/capture.h"
-#include "tests/unit/gate.h"
-#include "tests/unit/ring.h"
-
-#define REQUESTS 0x100000u /* where requests are in guest memory ... */
-#define STRIDE   64u       /* ... 32 bytes for the header, then the status */
-#define DATA     512u
-
-/* ---- having the worker do things ---- */
-
-static struct worker *worker;
-static struct queue *queue;
-static struct image image;
-static struct blk_disk disk;
-
-static struct {
-	struct call call;
-	void (*run)(void);
-	sem_t done;
-} errand;
-
-static void run_errand(struct call *call)
-{
-	(void)call;
-	errand.run();
-	sem_post(&errand.done);
-}
-
-/* Runs it on the worker's thread, between two rounds, and waits for that. */
-static void on_worker(void (*run)(void))
-{
-	errand.run = run;
-	errand.call.run = run_errand;
-	worker_call(worker, &errand.call);
-	while (sem_wait(&errand.done))
-		; /* EINTR */
-}
-
-static unsigned seen_held;
-
-static void look(void)
-{
-	seen_held = gate.n_held;
-}
-
-/* Waits until the engine holds so many operations, and makes sure that it stays so. */
-static void check_held(unsigned n)
-{
-	const uint64_t deadline = fe_deadline(FE_TIMEOUT_MS);
-
-	do
-		on_worker(look);
-	while (seen_held != n && fe_left_ms(deadline));
-	for (unsigned i = 0; i < 3; i++)
-		on_worker(look);
-	CHECK_EQ(seen_held, n);
-}
-
-static unsigned n_release;
-
-static void add_tokens(void)
-{
-	gate.tokens += n_release;
-}
-
-static void release(unsigned n)
-{
-	n_release = n;
-	on_worker(add_tokens);
-}
-
-static int begin_err;
-
-static void begin(void)
-{
-	begin_err = queue_begin(queue);
-}
-
-static sem_t drained_sem;
-
-static void drained(struct queue *q)
-{
-	CHECK(q == queue);
-	sem_post(&drained_sem);
-}
-
-static void end(void)
-{
-	queue_end(queue, drained);
-}
-
-static void suspend(void)
-{
-	queue_suspend(queue, drained);
-}
-
-static bool has_drained(void)
-{
-	return !sem_trywait(&drained_sem);
-}
-
-/* ---- life ---- */
-
-static struct inflight_split *region;
-
-static void make_region(unsigned size)
-{
-	struct vhu_inflight_desc desc = {.num_queues = 1, .queue_size = (uint16_t)size};
-	int fd;
-
-	REQUIRE_OK(vhu_inflight_create(1, size, false, &fd, &desc.mmap_size));
-	REQUIRE_OK(vhu_inflight_adopt(&ring.inflight, "test", &desc, fd, false, 1));
-	close(fd);
-	region = vhu_inflight_queue(ring.inflight, 0);
-}
-
-/* How many requests the in-flight region says there are. */
-static unsigned n_in_flight(void)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < ring.driver.num; i++)
-		n += region->desc[i].inflight;
-	return n;
-}
-
-static void open_ring_with(unsigned size, bool tracked)
-{
-	image = (struct image){.fd = 0,
-			       .size = 1 << 30,
-			       .block_size = 512,
-			       .mem_align = 1,
-			       .offset_align = 1,
-			       .range_align = 1};
-	disk = (struct blk_disk){.name = "test",
-				 .serial = "",
-				 .image = &image,
-				 .features = 1ull << VIRTIO_BLK_F_FLUSH,
-				 .wce = true};
-	capture_begin(STDERR_FILENO);
-	sem_init(&errand.done, 0, 0);
-	sem_init(&drained_sem, 0, 0);
-	ring_make(size, 0);
-	if (tracked)
-		make_region(size);
-	REQUIRE_OK(ring_setup());
-	ring_give_fds();
-	static const struct worker_config config = {
-		.class = &gate_class, .poll_ns = POLL_OFF, .cpu = -1};
-
-	REQUIRE_OK(worker_create(&worker, &config));
-	REQUIRE_OK(queue_create(&queue, &ring.vq, worker, &disk));
-}
-
-static void open_ring(unsigned size)
-{
-	open_ring_with(size, false);
-}
-
-static void start(void)
-{
-	on_worker(begin);
-	REQUIRE_OK(begin_err);
-}
-
-static void setup(void)
-{
-	open_ring(256);
-	start();
-}
-
-/* Ends the queue, letting go of all that is held. */
-static void stop(void)
-{
-	release(1 << 20);
-	on_worker(end);
-	while (sem_wait(&drained_sem))
-		; /* EINTR */
-}
-
-static void destroy(void)
-{
-	queue_destroy(queue);
-	worker_destroy(worker);
-	CHECK_EQ(gate.n_files, 0);
-	ring_close();
-	capture_end();
-}
-
-static void teardown(void)
-{
-	stop();
-	destroy();
-}
-
-/* ---- the driver ---- */
-
-static uint8_t *status_of(unsigned i)
-{
-	return fe_ptr(&ring.mem, REQUESTS + i * STRIDE + 32, 1);
-}
-
-/* Request number i, whose data is at `data`; a flush if that is 0. Not yet published. */
-static void add(unsigned i, uint64_t data)
-{
-	const uint64_t gpa = REQUESTS + i * STRIDE;
-	const struct virtio_blk_outhdr header = {.type = data ? VIRTIO_BLK_T_OUT
-							      : VIRTIO_BLK_T_FLUSH};
-	struct fe_seg segs[3] = {{.addr = gpa, .len = sizeof(header)}};
-	unsigned n = 1;
-
-	if (data)
-		segs[n++] = (struct fe_seg){.addr = data, .len = DATA};
-	segs[n++] = (struct fe_seg){.addr = gpa + 32, .len = 1, .write = true};
-	REQUIRE_OK(fe_mem_write(&ring.mem, gpa, &header, sizeof(header)));
-	*status_of(i) = 0xaa;
-	REQUIRE(fe_vq_add(&ring.driver, segs, n, NULL) >= 0);
-}
-
-/* Takes `n` completions. */
-static void reap(unsigned n)
-{
-	struct fe_used used;
-
-	for (unsigned i = 0; i < n; i++) {
-		REQUIRE_OK(fe_vq_wait(&ring.driver, fe_deadline(FE_TIMEOUT_MS)));
-		REQUIRE_EQ(fe_vq_reap(&ring.driver, &used), 1);
-		CHECK_EQ(used.len, 1);
-	}
-	CHECK_EQ(fe_vq_reap(&ring.driver, &used), 0);
-}
+/* src/worker.c and src/queue.c: rounds, requests that wait, and the ways in which a queue ends. */
+#include "tests/unit/one-queue.h"
 
 /* ---- cases ---- */
 
@@ -278,6 +36,116 @@ static void requests_in_any_number_at_once(void)
 	check_held(28);
 	release(28);
 	reap(28);
+}
+
+/* All of a round: one operation, and each is answered. */
+static void adjacent_requests_are_one_operation(void)
+{
+	add_run(32);
+	fe_vq_kick(&ring.driver);
+	check_held(1);
+	for (unsigned i = 0; i < 32; i++)
+		CHECK_EQ(*status_of(i), 0xaa);
+	release(1);
+	reap(32);
+	for (unsigned i = 0; i < 32; i++)
+		CHECK_EQ(*status_of(i), VIRTIO_BLK_S_OK);
+}
+
+/* What goes on where the last round ended does not wait for it, nor for the next one. */
+static void nothing_is_held_beyond_the_round(void)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		add_at(i, RING_DATA + i * DATA, i);
+		fe_vq_kick(&ring.driver);
+		check_held(i + 1);
+	}
+	release(4);
+	reap(4);
+}
+
+static void wait_until_broken(void)
+{
+	struct pollfd p = {.fd = ring.driver.err_fd, .events = POLLIN};
+
+	CHECK_EQ(poll(&p, 1, (int)tap_stretch(5000)), 1);
+}
+
+/* Nor is it forgotten when the rest of the round is nonsense. */
+static void run_before_a_broken_ring_is_done(void)
+{
+	add_run(3);
+	fe_vq_publish(&ring.driver);
+	fe_vq_raw_push(&ring.driver, 9999);
+	fe_vq_raw_kick(&ring.driver);
+	wait_until_broken();
+	check_held(1);
+	release(1);
+	reap(3);
+	for (unsigned i = 0; i < 3; i++)
+		CHECK_EQ(*status_of(i), VIRTIO_BLK_S_OK);
+}
+
+#define HEADER_PIECES 16u
+#define DATA_PIECES   60u
+
+/* A write at the first sector in many pieces, its header, too. */
+static void add_in_pieces(void)
+{
+	const struct virtio_blk_outhdr header = {.type = VIRTIO_BLK_T_OUT};
+	struct fe_seg segs[HEADER_PIECES + DATA_PIECES + 1];
+	unsigned n = 0;
+
+	REQUIRE_OK(fe_mem_write(&ring.mem, REQUESTS, &header, sizeof(header)));
+	for (; n < HEADER_PIECES; n++)
+		segs[n] = (struct fe_seg){.addr = REQUESTS + n, .len = 1};
+	for (unsigned i = 0; i < DATA_PIECES; i++)
+		segs[n++] = (struct fe_seg){.addr = RING_DATA + i * DATA, .len = DATA};
+	segs[n++] = (struct fe_seg){.addr = REQUESTS + 32, .len = 1, .write = true};
+	REQUIRE(fe_vq_add(&ring.driver, segs, n, NULL) >= 0);
+}
+
+/* What the first request's rest is about. */
+static struct iovec seen_rest[DATA_PIECES + 1];
+static unsigned seen_n;
+
+static void look_at_rest(void)
+{
+	const struct io *io = gate.held.head;
+
+	seen_n = 0;
+	while (io && io->offset != DATA)
+		io = io->next;
+	for (; io && seen_n < io->niov && seen_n <= DATA_PIECES; seen_n++)
+		seen_rest[seen_n] = io->iov[seen_n];
+}
+
+/* Made into one operation with others or not: what is done anew is its own data, all of it. */
+static void request_in_pieces_goes_on(void)
+{
+	const uint64_t size = DATA_PIECES * DATA;
+	const uint64_t next = size / 512;
+
+	open_ring(256);
+	add_in_pieces();
+	add(1, RING_DATA + size);
+	REQUIRE_OK(fe_mem_write(&ring.mem, REQUESTS + STRIDE + 8, &next, sizeof(next)));
+	fe_vq_publish(&ring.driver);
+	start();
+	do
+		on_worker(look);
+	while (!seen_held);
+	gate.cut = DATA;
+	release(1);
+	do
+		on_worker(look_at_rest);
+	while (!seen_n);
+	REQUIRE_EQ(seen_n, DATA_PIECES - 1);
+	for (unsigned i = 0; i < seen_n; i++)
+		CHECK(ring_is_at(&seen_rest[i], RING_DATA + (i + 1) * DATA, DATA));
+	gate.cut = 0;
+	release(1 << 20);
+	reap(2);
 }
 
 /* A ring that is started again may have some that nobody kicks for. */
@@ -375,7 +243,7 @@ static void wait_until_drained(void)
 }
 
 /* Another process, or another start, goes on with what was left; and then all is done. */
-static void go_on(unsigned n)
+static void go_on_with(unsigned n, unsigned n_operations)
 {
 	vq_teardown(&ring.vq);
 	ring.layout.base = vq_base(&ring.vq);
@@ -384,13 +252,18 @@ static void go_on(unsigned n)
 	REQUIRE_OK(queue_create(&queue, &ring.vq, worker, &disk));
 	gate.n_begun = 0;
 	start();
-	check_held(n);
-	release(n);
+	check_held(n_operations);
+	release(n_operations);
 	reap(n);
 	CHECK_EQ(n_in_flight(), 0);
 	for (unsigned i = 0; i < 5; i++)
 		CHECK(*status_of(i) == VIRTIO_BLK_S_OK || *status_of(i) == 0);
 	teardown();
+}
+
+static void go_on(unsigned n)
+{
+	go_on_with(n, n);
 }
 
 static void suspend_leaves_what_the_kernel_has_not_seen(void)
@@ -548,6 +421,48 @@ static void suspend_between_two_parts(void)
 	go_on(1); /* from its beginning */
 }
 
+/* Several requests that are one operation are withdrawn as one ... */
+static void suspend_of_a_run(void)
+{
+	open_ring_with(16, true);
+	start();
+	add_run(5);
+	fe_vq_kick(&ring.driver);
+	check_held(1);
+	on_worker(suspend);
+	wait_until_drained();
+	check_held(0);
+	CHECK_EQ(n_in_flight(), 5);
+	for (unsigned i = 0; i < 5; i++)
+		CHECK_EQ(*status_of(i), 0xaa);
+	CHECK_EQ(vq_base(&ring.vq), 0);
+	go_on_with(5, 1);
+}
+
+/* ... or, if it is too late for that, what the kernel did not do stays in flight. */
+static void suspend_of_a_run_that_comes_back_short(void)
+{
+	open_ring_with(16, true);
+	start();
+	add_run(5);
+	fe_vq_kick(&ring.driver);
+	check_held(1);
+	gate.n_begun = 1;
+	gate.cut = 2 * DATA + DATA / 2;
+	on_worker(suspend);
+	check_held(1);
+	CHECK(!has_drained());
+	release(1);
+	wait_until_drained();
+	reap(2);
+	check_held(0);
+	CHECK_EQ(n_in_flight(), 3);
+	for (unsigned i = 2; i < 5; i++)
+		CHECK_EQ(*status_of(i), 0xaa);
+	gate.cut = 0;
+	go_on_with(3, 1);
+}
+
 static void queue_that_cannot_begin(void)
 {
 	open_ring_with(16, true);
@@ -629,11 +544,9 @@ static void kick_descriptor_at_its_end(void)
 /* The worker sleeps on, instead of looking at the ring for ever. */
 static void broken_ring_is_left_alone(void)
 {
-	struct pollfd p = {.fd = ring.driver.err_fd, .events = POLLIN};
-
 	fe_vq_raw_push(&ring.driver, 9999);
 	fe_vq_raw_kick(&ring.driver);
-	CHECK_EQ(poll(&p, 1, (int)tap_stretch(5000)), 1);
+	wait_until_broken();
 	check_held(0);
 }
 
@@ -641,6 +554,9 @@ static const struct tap_case running_cases[] = {
 	{"request_goes_there_and_back", request_goes_there_and_back},
 	{"every_kick_is_seen", every_kick_is_seen},
 	{"requests_in_any_number_at_once", requests_in_any_number_at_once},
+	{"adjacent_requests_are_one_operation", adjacent_requests_are_one_operation},
+	{"nothing_is_held_beyond_the_round", nothing_is_held_beyond_the_round},
+	{"run_before_a_broken_ring_is_done", run_before_a_broken_ring_is_done},
 	{"new_kick_descriptor_is_watched", new_kick_descriptor_is_watched},
 	{"without_a_kick_descriptor", without_a_kick_descriptor},
 	{"kick_descriptor_at_its_end", kick_descriptor_at_its_end},
@@ -652,6 +568,7 @@ static const struct tap_case start_cases[] = {
 	{"requests_that_were_there_before", requests_that_were_there_before},
 	{"ring_longer_than_there_are_slots", ring_longer_than_there_are_slots},
 	{"bounce_buffers_run_out", bounce_buffers_run_out},
+	{"request_in_pieces_goes_on", request_in_pieces_goes_on},
 	{0},
 };
 
@@ -666,6 +583,8 @@ static const struct tap_case end_cases[] = {
 	{"end_of_a_tracked_queue_waits", end_of_a_tracked_queue_waits},
 	{"suspend_with_bounce_buffers", suspend_with_bounce_buffers},
 	{"suspend_between_two_parts", suspend_between_two_parts},
+	{"suspend_of_a_run", suspend_of_a_run},
+	{"suspend_of_a_run_that_comes_back_short", suspend_of_a_run_that_comes_back_short},
 	{"queue_that_cannot_begin", queue_that_cannot_begin},
 	{"engine_that_takes_no_file", engine_that_takes_no_file},
 	{0},

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The disk that tests of src/blk_*.c serve: a writable file that can do everything. */
+#ifndef BLK_DISK_FOR_TESTS_H
+#define BLK_DISK_FOR_TESTS_H
+
+#include "src/blk_config.h"
+#include "src/blk_disk.h"
+
+#define BLK_CAPACITY 0x100000u /* sectors */
+
+static inline void blk_disk_make(struct blk_disk *disk, struct image *image)
+{
+	*image = (struct image){
+		.fd = -1,
+		.size = BLK_CAPACITY * 512ull,
+		.block_size = 512,
+		.physical_block_size = 4096,
+		.mem_align = 1,
+		.offset_align = 1,
+		.range_align = 1,
+		.can_discard = true,
+		.discard_alignment = 4096,
+		.max_discard = 0x8000000,
+		.can_write_zeroes = true,
+		.unmap_zeroes = true,
+		.max_write_zeroes = 0x8000000,
+	};
+	*disk = (struct blk_disk){
+		.name = "test",
+		.serial = "serial",
+		.image = image,
+		.features = blk_config_features(image),
+		.wce = true,
+	};
+}
+
+/* The file is opened with O_DIRECT: everything in multiples of 512. */
+static inline void blk_disk_make_direct(struct image *image)
+{
+	image->direct = true;
+	image->mem_align = image->offset_align = 512;
+}
+
+#endif
