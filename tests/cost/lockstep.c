@@ -6,7 +6,8 @@
  *
  *	lockstep SOCKET [WORD | NAME=NUMBER]...
  *
- *	packed direct no-event-idx	the ring, else split, indirect descriptors, EVENT_IDX
+ *	packed direct no-event-idx
+ *				the ring; it is split, with indirect descriptors and EVENT_IDX
  *	inflight		with an in-flight region
  *	no-kick			with a ring that the device has to look at unasked
  *	poll			looks for completions; else it sleeps until it is called

@@ -347,30 +347,55 @@ static void always_is_always(void)
 
 /*
  * Between the last look at a ring and the sleep there is a moment; a request that comes in it must
- * be found by the look, or be kicked for. So: many requests, and after each a gap of any length
- * around that of the window.
+ * be found by the look, or be kicked for. So: many requests, and after each a gap, most often one
+ * that ends about when the window does.
  */
-#define HAMMER_ROUNDS 400u
+#define HAMMER_ROUNDS 800u
+
+static unsigned gap(int64_t window)
+{
+	const unsigned end = window > 0 && window < 50 * US ? (unsigned)window : 0;
+
+	switch (dice(4)) {
+	case 0:
+		return dice(60 * US);
+	case 1:
+		return dice(4 * US);
+	default:
+		return end + dice(US);
+	}
+}
+
+/* Some requests, all at once or each when the worker is about to be done with the one before. */
+static void hammer_once(struct line *l, int64_t window)
+{
+	const unsigned n = 1 + (dice(2) ? 0 : dice(DEPTH));
+	const bool at_once = !dice(4);
+
+	fe_vq_silence(&l->driver, dice(4)); /* who looks is back at once */
+	for (unsigned r = 0; r < n; r++) {
+		add(l, r);
+		if (at_once)
+			continue;
+		fe_vq_kick(&l->driver);
+		dawdle(dice(2 * US));
+	}
+	fe_vq_kick(&l->driver);
+	reap(l, n);
+	dawdle(gap(window));
+}
 
 static void hammer(const struct engine_class *class, unsigned workers, int64_t poll)
 {
+	/* Who never sleeps has no such moment. */
+	const unsigned rounds = poll == POLL_ALWAYS ? HAMMER_ROUNDS / 16 : HAMMER_ROUNDS;
+
 	open_all_kinds(class, workers, poll);
 	rng = fe_now_ns() | 1;
 	tap_diag("seed %llu", (unsigned long long)rng);
-	/* Who never sleeps has no such moment. */
-	for (unsigned i = 0; i < (poll == POLL_ALWAYS ? 50 : HAMMER_ROUNDS); i++) {
-		for (unsigned k = 0; k < n_lines; k++) {
-			const unsigned n = 1 + (dice(4) ? 0 : dice(DEPTH));
-			struct line *l = &line[k];
-
-			for (unsigned r = 0; r < n; r++)
-				add(l, r);
-			fe_vq_silence(&l->driver, !dice(8));
-			fe_vq_kick(&l->driver);
-			reap(l, n);
-			dawdle(dice(2) ? dice(5 * US) : dice(50 * US));
-		}
-	}
+	for (unsigned i = 0; i < rounds; i++)
+		for (unsigned k = 0; k < n_lines; k++)
+			hammer_once(&line[k], poll == POLL_AUTO ? POLL_AUTO_MOST : poll);
 }
 
 #define HAMMER(name, class, workers, poll) \
