@@ -2,8 +2,8 @@
 /*
  * One virtio-blk request on an engine, a worker and a queue that are the test's own: those
  * functions of src/worker.h and src/queue.h that the request code calls are defined here, so that
- * the linker leaves the real ones in their library. For tests of src/blk_*.c; one per program. Several
- * requests at once are in blks.h.
+ * the linker leaves the real ones in their library. For tests of src/blk_*.c; one per program.
+ * Several requests at once are in blks.h.
  *
  *	blk_begin(VIRTIO_BLK_T_IN, 8);	readable ranges: the header, ...
  *	blk_in(buffer, 512);		... then writable ones
