@@ -3,7 +3,7 @@
  * Front-ends that do everything at the wrong moment: rings are stopped, disabled, spoilt and started
  * anew, get other descriptors, lose memory under I/O, and the connection goes, all in random order.
  * After each step an innocent queue, whose worker also serves a spoilt one, is served in time; so
- * whoever loses a kick, or a queue, hangs here. FE_STRESS_SECONDS says for how long (3),
+ * whoever loses a kick, or a queue, hangs here. FE_STRESS_SECONDS says for how long (1),
  * FE_STRESS_SEED which sequence.
  */
 #define _GNU_SOURCE
@@ -251,7 +251,7 @@ static unsigned int seconds(void)
 {
 	const char *s = getenv("FE_STRESS_SECONDS");
 
-	return s && atoi(s) > 0 ? (unsigned int)atoi(s) : 3;
+	return s && atoi(s) > 0 ? (unsigned int)atoi(s) : 1;
 }
 
 static void churn(const char *const options[])
@@ -259,14 +259,17 @@ static void churn(const char *const options[])
 	const char *seed = getenv("FE_STRESS_SEED");
 	const uint64_t end = fe_now_ns() + seconds() * 1000000000ull;
 	unsigned int n = 0;
+	int fds;
 
 	needs_vublkd();
 	rng = seed ? strtoull(seed, NULL, 0) : end;
 	tap_diag("FE_STRESS_SEED=%llu", (unsigned long long)rng);
 	proto_serve(DISK, options);
+	fds = fe_daemon_count_fds(&server);
 	while (fe_now_ns() < end)
 		session(n++);
 	tap_diag("%u sessions", n);
+	check_fds(fds);
 	check_serves();
 }
 
