@@ -110,6 +110,36 @@ static void new_kick(unsigned int i)
 		close(fd);
 }
 
+/*
+ * The innocent queue moves, too: requests that nobody kicks for, and then a new descriptor or a new
+ * start, which are reasons enough to look for them.
+ */
+static void move_innocent(void)
+{
+	const uint64_t deadline = fe_deadline(FE_TIMEOUT_MS);
+	struct fe_vq *vq = &dev.vq[VICTIMS];
+	struct fe_blk_slot *slot;
+
+	while ((slot = fe_blk_get(&innocent)))
+		REQUIRE_OK(fe_blk_submit(&innocent, slot, VIRTIO_BLK_T_IN, 64, 4096));
+	fe_vq_publish(vq);
+	if (below(2)) {
+		REQUIRE_OK(fe_dev_stop_vq(&dev, VICTIMS));
+		REQUIRE_OK(fe_dev_start_vq(&dev, VICTIMS));
+	} else {
+		close(vq->kick_fd);
+		vq->kick_fd = eventfd(0, EFD_NONBLOCK);
+		REQUIRE_OK(fe_tell_vring_fd(&dev.conn, VHU_SET_VRING_KICK, VICTIMS, vq->kick_fd));
+	}
+	while (innocent.in_flight) {
+		REQUIRE_OK(fe_vq_wait(vq, deadline));
+		while (fe_blk_reap(&innocent, &slot) > 0) {
+			CHECK_EQ(*slot->status, VIRTIO_BLK_S_OK);
+			fe_blk_put(&innocent, slot);
+		}
+	}
+}
+
 /* A call descriptor that is full and never read, or none. */
 static void new_call(unsigned int i)
 {
@@ -183,7 +213,7 @@ static void step(void)
 {
 	const unsigned int i = below(VICTIMS);
 
-	switch (below(12)) {
+	switch (below(13)) {
 	case 0:
 		restart(i);
 		break;
@@ -204,6 +234,9 @@ static void step(void)
 		break;
 	case 6:
 		tolerate(fe_dev_enable_vq(&dev, i, below(2)));
+		break;
+	case 7:
+		move_innocent();
 		break;
 	default:
 		fill(i);
