@@ -14,11 +14,16 @@ uint64_t header_gpa, data_gpa, status_gpa, table_gpa;
 
 void hostile_prepare(const struct fe_dev_options *options)
 {
+	hostile_prepare_with(options, (const char *const[]){NULL});
+}
+
+void hostile_prepare_with(const struct fe_dev_options *options, const char *const daemon[])
+{
 	struct fe_dev_options o = *options;
 
 	o.n_queues = 2;
 	needs_vublkd(); /* qemu-storage-daemon gives up on the connection */
-	serve(MIB);
+	proto_serve(MIB, daemon);
 	proto_attach(&o);
 	REQUIRE_OK(fe_blk_init(&other, &dev, 1, 4, 64 * KIB));
 	vq = &dev.vq[0];

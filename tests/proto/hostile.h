@@ -24,6 +24,9 @@ extern uint64_t table_gpa; /* for an indirect table */
 /* Serves an image and starts a device with these options, but two queues. Only for vublkd. */
 void hostile_prepare(const struct fe_dev_options *options);
 
+/* The same; `daemon` are options of its command line, NULL at the end. */
+void hostile_prepare_with(const struct fe_dev_options *options, const char *const daemon[]);
+
 /*
  * Kicks. What becomes of the hostile thing that has been published: the status of an answered
  * request, BROKEN, or -ETIMEDOUT.

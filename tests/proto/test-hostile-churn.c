@@ -4,7 +4,7 @@
  * started anew, get other descriptors, lose memory under I/O, and the connection goes, all in
  * random order.
  * After each step an innocent queue, whose worker also serves a spoilt one, is served in time; so
- * whoever loses a kick, or a queue, hangs here. FE_STRESS_SECONDS says for how long (3),
+ * whoever loses a kick, or a queue, hangs here. FE_STRESS_SECONDS says for how long (1),
  * FE_STRESS_SEED which sequence.
  */
 #define _GNU_SOURCE
@@ -111,6 +111,36 @@ static void new_kick(unsigned int i)
 		close(fd);
 }
 
+/*
+ * The innocent queue moves, too: requests that nobody kicks for, and then a new descriptor or a new
+ * start, which are reasons enough to look for them.
+ */
+static void move_innocent(void)
+{
+	const uint64_t deadline = fe_deadline(FE_TIMEOUT_MS);
+	struct fe_vq *vq = &dev.vq[VICTIMS];
+	struct fe_blk_slot *slot;
+
+	while ((slot = fe_blk_get(&innocent)))
+		REQUIRE_OK(fe_blk_submit(&innocent, slot, VIRTIO_BLK_T_IN, 64, 4096));
+	fe_vq_publish(vq);
+	if (below(2)) {
+		REQUIRE_OK(fe_dev_stop_vq(&dev, VICTIMS));
+		REQUIRE_OK(fe_dev_start_vq(&dev, VICTIMS));
+	} else {
+		close(vq->kick_fd);
+		vq->kick_fd = eventfd(0, EFD_NONBLOCK);
+		REQUIRE_OK(fe_tell_vring_fd(&dev.conn, VHU_SET_VRING_KICK, VICTIMS, vq->kick_fd));
+	}
+	while (innocent.in_flight) {
+		REQUIRE_OK(fe_vq_wait(vq, deadline));
+		while (fe_blk_reap(&innocent, &slot) > 0) {
+			CHECK_EQ(*slot->status, VIRTIO_BLK_S_OK);
+			fe_blk_put(&innocent, slot);
+		}
+	}
+}
+
 /* A call descriptor that is full and never read, or none. */
 static void new_call(unsigned int i)
 {
@@ -184,7 +214,7 @@ static void step(void)
 {
 	const unsigned int i = below(VICTIMS);
 
-	switch (below(12)) {
+	switch (below(13)) {
 	case 0:
 		restart(i);
 		break;
@@ -205,6 +235,9 @@ static void step(void)
 		break;
 	case 6:
 		tolerate(fe_dev_enable_vq(&dev, i, below(2)));
+		break;
+	case 7:
+		move_innocent();
 		break;
 	default:
 		fill(i);
@@ -252,7 +285,7 @@ static unsigned int seconds(void)
 {
 	const char *s = getenv("FE_STRESS_SECONDS");
 
-	return s && atoi(s) > 0 ? (unsigned int)atoi(s) : 3;
+	return s && atoi(s) > 0 ? (unsigned int)atoi(s) : 1;
 }
 
 static void churn(const char *const options[])
@@ -260,14 +293,17 @@ static void churn(const char *const options[])
 	const char *seed = getenv("FE_STRESS_SEED");
 	const uint64_t end = fe_now_ns() + seconds() * 1000000000ull;
 	unsigned int n = 0;
+	int fds;
 
 	needs_vublkd();
 	rng = seed ? strtoull(seed, NULL, 0) : end;
 	tap_diag("FE_STRESS_SEED=%llu", (unsigned long long)rng);
 	proto_serve(DISK, options);
+	fds = fe_daemon_count_fds(&server);
 	while (fe_now_ns() < end)
 		session(n++);
 	tap_diag("%u sessions", n);
+	check_fds(fds);
 	check_serves();
 }
 
