@@ -288,10 +288,12 @@ static void one_suspend(const struct crash_config *c)
 {
 	const uint64_t record = FE_BIT(VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT);
 	const uint64_t skip = FE_BIT(VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN);
+	static const char *const options[] = {"--num-workers=1", NULL};
 	struct crash_config deep = *c;
 	unsigned int left = 0;
 
-	/* More than the engine gives the kernel at once. */
+	/* More than the engine, one for all, gives the kernel at once. */
+	deep.options = options;
 	deep.n_queues = 4;
 	deep.queue_size = 1024;
 	deep.depth = 256;
