@@ -216,13 +216,13 @@ int listener_open(struct listener *listener, const struct options *options)
 	return err;
 }
 
-void listener_unlink(const struct listener *listener)
+void listener_unlink(struct listener *listener)
 {
+	const char *path = atomic_exchange(&listener->path, NULL);
 	struct stat st;
 
-	if (listener->path && !stat(listener->path, &st) && st.st_dev == listener->dev &&
-	    st.st_ino == listener->ino)
-		unlink(listener->path);
+	if (path && !stat(path, &st) && st.st_dev == listener->dev && st.st_ino == listener->ino)
+		unlink(path);
 }
 
 void listener_close(struct listener *listener)
@@ -231,5 +231,4 @@ void listener_close(struct listener *listener)
 	if (listener->fd >= 0)
 		close(listener->fd);
 	listener->fd = -1;
-	listener->path = NULL;
 }

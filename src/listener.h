@@ -6,6 +6,7 @@
 #ifndef LISTENER_H
 #define LISTENER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -13,8 +14,8 @@
 
 struct listener {
 	int fd;
-	bool connected;   /* not a listening socket but a front-end's connection */
-	const char *path; /* to be removed at the end, if it is still ours; or NULL */
+	bool connected;             /* not a listening socket but a front-end's connection */
+	_Atomic(const char *) path; /* to be removed at the end, if it is still ours; or NULL */
 	dev_t dev;
 	ino_t ino;
 };
@@ -26,8 +27,11 @@ struct listener {
  */
 int listener_open(struct listener *listener, const struct options *options);
 
-/* Removes the path if we made it and it is still ours. Any thread, when the process ends. */
-void listener_unlink(const struct listener *listener);
+/*
+ * Removes the path if we made it and it is still ours; once, for a successor's socket may have the
+ * same inode. Any thread, when the process ends.
+ */
+void listener_unlink(struct listener *listener);
 
 /* The same, and closes what is still open. */
 void listener_close(struct listener *listener);

@@ -34,6 +34,7 @@ proto_tests = \
 	tests/proto/test-hostile-ring \
 	tests/proto/test-lock \
 	tests/proto/test-memory \
+	tests/proto/test-merge \
 	tests/proto/test-message \
 	tests/proto/test-packed \
 	tests/proto/test-request \
@@ -85,6 +86,10 @@ tests_proto_test_lock_LDADD = tests/proto/libproto.la
 tests_proto_test_memory_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_memory_SOURCES = tests/proto/test-memory.c
 tests_proto_test_memory_LDADD = tests/proto/libproto.la
+
+tests_proto_test_merge_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_merge_SOURCES = tests/proto/test-merge.c
+tests_proto_test_merge_LDADD = tests/proto/libproto.la
 
 tests_proto_test_message_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_message_SOURCES = tests/proto/test-message.c

@@ -105,6 +105,21 @@ static void free_path_is_listened_on(void)
 	CHECK_EQ(listener.fd, -1);
 }
 
+/* Two threads may do it at the end, and between them a successor may have got the same inode. */
+static void path_is_removed_once(void)
+{
+	char other[sizeof(addr.sun_path) + 2];
+
+	REQUIRE_OK(open_listener());
+	snprintf(other, sizeof(other), "%s2", addr.sun_path);
+	REQUIRE_OK(link(addr.sun_path, other));
+	listener_unlink(&listener);
+	CHECK(!exists());
+	REQUIRE_OK(rename(other, addr.sun_path));
+	listener_close(&listener);
+	CHECK(exists());
+}
+
 static void stale_socket_is_replaced(void)
 {
 	int fd;
@@ -458,6 +473,7 @@ static void no_socket_at_all(void)
 
 static const struct tap_case path_cases[] = {
 	{"free_path_is_listened_on", free_path_is_listened_on},
+	{"path_is_removed_once", path_is_removed_once},
 	{"stale_socket_is_replaced", stale_socket_is_replaced},
 	{"live_socket_is_left_alone", live_socket_is_left_alone},
 	{"live_socket_whose_backlog_is_full", live_socket_whose_backlog_is_full},
