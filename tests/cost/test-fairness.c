@@ -93,7 +93,6 @@ static void let_pass(uint64_t n)
 
 static void measure(const char *engine, const char *poll)
 {
-	const unsigned int bound = (2 + (strcmp(engine, "libaio") ? 0 : LATE)) * BURST;
 	uint64_t most = 0, sum = 0;
 
 	serve(DISK, option("--engine", engine), "--cache=writeback", option("--poll", poll));
