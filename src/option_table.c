@@ -79,7 +79,7 @@ static int parse_one(struct option_parser *parser, int i, const char *word, cons
 	if (is_abbreviated(word, row))
 		return option_fail(parser, "unknown option '%s', did you mean --%s?", word,
 				   row->name);
-	if (parser->seen[i] && !row->repeats)
+	if (parser->seen[i] && row != parser->table->repeats)
 		return option_fail(parser, "--%s is given twice", row->name);
 	parser->seen[i] = true;
 	if (value && !*value)

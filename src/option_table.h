@@ -20,13 +20,13 @@ struct option_row {
 	/* Takes `value` (NULL or not empty) over. 0 or what option_fail() returns. */
 	int (*set)(struct option_parser *parser, const struct option_row *row, const char *value);
 	const char *help; /* lines after the first are indented by their printer */
-	bool repeats;     /* may be given more than once */
 };
 
 struct option_table {
 	const char *program; /* for messages */
 	const struct option_row *row;
-	unsigned n; /* at most OPTION_TABLE_MAX */
+	unsigned n;                       /* at most OPTION_TABLE_MAX */
+	const struct option_row *repeats; /* may be given more than once; NULL: none */
 };
 
 struct option_parser {

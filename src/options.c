@@ -433,7 +433,7 @@ static const struct option_row rows[N_OPTIONS] = {
 	[OPT_VERSION] = {"version", NULL, set_action, "print the version and exit"},
 };
 
-static const struct option_table table = {"vublkd", rows, N_OPTIONS};
+static const struct option_table table = {"vublkd", rows, N_OPTIONS, NULL};
 static_assert(N_OPTIONS <= OPTION_TABLE_MAX, "the parser has room for the table");
 
 /* --- parsing --- */

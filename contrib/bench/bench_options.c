@@ -304,7 +304,7 @@ static int set_pid(struct option_parser *parser, const struct option_row *row, c
 
 static const struct option_row rows[N_OPTIONS] = {
 	[OPT_SOCKET_PATH] = {"socket-path", "PATH", set_socket_path,
-			     "the back-end's socket; twice with --compare", .repeats = true},
+			     "the back-end's socket; twice with --compare"},
 	[OPT_FLOOR] = {"floor", NULL, set_flag,
 		       "no socket: a thread that does no work answers, which\n"
 		       "shows what the generator itself can do"},
@@ -355,7 +355,7 @@ static const struct option_row rows[N_OPTIONS] = {
 	[OPT_VERSION] = {"version", NULL, set_flag, "print the version and exit"},
 };
 
-static const struct option_table table = {"vublk-bench", rows, N_OPTIONS};
+static const struct option_table table = {"vublk-bench", rows, N_OPTIONS, &rows[OPT_SOCKET_PATH]};
 static_assert(N_OPTIONS <= OPTION_TABLE_MAX, "the parser has room for the table");
 
 static int set_flag(struct option_parser *parser, const struct option_row *row, const char *value)
