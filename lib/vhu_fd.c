@@ -83,8 +83,8 @@ int vhu_fd_drain(int fd)
 	char bytes[64];
 
 	/*
-	 * A read that leaves room has emptied it: an eventfd, or a pipe with some kicks in it. A pipe
-	 * may have more coming all the time, so there is an end to it.
+	 * A read that leaves room has emptied it: an eventfd, or a pipe with some kicks in it. A
+	 * pipe may have more coming all the time, so there is an end to it.
 	 */
 	for (unsigned i = 0; i < 64; i++) {
 		const ssize_t n = read_now(fd, bytes, sizeof(bytes));

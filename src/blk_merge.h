@@ -9,8 +9,8 @@
  *
  * The requests stay what they are: each was taken from the ring and is answered by itself. When the
  * operation was not done in full, its requests are sorted out: the first ones are done, one may be
- * done in part, and the rest is submitted again, one by one, so that an error finds the request that
- * it belongs to. To do again what may have been done already is harmless, as after a crash.
+ * done in part, and the rest is submitted again, one by one, so that an error finds the request
+ * that it belongs to. To do again what may have been done already is harmless, as after a crash.
  */
 #ifndef BLK_MERGE_H
 #define BLK_MERGE_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Front-ends that do everything at the wrong moment: rings are stopped, disabled, spoilt and started
- * anew, get other descriptors, lose memory under I/O, and the connection goes, all in random order.
+ * Front-ends that do everything at the wrong moment: rings are stopped, disabled, spoilt and
+ * started anew, get other descriptors, lose memory under I/O, and the connection goes,
+ * all in random order.
  * After each step an innocent queue, whose worker also serves a spoilt one, is served in time; so
  * whoever loses a kick, or a queue, hangs here. FE_STRESS_SECONDS says for how long (1),
  * FE_STRESS_SEED which sequence.
