@@ -124,7 +124,8 @@ refuses_what_is_not_there()
 
 has_the_promised_shape()
 {
-	run 0 null --count=1000
+	# So many that the kernel, which looks at a running thread now and then, has charged it.
+	run 0 null --count=300000
 	holds 'list(r) == ["socket", "seconds", "ios", "errors", "iops", "bytes_per_second",
 		"latency_ns", "kicks_per_io", "calls_per_io", "backend"]'
 	holds 'list(r["latency_ns"]) == ["min", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"]'
@@ -176,9 +177,11 @@ notifies_like_a_driver()
 			# may not be met again. (One call comes when a ring starts, perhaps late.)
 			run 0 null --ring="$ring" --event-idx="$event_idx" --warmup=0.05 --seconds=0.3 \
 				--queue-depth=16
-			holds 'r["calls_per_io"] * r["ios"] < 1.5 and 0 < r["kicks_per_io"] <= 1'
-			run 0 null --ring="$ring" --event-idx="$event_idx" --completion=call --count=500
-			holds '0 < r["calls_per_io"] <= 1.1 and 0 < r["kicks_per_io"] <= 1'
+			holds 'r["calls_per_io"] * r["ios"] < 1.5 and r["kicks_per_io"] <= 1'
+			# Who of the two finds time to sleep is chance, but not both are always awake.
+			run 0 image --ring="$ring" --event-idx="$event_idx" --completion=call --count=500
+			holds 'r["calls_per_io"] <= 1.1 and r["kicks_per_io"] <= 1'
+			holds 'r["calls_per_io"] + r["kicks_per_io"] > 0'
 		done
 	done
 }

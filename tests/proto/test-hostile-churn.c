@@ -264,8 +264,8 @@ static void session(unsigned int number)
 	for (unsigned int i = 0; i <= VICTIMS; i++)
 		REQUIRE_OK(fe_dev_start_vq(&dev, i));
 	/*
-	 * Below the others: a spoilt packed ring has descriptors with the address of a buffer and the
-	 * length of a completion, which reach far beyond it.
+	 * Below the others: a spoilt packed ring has descriptors with the address of a buffer and
+	 * the length of a completion, which reach far beyond it.
 	 */
 	REQUIRE_OK(fe_blk_init(&innocent, &dev, VICTIMS, 4, 64 * KIB));
 	for (unsigned int i = 0; i < VICTIMS; i++)
