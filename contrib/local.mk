@@ -22,7 +22,8 @@ demo: all $(demo_programs)
 EXTRA_DIST += contrib/bench/compare contrib/bench/children.py contrib/bench/contenders.py \
 	contrib/bench/figures.py contrib/bench/image.py contrib/bench/machine.py \
 	contrib/bench/plot.py contrib/bench/procfs.py contrib/bench/report.py \
-	contrib/bench/trials.py contrib/bench/workloads.py doc/performance.md
+	contrib/bench/trials.py contrib/bench/workloads.py doc/performance.md \
+	doc/performance.svg
 
 .PHONY: bench
 bench: all
