@@ -33,10 +33,10 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "engine_uring.h"
 #include "log.h"
+#include "now.h"
 
 #define BACKOFF_NS 1000000 /* between two attempts while the kernel is short of memory */
 
@@ -183,14 +183,6 @@ static int round_trip(struct uring *u, int64_t timeout_ns)
 	if (!ret)
 		ret = main_trip(u, u->base.delivered ? 0 : timeout_ns);
 	return ret;
-}
-
-static int64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * NS_PER_S + ts.tv_nsec;
 }
 
 /* While I/O is polled for, nobody would wake us: asks again and again until something is there. */

@@ -35,6 +35,7 @@ src_libvublkd_la_SOURCES = \
 	src/log.c src/log.h \
 	src/loop.c src/loop.h \
 	src/mailbox.c src/mailbox.h \
+	src/now.h \
 	src/offload.c src/offload.h \
 	src/options.c src/options.h \
 	src/poll_policy.c src/poll_policy.h \

@@ -14,8 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "now.h"
 
 #define LINE_MAX_BYTES 1024
 #define CUT_MARK       "..."
@@ -122,18 +123,10 @@ void log_write(enum log_level level, const char *format, ...)
 	errno = saved_errno;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
-}
-
 /* Adds a token for each interval that has passed; the fraction is kept for the next time. */
 static void refill(struct log_limit *limit)
 {
-	uint64_t now = now_ns();
+	uint64_t now = (uint64_t)now_ns();
 	uint64_t earned = (now - limit->last_ns) / LOG_LIMIT_INTERVAL_NS;
 
 	if (!limit->primed || earned >= LOG_LIMIT_BURST - limit->tokens) {

@@ -4,10 +4,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "container.h"
+#include "now.h"
 
 #define EVENTS_AT_ONCE 32
 
@@ -24,10 +24,7 @@ struct loop {
 
 uint64_t loop_now(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	return (uint64_t)now_ns();
 }
 
 static void run_mailbox(struct loop_watch *watch, uint32_t events)

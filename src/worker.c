@@ -31,12 +31,12 @@
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "blk_req.h"
 #include "container.h"
 #include "log.h"
+#include "now.h"
 #include "queue.h"
 #include "thread.h"
 
@@ -251,14 +251,6 @@ bool worker_bounce_cancel(struct worker *worker, struct blk_req *req)
 
 /* ---- rounds ---- */
 
-static int64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
 /*
  * A turn for each hot queue. Was there anything to do? The list is taken first: a queue that
  * becomes hot meanwhile has its turn in the next round.
@@ -355,11 +347,14 @@ static void cool_down(struct worker *worker)
 /* Nothing was found to do: how long may engine_run() sleep, ns? */
 static int64_t rest(struct worker *worker)
 {
+	int64_t now;
+
 	if (worker->policy.window == POLL_ALWAYS)
 		return 0;
+	now = now_ns();
 	if (!worker->idle_since)
-		worker->idle_since = now_ns();
-	if (worker->policy.window && now_ns() - worker->idle_since < worker->policy.window)
+		worker->idle_since = now;
+	if (worker->policy.window && now - worker->idle_since < worker->policy.window)
 		return 0;
 	cool_down(worker);
 	if (worker->hot)
