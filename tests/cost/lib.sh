@@ -70,6 +70,18 @@ finish()
 	exit "$STATUS"
 }
 
+# split_options DAEMON-OPTION... -- CLIENT-OPTION...: sets the caller's arrays `daemon` and `client`.
+split_options()
+{
+	daemon=() client=()
+	while [[ $1 != -- ]]; do
+		daemon+=("$1")
+		shift
+	done
+	# shellcheck disable=SC2034 # for the caller
+	client=("${@:2}")
+}
+
 # serve NAME COMMAND...: runs the daemon (command, options) until it listens on $WORK/NAME.
 serve()
 {

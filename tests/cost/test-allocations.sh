@@ -12,18 +12,14 @@ COUNTER=$BUILDDIR/tests/cost/count-malloc.so
 # count BATCHES DAEMON-OPTION... -- CLIENT-OPTION...: prints how much that has allocated.
 count()
 {
-	local batches=$1 daemon=()
+	local batches=$1 daemon client
 
 	shift
-	while [[ $1 != -- ]]; do
-		daemon+=("$1")
-		shift
-	done
-	shift
+	split_options "$@"
 	rm -f "$WORK/count"
 	serve counted env LD_PRELOAD="$COUNTER" COUNT_MALLOC_FILE="$WORK/count" "$VUBLKD" \
 		"${daemon[@]}" >&2
-	lockstep counted batches="$batches" "$@" >&2 && end_daemon >&2 && cat "$WORK/count"
+	lockstep counted batches="$batches" "${client[@]}" >&2 && end_daemon >&2 && cat "$WORK/count"
 }
 
 # allocates_at_most BOUND DAEMON-OPTION... -- CLIENT-OPTION...: in 2880 requests, the first 320 not

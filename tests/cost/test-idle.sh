@@ -48,18 +48,14 @@ memory_of()
 # stays connected.
 begin()
 {
-	local name=$1 daemon=()
+	local name=$1 daemon client
 
 	shift
-	while [[ $1 != -- ]]; do
-		daemon+=("$1")
-		shift
-	done
-	shift
+	split_options "$@"
 	serve "$name" "$VUBLKD" --blk-file="$WORK/image" --cache=writeback --no-lock "${daemon[@]}"
 	PID[$name]=$DAEMON
 	NAMES+=("$name")
-	"$LOCKSTEP" "$WORK/$name" hold "$@" <"$WORK/hold" >"$WORK/$name.out" 2>&1 9>&- &
+	"$LOCKSTEP" "$WORK/$name" hold "${client[@]}" <"$WORK/hold" >"$WORK/$name.out" 2>&1 9>&- &
 }
 
 # The client has done its work.

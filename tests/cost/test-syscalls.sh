@@ -15,16 +15,12 @@ readonly AROUND=350 # system calls of the start and the end
 # much CPU time, us.
 count()
 {
-	local batches=$1 daemon=() total cpu
+	local batches=$1 daemon client total cpu
 
 	shift
-	while [[ $1 != -- ]]; do
-		daemon+=("$1")
-		shift
-	done
-	shift
+	split_options "$@"
 	serve counted strace -f -c -o "$WORK/counts" "$VUBLKD" "${daemon[@]}" >&2
-	lockstep counted batches="$batches" "$@" >&2 || return
+	lockstep counted batches="$batches" "${client[@]}" >&2 || return
 	cpu=$(cat "/proc/$(child_of "$DAEMON")"/task/*/schedstat | awk '{ ns += $1 } END { print int(ns / 1000) }')
 	end_daemon >&2 || return
 	total=$(awk '$NF == "total" { print $4 }' "$WORK/counts")
