@@ -8,7 +8,9 @@
 #define GATE_H
 
 #include <errno.h>
+#include <linux/virtio_blk.h>
 
+#include "src/blk_disk.h"
 #include "src/engine_internal.h"
 
 static struct {
@@ -120,5 +122,21 @@ static const struct engine_class gate_class = {
 	.withdraw = gate_withdraw,
 	.run = gate_run,
 };
+
+/* A disk whose requests the gate can hold: nothing about it needs care. */
+static void gate_make_disk(struct blk_disk *disk, struct image *image)
+{
+	*image = (struct image){.fd = 0,
+				.size = 1 << 30,
+				.block_size = 512,
+				.mem_align = 1,
+				.offset_align = 1,
+				.range_align = 1};
+	*disk = (struct blk_disk){.name = "test",
+				  .serial = "",
+				  .image = image,
+				  .features = 1ull << VIRTIO_BLK_F_FLUSH,
+				  .wce = true};
+}
 
 #endif

@@ -152,17 +152,7 @@ static inline unsigned n_in_flight(void)
 
 static inline void open_ring_with(unsigned size, bool tracked)
 {
-	image = (struct image){.fd = 0,
-			       .size = 1 << 30,
-			       .block_size = 512,
-			       .mem_align = 1,
-			       .offset_align = 1,
-			       .range_align = 1};
-	disk = (struct blk_disk){.name = "test",
-				 .serial = "",
-				 .image = &image,
-				 .features = 1ull << VIRTIO_BLK_F_FLUSH,
-				 .wce = true};
+	gate_make_disk(&disk, &image);
 	capture_begin(STDERR_FILENO);
 	sem_init(&errand.done, 0, 0);
 	sem_init(&drained_sem, 0, 0);

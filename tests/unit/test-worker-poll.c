@@ -90,17 +90,7 @@ static void on_worker(struct line *l, void (*run)(struct call *call))
 
 static void open_workers(const struct engine_class *class, unsigned n, int64_t poll)
 {
-	image = (struct image){.fd = 0,
-			       .size = 1 << 30,
-			       .block_size = 512,
-			       .mem_align = 1,
-			       .offset_align = 1,
-			       .range_align = 1};
-	disk = (struct blk_disk){.name = "test",
-				 .serial = "",
-				 .image = &image,
-				 .features = 1ull << VIRTIO_BLK_F_FLUSH,
-				 .wce = true};
+	gate_make_disk(&disk, &image);
 	sem_init(&done, 0, 0);
 	gate.tokens = 1u << 31;
 	REQUIRE_EQ(fe_mem_add(&ring.mem, 0, RING_ROOM, 0), 0);
