@@ -394,18 +394,27 @@ static bool is_packed(const struct vublk_dev *dev)
 }
 
 /*
- * "to get a shared buffer from back-end". Ring sizes are not known yet; the front-end says which
- * ones there may be. Without a buffer the answer is a size of 0.
+ * The entries of a queue's region, at least. What a front-end asks for is no bound of its rings:
+ * QEMU 10 asks for its `queue-size`, 128, and makes rings of 1024, the most that it knows.
+ */
+#define MIN_INFLIGHT_ENTRIES 1024u
+
+/*
+ * "to get a shared buffer from back-end". Ring sizes are not known yet. Without a buffer the answer
+ * is a size of 0.
  */
 int vhu_dev_get_inflight_fd(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	struct vhu_inflight_desc *desc = &msg->payload.inflight;
+	unsigned entries = desc->queue_size;
 	int err = -EINVAL;
 
 	desc->mmap_size = desc->mmap_offset = 0;
+	if (entries && entries < MIN_INFLIGHT_ENTRIES)
+		entries = MIN_INFLIGHT_ENTRIES;
 	if (desc->num_queues <= dev->params.num_queues)
-		err = vhu_inflight_create(desc->num_queues, desc->queue_size, is_packed(dev),
-					  &msg->reply_fd, &desc->mmap_size);
+		err = vhu_inflight_create(desc->num_queues, entries, is_packed(dev), &msg->reply_fd,
+					  &desc->mmap_size);
 	if (err)
 		vhu_log(VUBLK_LOG_WARNING, "%s: no in-flight region for %u queues of %u: %s",
 			dev->name, desc->num_queues, desc->queue_size, strerror(-err));

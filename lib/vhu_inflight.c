@@ -39,6 +39,11 @@ static size_t stride_of(unsigned queue_size, bool packed)
 	return (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* Maps `size` bytes at `offset` of the file, which is long enough. */
 static int map(struct vhu_inflight **inflightp, const struct vhu_inflight *like, int fd,
 	       uint64_t offset, uint64_t size)
@@ -96,13 +101,12 @@ int vhu_inflight_create(unsigned num_queues, unsigned queue_size, bool packed, i
 	return 0;
 }
 
-/* What is wrong with a region that was handed in; NULL: nothing. */
-static const char *refusal(const struct vhu_inflight_desc *desc, const struct vhu_inflight *like,
-			   int fd, unsigned max_queues)
-{
-	const uint64_t needed = like->num_queues * like->stride;
-	struct stat st;
+/* ---- a region that is handed in ---- */
 
+/* What is wrong with a region that was handed in; NULL: nothing. */
+static const char *refusal(const struct vhu_inflight_desc *desc, uint64_t needed,
+			   const struct stat *st, unsigned max_queues)
+{
 	if (!desc->num_queues || desc->num_queues > max_queues)
 		return "has a wrong number of queues";
 	if (!desc->queue_size || desc->queue_size > MAX_QUEUE_SIZE)
@@ -112,11 +116,68 @@ static const char *refusal(const struct vhu_inflight_desc *desc, const struct vh
 	if (desc->mmap_offset % 8 || desc->mmap_offset > INT64_MAX ||
 	    desc->mmap_size > INT64_MAX - desc->mmap_offset)
 		return "has a wrong offset";
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+	if (!S_ISREG(st->st_mode))
 		return "is no memory file";
-	if (desc->mmap_offset + needed > (uint64_t)st.st_size)
+	if (desc->mmap_offset + needed > (uint64_t)st->st_size)
 		return "is beyond the end of its file";
 	return NULL;
+}
+
+/*
+ * The entries of a queue's region of `stride` bytes. More may fit into its last cache line, but
+ * whole lines of them are what was asked for when it was made, for all sizes that a split ring can
+ * have.
+ */
+static unsigned entries_of(size_t stride, bool packed)
+{
+	const size_t header =
+		packed ? sizeof(struct inflight_packed) : sizeof(struct inflight_split);
+	const size_t entry =
+		packed ? sizeof(struct inflight_desc_packed) : sizeof(struct inflight_desc_split);
+	const size_t n = (stride - header) / entry;
+
+	return (unsigned)(n - n % (ALIGNMENT / entry));
+}
+
+/* What its header says of a queue's region that begins here. Both layouts begin alike. */
+static unsigned told_size(const uint8_t *at, bool *used)
+{
+	const struct inflight_split *region = (const void *)at;
+
+	*used = __atomic_load_n(&region->version, __ATOMIC_RELAXED);
+	return __atomic_load_n(&region->desc_num, __ATOMIC_RELAXED);
+}
+
+/*
+ * Finds the layout of a mapped region that has room for more than was asked for; `wide` is the
+ * stride that its size suggests. Of the queues that were used one says by its number of entries
+ * who laid it out: we, or a back-end that gives what is asked for. All of it can be a lie: what is
+ * found here lies within the mapping, and recovery compares each queue's number with it. 0, or
+ * -EINVAL if it was used, and is neither.
+ */
+static int find_layout(struct vhu_inflight *inflight, size_t wide)
+{
+	unsigned n;
+	bool used;
+
+	for (unsigned i = 0; i < inflight->num_queues; i++) {
+		n = told_size(inflight->first + i * wide, &used);
+		if (used && n <= MAX_QUEUE_SIZE && stride_of(n, inflight->packed) == wide) {
+			inflight->stride = wide;
+			inflight->queue_size = n;
+			return 0;
+		}
+		n = told_size(inflight->first + i * inflight->stride, &used);
+		if (used && n == inflight->queue_size)
+			return 0;
+	}
+	/* The first queue's is where it is in any layout. */
+	told_size(inflight->first, &used);
+	if (used)
+		return -EINVAL;
+	inflight->stride = wide;
+	inflight->queue_size = entries_of(wide, inflight->packed);
+	return 0;
 }
 
 int vhu_inflight_adopt(struct vhu_inflight **inflightp, const char *name,
@@ -129,10 +190,15 @@ int vhu_inflight_adopt(struct vhu_inflight **inflightp, const char *name,
 		.packed = packed,
 		.stride = stride_of(desc->queue_size, packed),
 	};
-	const char *why = refusal(desc, &like, fd, max_queues);
+	const uint64_t needed = like.num_queues * like.stride;
+	struct stat st = {0};
+	const char *why;
+	size_t wide;
 	int err;
 
 	*inflightp = NULL;
+	fstat(fd, &st);
+	why = refusal(desc, needed, &st, max_queues);
 	if (why) {
 		vhu_log(VUBLK_LOG_WARNING,
 			"%s: the in-flight region (%llu bytes at %llu, %u queues of %u) %s", name,
@@ -140,10 +206,26 @@ int vhu_inflight_adopt(struct vhu_inflight **inflightp, const char *name,
 			desc->num_queues, desc->queue_size, why);
 		return -EINVAL;
 	}
-	err = map(inflightp, &like, fd, desc->mmap_offset, like.num_queues * like.stride);
-	if (err)
+	/* The front-end hands in the size that it got, and the queue size that it asked for. */
+	wide = smaller(desc->mmap_size, (uint64_t)st.st_size - desc->mmap_offset) / like.num_queues;
+	wide = smaller(wide & ~(size_t)(ALIGNMENT - 1), stride_of(MAX_QUEUE_SIZE, packed));
+	err = map(inflightp, &like, fd, desc->mmap_offset, like.num_queues * wide);
+	if (err) {
 		vhu_log(VUBLK_LOG_WARNING, "%s: cannot map the in-flight region: %s", name,
 			strerror(-err));
+		return err;
+	}
+	err = wide > like.stride ? find_layout(*inflightp, wide) : 0;
+	if (err) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: the in-flight region (%llu bytes, %u queues of %u) was used with "
+			"another "
+			"number of entries than fits its size",
+			name, (unsigned long long)desc->mmap_size, desc->num_queues,
+			desc->queue_size);
+		vhu_inflight_put(*inflightp);
+		*inflightp = NULL;
+	}
 	return err;
 }
 

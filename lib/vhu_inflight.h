@@ -91,8 +91,9 @@ int vhu_inflight_create(unsigned num_queues, unsigned queue_size, bool packed, i
 			uint64_t *size);
 
 /*
- * Maps a region that a front-end hands in. The descriptor stays the caller's. 0 and one
- * reference; -EINVAL, logged under `name`, if it is too small for what it is said to hold, not
+ * Maps a region that a front-end hands in. The descriptor stays the caller's. How many entries a
+ * queue has follows from what the region holds and from its size: at least desc->queue_size. 0 and
+ * one reference; -EINVAL, logged under `name`, if it is too small for what it is said to hold, not
  * aligned, or for more than max_queues; -errno of mmap(2).
  */
 int vhu_inflight_adopt(struct vhu_inflight **inflightp, const char *name,

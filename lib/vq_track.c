@@ -8,20 +8,40 @@
 #include "vq.h"
 #include "vq_step.h"
 
+/* Does the region have a place for the ring? 1, 0, or -EINVAL if the two contradict. */
+static int has_place(const struct vublk_queue *vq, const struct vhu_inflight *inflight)
+{
+	const unsigned n = vhu_inflight_queue_size(inflight);
+	const bool packed = vhu_inflight_is_packed(inflight);
+
+	if (packed != vq->packed) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: queue %u: the in-flight region is for %s rings, but this one is not",
+			vq->name, vq->index, packed ? "packed" : "split");
+		return -EINVAL;
+	}
+	if (vhu_inflight_queue(inflight, vq->index) && n >= vq->size)
+		return 1;
+	vhu_log(VUBLK_LOG_WARNING,
+		"%s: queue %u: the in-flight region, for rings of %u, has no place for its ring of "
+		"%u: "
+		"its requests in flight would be lost if this process were killed; the guest's "
+		"next "
+		"start of the device gets a region that fits, else set the front-end's queue size "
+		"to %u",
+		vq->name, vq->index, n, vq->size, vq->size);
+	return 0;
+}
+
 int vq_track_new(struct vublk_queue *vq, struct vhu_inflight *inflight)
 {
 	void *region = vhu_inflight_queue(inflight, vq->index);
 	const unsigned n = vhu_inflight_queue_size(inflight);
+	const int place = has_place(vq, inflight);
 	struct vq_track *track;
 
-	if (!region || vhu_inflight_is_packed(inflight) != vq->packed || n < vq->size) {
-		vhu_log(VUBLK_LOG_WARNING,
-			"%s: queue %u: the in-flight region, for %s rings of %u, has no place for "
-			"its ring of %u",
-			vq->name, vq->index, vhu_inflight_is_packed(inflight) ? "packed" : "split",
-			n, vq->size);
-		return -EINVAL;
-	}
+	if (place <= 0)
+		return place;
 	track = aligned_alloc(_Alignof(struct vq_track), sizeof(*track));
 	if (!track)
 		return -ENOMEM;

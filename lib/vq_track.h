@@ -63,8 +63,9 @@ struct vq_track {
 };
 
 /*
- * Gives the queue, which has been set up but for its positions, a track in the in-flight region. 0;
- * -ENOMEM; -EINVAL, logged, if the region is of the other kind, or has too few queues or entries.
+ * Gives the queue, which has been set up but for its positions, a track in the in-flight region. 0,
+ * also, with a warning, if the region has too few queues or entries for it: then it has none, and
+ * runs untracked; -ENOMEM; -EINVAL, logged, if the region is of the other kind.
  */
 int vq_track_new(struct vublk_queue *vq, struct vhu_inflight *inflight);
 

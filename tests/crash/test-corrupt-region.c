@@ -21,7 +21,7 @@
 
 #define QUEUES     2
 #define RING       32
-#define EXTRA      8 /* entries that the region has more than the ring */
+#define EXTRA      8 /* entries that the region is to have more than the ring; it has 1024 */
 #define DEPTH      10
 #define DATA_SIZE  (64 * 1024)
 #define MEM_SIZE   (4 * MIB)
@@ -212,7 +212,7 @@ SPOIL(no_queues, spoilt.desc.num_queues = 0)
 SPOIL(many_queues, spoilt.desc.num_queues = 0xffff)
 SPOIL(no_entries, spoilt.desc.queue_size = 0)
 SPOIL(many_entries, spoilt.desc.queue_size = 0xffff)
-SPOIL(more_entries_than_bytes, spoilt.desc.queue_size = RING * 4)
+SPOIL(more_entries_than_bytes, spoilt.desc.queue_size = 2048)
 SPOIL(no_bytes, spoilt.desc.mmap_size = 0)
 SPOIL(few_bytes, spoilt.desc.mmap_size /= 2)
 SPOIL(odd_offset, spoilt.desc.mmap_offset++)
@@ -372,11 +372,13 @@ static void packed_refused(void)
 
 static uint16_t number(void)
 {
-	switch (crash_random(4)) {
+	switch (crash_random(5)) {
 	case 0:
 		return (uint16_t)crash_random(65536);
 	case 1:
 		return (uint16_t)(RING + EXTRA - 2 + crash_random(4));
+	case 2:
+		return (uint16_t)(1024 - 2 + crash_random(6));
 	default:
 		return (uint16_t)crash_random(RING);
 	}

@@ -116,13 +116,18 @@ void fe_inflight_free(struct fe_inflight *inflight)
 
 uint64_t fe_inflight_stride(const struct fe_inflight *inflight)
 {
-	const uint64_t n = inflight->desc.queue_size;
-	const uint64_t size =
-		inflight->packed
-			? sizeof(struct inflight_packed) + n * sizeof(struct inflight_desc_packed)
-			: sizeof(struct inflight_split) + n * sizeof(struct inflight_desc_split);
+	/* The size is the back-end's answer; the queue size is only what it was asked for. */
+	return inflight->desc.mmap_size / inflight->desc.num_queues & ~(uint64_t)(ALIGNMENT - 1);
+}
 
-	return (size + ALIGNMENT - 1) & ~(uint64_t)(ALIGNMENT - 1);
+unsigned int fe_inflight_entries(const struct fe_inflight *inflight)
+{
+	const uint64_t stride = fe_inflight_stride(inflight);
+
+	return (unsigned int)(inflight->packed ? (stride - sizeof(struct inflight_packed)) /
+							 sizeof(struct inflight_desc_packed)
+					       : (stride - sizeof(struct inflight_split)) /
+							 sizeof(struct inflight_desc_split));
 }
 
 struct inflight_split *fe_inflight_split(const struct fe_inflight *inflight, unsigned int index)
@@ -139,7 +144,7 @@ unsigned int fe_inflight_count(const struct fe_inflight *inflight, unsigned int 
 {
 	unsigned int n = 0;
 
-	for (unsigned int i = 0; i < inflight->desc.queue_size; i++)
+	for (unsigned int i = 0; i < fe_inflight_entries(inflight); i++)
 		n += inflight->packed ? fe_inflight_packed(inflight, index)->desc[i].inflight != 0
 				      : fe_inflight_split(inflight, index)->desc[i].inflight != 0;
 	return n;

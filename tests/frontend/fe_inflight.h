@@ -64,6 +64,9 @@ unsigned int fe_inflight_count(const struct fe_inflight *inflight, unsigned int 
 /* From one queue's region to the next, bytes. */
 uint64_t fe_inflight_stride(const struct fe_inflight *inflight);
 
+/* The entries that each queue's region has room for. */
+unsigned int fe_inflight_entries(const struct fe_inflight *inflight);
+
 /*
  * fe_dev_start() in QEMU's order with a region: gets one if there is none yet, and sets it. The
  * same call is the clean start after fe_dev_stop() and fe_dev_hang_up().

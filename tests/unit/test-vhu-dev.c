@@ -552,8 +552,9 @@ static void region_is_made_and_handed_in(void)
 		int fd;
 		const struct vhu_inflight_desc desc = get_inflight(2, 128, payload, &fd);
 
-		CHECK_EQ(desc.mmap_size, 2 * 2112);
-		CHECK_EQ(lseek(fd, 0, SEEK_END), 2 * 2112);
+		/* Rings may be longer than what is asked for: 1024, as QEMU 10 makes them. */
+		CHECK_EQ(desc.mmap_size, 2 * 16448);
+		CHECK_EQ(lseek(fd, 0, SEEK_END), 2 * 16448);
 		CHECK_EQ(set_inflight(&desc, payload, fd), 0);
 		CHECK_EQ(set_inflight(&desc, payload, fd), 0); /* replaces it */
 		close(fd);
@@ -570,7 +571,7 @@ static void packed_region_is_larger(void)
 	CHECK_EQ(session_tell_u64(VHU_SET_FEATURES, SESSION_FEATURES | BIT(VIRTIO_F_RING_PACKED)),
 		 0);
 	desc = get_inflight(1, 128, 24, &fd);
-	CHECK_EQ(desc.mmap_size, 4160);
+	CHECK_EQ(desc.mmap_size, 32832);
 	CHECK_EQ(set_inflight(&desc, 24, fd), 0);
 	close(fd);
 	/* One for split rings is too small. */
@@ -578,6 +579,7 @@ static void packed_region_is_larger(void)
 	desc = get_inflight(1, 128, 24, &fd);
 	CHECK_EQ(session_tell_u64(VHU_SET_FEATURES, SESSION_FEATURES | BIT(VIRTIO_F_RING_PACKED)),
 		 0);
+	desc.queue_size = 1024;
 	CHECK_EQ(set_inflight(&desc, 24, fd), 1);
 	close(fd);
 }
@@ -609,13 +611,13 @@ static void wrong_region_is_refused(void)
 	wrong.num_queues = SESSION_QUEUES + 1;
 	CHECK_EQ(set_inflight(&wrong, 24, fd), 1);
 	wrong = good;
-	wrong.queue_size = 132;
+	wrong.queue_size = 1028;
 	CHECK_EQ(set_inflight(&wrong, 24, fd), 1);
 	wrong = good;
-	wrong.mmap_size--;
+	wrong.mmap_size = 2 * 2112 - 1;
 	CHECK_EQ(set_inflight(&wrong, 24, fd), 1);
 	wrong = good;
-	wrong.mmap_offset = 64;
+	wrong.mmap_offset = 2 * 16448 - 2 * 2112 + 8;
 	CHECK_EQ(set_inflight(&wrong, 24, fd), 1);
 	CHECK_EQ(set_inflight(&good, 24, session.peer.fd), 1);
 	CHECK_EQ(set_inflight(&good, 24, fd), 0);
@@ -700,18 +702,18 @@ static void ring_with_a_corrupt_region_does_not_start(void)
 	munmap(region, 4096);
 }
 
-/* Too few queues or entries, known when the ring starts only. */
+/* Too few entries: another back-end gave what it was asked for. It runs, without being tracked. */
 static void ring_without_a_place_in_the_region(void)
 {
-	int fd;
-	const struct vhu_inflight_desc desc = get_inflight(1, SESSION_RING_SIZE / 2, 24, &fd);
+	const struct vhu_inflight_desc desc = {
+		.mmap_size = 192, .num_queues = 1, .queue_size = SESSION_RING_SIZE / 2};
+	const int fd = fd_memory(desc.mmap_size);
 
 	CHECK_EQ(set_inflight(&desc, 24, fd), 0);
 	close(fd);
-	CHECK_EQ(session_tell_state(VHU_SET_VRING_ENABLE, 0, 1), 0);
-	CHECK_EQ(session_tell_fd(VHU_SET_VRING_KICK, 0, session.ring.kick_fd), 1);
-	session_check("");
-	CHECK_EQ(fd_take_events(session.ring.err_fd), 1);
+	run_queue_0();
+	CHECK(!vublk_queue_tracked(session.queue[0]));
+	CHECK_EQ(fd_take_events(session.ring.err_fd), 0);
 }
 
 /* Reset forgets the region: what was in flight is nobody's any more. */

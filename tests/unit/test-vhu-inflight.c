@@ -182,6 +182,88 @@ static void what_is_written_is_in_the_file(void)
 	close(fd);
 }
 
+/* ---- who has laid it out ---- */
+
+static void use(int fd, uint64_t at, unsigned entries)
+{
+	const struct inflight_split header = {.version = 1, .desc_num = (uint16_t)entries};
+
+	REQUIRE_EQ(pwrite(fd, &header, sizeof(header), (off_t)at), sizeof(header));
+}
+
+/* The layout that is found: bytes between two queues, and entries. */
+static void check_layout(const struct vhu_inflight_desc *desc, int fd, bool packed, uint64_t bytes,
+			 unsigned entries)
+{
+	REQUIRE_OK(adopt(desc, fd, packed));
+	CHECK_EQ((const uint8_t *)vhu_inflight_queue(region, 1) -
+			 (const uint8_t *)vhu_inflight_queue(region, 0),
+		 bytes);
+	CHECK_EQ(vhu_inflight_queue_size(region), entries);
+	vhu_inflight_put(region);
+	close(fd);
+}
+
+/* QEMU hands in the size that it was given and the queue size that it asked for. */
+static void region_larger_than_asked_for(void)
+{
+	for (unsigned packed = 0; packed < 2; packed++)
+		for (unsigned used = 0; used < 3; used++) {
+			struct vhu_inflight_desc desc;
+			const int fd = make(2, 1024, packed, &desc);
+
+			desc.queue_size = 128;
+			if (used < 2)
+				use(fd, used * stride(1024, packed), 1024);
+			check_layout(&desc, fd, packed, stride(1024, packed), 1024);
+		}
+}
+
+/* Another back-end's, whose file is one of whole pages: what it used says where. */
+static void region_as_asked_for_in_more_room(void)
+{
+	for (unsigned packed = 0; packed < 2; packed++)
+		for (unsigned used = 0; used < 2; used++) {
+			const struct vhu_inflight_desc desc = {
+				.mmap_size = 3ull * PAGE, .num_queues = 2, .queue_size = 100};
+			const int fd = fd_memory(desc.mmap_size);
+
+			use(fd, used * stride(100, packed), 100);
+			check_layout(&desc, fd, packed, stride(100, packed), 100);
+		}
+}
+
+/* More than is there is not believed, nor more entries than a ring can have. */
+static void size_is_bounded(void)
+{
+	struct vhu_inflight_desc desc = {
+		.mmap_size = 1ull << 40, .num_queues = 2, .queue_size = 16};
+	int fd = fd_memory(2 * stride(16, false) + 63);
+
+	check_layout(&desc, fd, false, stride(16, false), 16);
+	fd = fd_memory(2 * stride(64, false));
+	check_layout(&desc, fd, false, stride(64, false), 64);
+	fd = fd_memory(1ull << 32);
+	check_layout(&desc, fd, true, stride(32768, true), 32768);
+}
+
+static void entries_that_fit_neither_layout(void)
+{
+	static const unsigned wrong[] = {0, 1, 127, 129, 1000, 1028, 65535};
+
+	for (unsigned i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		struct vhu_inflight_desc desc;
+		const int fd = make(1, 1024, false, &desc);
+
+		desc.queue_size = 128;
+		use(fd, 0, wrong[i]);
+		CHECK_EQ(adopt(&desc, fd, false), -EINVAL);
+		CHECK(!region);
+		CHECK_EQ(n_warnings, 1);
+		close(fd);
+	}
+}
+
 static void references_are_counted(void)
 {
 	struct vhu_inflight_desc desc;
@@ -415,6 +497,10 @@ static const struct tap_case create_cases[] = {
 static const struct tap_case adopt_cases[] = {
 	{"region_is_adopted", region_is_adopted},
 	{"what_is_written_is_in_the_file", what_is_written_is_in_the_file},
+	{"region_larger_than_asked_for", region_larger_than_asked_for},
+	{"region_as_asked_for_in_more_room", region_as_asked_for_in_more_room},
+	{"size_is_bounded", size_is_bounded},
+	{"entries_that_fit_neither_layout", entries_that_fit_neither_layout},
 	{"references_are_counted", references_are_counted},
 	{"region_at_an_offset", region_at_an_offset},
 	{"good_is_good", good_is_good},

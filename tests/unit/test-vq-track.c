@@ -135,14 +135,32 @@ static void check_no_place(unsigned queues, unsigned entries, bool region_packed
 	ring_close();
 }
 
-static void region_has_no_place(void)
+static void region_of_the_other_kind(void)
 {
 	check_no_place(1, 16, true, 0, 0);
 	check_no_place(1, 16, false, RING_PACKED, 0);
-	check_no_place(1, 15, false, 0, 0);
-	check_no_place(1, 15, true, RING_PACKED, 0);
-	check_no_place(3, 16, false, 0, 3);
-	check_no_place(3, 16, true, RING_PACKED, 255);
+}
+
+/* Too few entries or queues: the ring runs all the same. */
+static void check_untracked(unsigned queues, unsigned entries, uint64_t features, unsigned index)
+{
+	ring_make(16, features);
+	make_region(queues, entries, features);
+	vq_init(&ring.vq, "test", index);
+	CHECK_OK(ring_setup());
+	CHECK(!vublk_queue_tracked(&ring.vq));
+	vhu_inflight_put(ring.inflight);
+	ring.inflight = NULL;
+	CHECK(!is_mapped(sr)); /* no reference was left */
+	ring_close();
+}
+
+static void region_has_no_place(void)
+{
+	check_untracked(1, 15, 0, 0);
+	check_untracked(1, 15, RING_PACKED, 0);
+	check_untracked(3, 16, 0, 3);
+	check_untracked(3, 16, RING_PACKED, 255);
 }
 
 static void queue_keeps_its_region(void)
@@ -1606,6 +1624,7 @@ static void killed_in_its_first_start(void)
 }
 
 static const struct tap_case place_cases[] = {
+	{"region_of_the_other_kind", region_of_the_other_kind},
 	{"region_has_no_place", region_has_no_place},
 	{"split_base_means_nothing_with_requests_in_flight",
 	 split_base_means_nothing_with_requests_in_flight},
