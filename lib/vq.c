@@ -220,6 +220,10 @@ static int find_packed_positions(struct vublk_queue *vq)
 	uint32_t base = vq->base;
 	int distance;
 
+	/* It knows all positions, and a base that cannot be is no reason to refuse. */
+	if (vq_track_is_used(vq->track))
+		return 0;
+
 	/*
 	 * DPDK's virtio-user names the available position alone (0x8000). Where nothing is in
 	 * flight the used one is the same; if something is, the in-flight region tells.
@@ -239,7 +243,7 @@ static int find_packed_positions(struct vublk_queue *vq)
 	return -EINVAL;
 }
 
-/* Where the base says that we are; the in-flight region may know better. */
+/* Where the base says that we are; an in-flight region that was used knows better. */
 static int find_positions(struct vublk_queue *vq)
 {
 	if (vq->packed)

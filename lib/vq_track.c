@@ -68,6 +68,12 @@ void vq_track_free(struct vq_track *track)
 	free(track);
 }
 
+bool vq_track_is_used(const struct vq_track *track)
+{
+	/* Both layouts begin alike. */
+	return track && __atomic_load_n(&track->split->version, __ATOMIC_RELAXED);
+}
+
 static int by_counter(const void *a, const void *b)
 {
 	const uint64_t x = ((const struct vq_recovered *)a)->counter;

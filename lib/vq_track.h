@@ -73,9 +73,16 @@ int vq_track_new(struct vublk_queue *vq, struct vhu_inflight *inflight);
 void vq_track_free(struct vq_track *track);
 
 /*
+ * Has a process used the region? Then it decides where the queue goes on, whatever the base is;
+ * else the base does. NULL: no.
+ */
+bool vq_track_is_used(const struct vq_track *track);
+
+/*
  * Finds out where an earlier process stopped: sets next_avail, used_idx and the wrap counters,
- * which the queue has from its base, and the list of requests to be popped again. May be killed at
- * any point and done again. 0; -EINVAL, logged, if what the region says cannot be.
+ * and the list of requests to be popped again; in a region that nobody has used it notes what the
+ * queue has from its base. May be killed at any point and done again. 0; -EINVAL, logged, if what
+ * the region says cannot be.
  */
 int vq_track_recover(struct vublk_queue *vq);
 

@@ -136,7 +136,7 @@ int vq_track_split_recover(struct vublk_queue *vq)
 		return vq_track_corrupt(vq, "its queue size is another one");
 	n = load(vq);
 	/*
-	 * With nothing in flight an index that differs means nothing: the ring was made anew, or
+	 * With nothing in flight an index that differs means nothing: the ring was created anew, or
 	 * the last process was killed when only the index was still to be stored.
 	 */
 	if (n > 0 && batch) {
@@ -156,13 +156,13 @@ int vq_track_split_recover(struct vublk_queue *vq)
 				.at = (uint16_t)i,
 			};
 	track->last = 0;
-	if (!track->n_recovered)
-		return 0;
 	if ((uint16_t)(avail - used) < track->n_recovered)
 		return vq_track_corrupt(vq, "more is in flight than was made available");
 	/*
 	 * Requests are taken in the order in which they were made available, so these are the first
-	 * ones behind the used index; whether the base counts them or not.
+	 * ones behind the used index. The base is no help, also if nothing is in flight: front-ends
+	 * that were not told it send the used index of now, or of when they hung up while the last
+	 * batch was still on its way, or the driver's available index.
 	 */
 	vq->next_avail = (uint16_t)(used + track->n_recovered);
 	return 0;

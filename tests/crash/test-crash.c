@@ -51,7 +51,7 @@ static void random_config(struct crash_config *c)
 }
 
 /* One kill, and what comes of it; with some luck another one hits the recovery. */
-static void one_crash(bool packed)
+static void one_crash(void)
 {
 	crash_pump(random_us());
 	crash_kill();
@@ -62,7 +62,7 @@ static void one_crash(bool packed)
 		crash_fill();
 	}
 	crash_restart();
-	crash_reconnect(!packed && crash_random(4) == 0 ? FE_BASE_AVAIL : FE_BASE_QEMU);
+	crash_reconnect(crash_random(FE_BASES));
 	if (crash_random(8) == 0)
 		crash_drain();
 }
@@ -81,7 +81,7 @@ static void random_kills(bool packed, bool indirect)
 		random_config(&c);
 		crash_begin(&c);
 		for (unsigned int i = 0; i < KILLS_PER_SESSION && n_kills < kills; i++)
-			one_crash(packed);
+			one_crash();
 		crash_end();
 		REQUIRE_EQ(fe_daemon_stop(&server, SIGTERM, NULL), 0);
 	}

@@ -197,7 +197,7 @@ static void go_on(struct sequel *sequel)
 		if (!sequel || !sequel->next(sequel, where))
 			disarm();
 		serve_null();
-		ret = fe_inflight_reconnect(&dev, server.socket, &inflight, FE_BASE_QEMU);
+		ret = fe_inflight_reconnect(&dev, server.socket, &inflight, crash_random(FE_BASES));
 		if (!ret)
 			return;
 		/*
@@ -401,7 +401,7 @@ static void one_death_with_data(const char *step)
 	arm(step, 1 + (unsigned int)crash_random(12));
 	crash_restart();
 	disarm();
-	ret = fe_inflight_reconnect(&dev, server.socket, &inflight, FE_BASE_QEMU);
+	ret = fe_inflight_reconnect(&dev, server.socket, &inflight, crash_random(FE_BASES));
 	while (!ret && fe_daemon_alive(&server) && fe_left_ms(deadline))
 		crash_pump(1000);
 	crash_reap();

@@ -213,19 +213,42 @@ int fe_inflight_start(struct fe_dev *dev, const char *path, const struct fe_dev_
 	return fe_inflight_begin(dev);
 }
 
+static uint32_t base_of(const struct fe_inflight *inflight, const struct fe_vq *vq,
+			unsigned int index, enum fe_base base)
+{
+	const uint16_t used = (uint16_t)fe_vq_used_base(vq);
+
+	if (!fe_inflight_split(inflight, index)->version)
+		base = FE_BASE_QEMU;
+	switch (base) {
+	case FE_BASE_ZERO:
+		return 0;
+	case FE_BASE_ANY:
+		return inflight->packed ? used * 0x9e3779b1u : (uint16_t)(used * 40503u + 12345);
+	case FE_BASE_AVAIL:
+		if (!inflight->packed)
+			return (uint16_t)(used + fe_inflight_count(inflight, index));
+		break;
+	case FE_BASE_DRIVER:
+		if (!inflight->packed)
+			return vq->ring.avail->idx;
+		break;
+	case FE_BASE_STALE:
+		if (!inflight->packed)
+			return (uint16_t)(used - 1 - used % 7);
+		break;
+	default:
+		break;
+	}
+	/* Packed: what the last start said; the region alone knows better (field notes, 3.11). */
+	return inflight->packed ? vq->base : used;
+}
+
 int fe_inflight_reconnect(struct fe_dev *dev, const char *path, struct fe_inflight *inflight,
 			  enum fe_base base)
 {
 	TRY(fe_inflight_open(dev, path, inflight));
-	/*
-	 * Packed: whatever the last start said; the region alone knows better (field notes, 3.11).
-	 */
-	for (unsigned int i = 0; i < dev->n_queues && !inflight->packed; i++) {
-		struct fe_vq *vq = &dev->vq[i];
-
-		vq->base = fe_vq_used_base(vq);
-		if (base == FE_BASE_AVAIL)
-			vq->base = (uint16_t)(vq->base + fe_inflight_count(inflight, i));
-	}
+	for (unsigned int i = 0; i < dev->n_queues; i++)
+		dev->vq[i].base = base_of(inflight, &dev->vq[i], i, base);
 	return fe_inflight_begin(dev);
 }

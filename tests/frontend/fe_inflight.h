@@ -28,12 +28,23 @@ struct fe_inflight {
 	uint8_t *region; /* what lies at desc.mmap_offset */
 };
 
-/* How a ring's base is told to a back-end after the last one has died. */
+/*
+ * What a front-end tells a back-end as a ring's base after the last one has died. Habits differ; a
+ * region that was used has to be right with each.
+ */
 enum fe_base {
 	/* As QEMU does. Split: the used index. Packed: that of the last start, which is stale. */
 	FE_BASE_QEMU,
 	/* Split: behind what is in flight, as a front-end might that knows the region. */
 	FE_BASE_AVAIL,
+	/* Split: the driver's available index, as Cloud Hypervisor does. */
+	FE_BASE_DRIVER,
+	/* Split: the used index of some time ago, as QEMU when it hangs up by itself. */
+	FE_BASE_STALE,
+	FE_BASE_ZERO,
+	/* Nothing that makes sense. */
+	FE_BASE_ANY,
+	FE_BASES
 };
 
 /*
@@ -81,7 +92,10 @@ int fe_inflight_start(struct fe_dev *dev, const char *path, const struct fe_dev_
 int fe_inflight_open(struct fe_dev *dev, const char *path, struct fe_inflight *inflight);
 int fe_inflight_begin(struct fe_dev *dev);
 
-/* What QEMU does when its back-end has died and is there again. The old connection is closed. */
+/*
+ * What QEMU does when its back-end has died and is there again. The old connection is closed. For a
+ * region that nobody has used, the base is QEMU's.
+ */
 int fe_inflight_reconnect(struct fe_dev *dev, const char *path, struct fe_inflight *inflight,
 			  enum fe_base base);
 

@@ -571,7 +571,69 @@ static void split_base_means_nothing_with_requests_in_flight(void)
 	}
 }
 
-/* With nothing in flight it is what counts. A ring made anew is one. */
+/* With nothing in flight it means nothing either: what was queued meanwhile is served, once. */
+static void split_base_means_nothing_with_none_in_flight(void)
+{
+	/* Of now, of when the front-end hung up, the driver's, of a fresh ring, nonsense. */
+	static const uint32_t bases[] = {102, 101, 100, 104, 0, 65535, 30000};
+
+	for (unsigned i = 0; i < sizeof(bases) / sizeof(*bases); i++) {
+		open_tracked(16, 0, 100);
+		for (unsigned k = 0; k < 2; k++) {
+			offer_head(k);
+			pop(k);
+			push(k);
+		}
+		vublk_queue_publish(&ring.vq);
+		vq_teardown(&ring.vq);
+		offer_head(7);
+		offer_head(9);
+		REQUIRE_OK(start_at(bases[i]));
+		CHECK_EQ(pop(0)->id, 7);
+		CHECK_EQ(pop(1)->id, 9);
+		CHECK_EQ(vublk_queue_pop(&ring.vq, &ring.chain), 0);
+		push(0);
+		push(1);
+		vublk_queue_publish(&ring.vq);
+		CHECK_EQ(ring.driver.ring.used->idx, 104);
+		CHECK_EQ(sr->used_idx, 104);
+		ring_close();
+	}
+}
+
+static void packed_base_means_nothing(void)
+{
+	static const uint32_t bases[] = {FE_PACKED_FRESH, 0,          0xffffffff,
+					 0x7fff7fff,      0x8000,     0x00058007,
+					 0x80008003,      0x12345678, 0x80028002};
+
+	for (unsigned i = 0; i < sizeof(bases) / sizeof(*bases); i++)
+		for (unsigned left = 0; left < 2; left++) {
+			open_tracked(16, RING_PACKED, FE_PACKED_FRESH);
+			offer_list(2, 3);
+			pop(0);
+			push(0);
+			vublk_queue_publish(&ring.vq);
+			offer_list(1, 5);
+			if (left) {
+				pop(0);
+				drop(0);
+			}
+			vq_teardown(&ring.vq);
+			offer_list(1, 6);
+			REQUIRE_OK(start_at(bases[i]));
+			CHECK_EQ(pop(0)->id, 5);
+			CHECK_EQ(pop(1)->id, 6);
+			CHECK_EQ(vublk_queue_pop(&ring.vq, &ring.chain), 0);
+			push(0);
+			push(1);
+			vublk_queue_publish(&ring.vq);
+			CHECK_EQ(pr->used.idx, 4);
+			ring_close();
+		}
+}
+
+/* A ring that a driver creates anew, with a region that its front-end keeps. */
 static void split_ring_made_anew(void)
 {
 	for (unsigned i = 0; i < 9; i++) {
@@ -1628,6 +1690,9 @@ static const struct tap_case place_cases[] = {
 	{"region_has_no_place", region_has_no_place},
 	{"split_base_means_nothing_with_requests_in_flight",
 	 split_base_means_nothing_with_requests_in_flight},
+	{"split_base_means_nothing_with_none_in_flight",
+	 split_base_means_nothing_with_none_in_flight},
+	{"packed_base_means_nothing", packed_base_means_nothing},
 	{"split_killed_before_the_used_index", split_killed_before_the_used_index},
 	{"split_killed_after_the_used_index", split_killed_after_the_used_index},
 	{"packed_killed_in_a_take", packed_killed_in_a_take},
