@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a request needs to know of its disk. The control thread writes it, workers read it: all
- * of it is constant while a queue runs, but for `wce`.
+ * of it is constant while a queue runs, but for `wce` and what `end` points to.
  */
 #ifndef BLK_DISK_H
 #define BLK_DISK_H
@@ -11,13 +11,15 @@
 #include <stdint.h>
 
 #include "image.h"
+#include "image_end.h"
 
 struct blk_disk {
 	const char *name; /* for messages */
 	const char *serial;
 	const struct image *image;
-	uint64_t features; /* negotiated */
-	atomic_bool wce;   /* the configuration space's writeback field */
+	struct image_end *end; /* of the image; what is reached beyond its limit is an error */
+	uint64_t features;     /* negotiated */
+	atomic_bool wce;       /* the configuration space's writeback field */
 };
 
 /*

@@ -52,15 +52,27 @@ static uint8_t *take_status(struct vublk_chain *chain)
 /* ---- checks ---- */
 
 /* Is the range, in sectors, on the disk and in whole blocks? 0 or -errno. */
-static int check_range(const struct image *image, uint64_t sector, uint64_t size)
+static int check_range(const struct blk_disk *disk, uint64_t sector, uint64_t size)
 {
-	const uint64_t capacity = image->size / SECTOR;
+	const uint64_t capacity = image_end_limit(disk->end) / SECTOR;
 
 	if (size % SECTOR || sector > capacity || size / SECTOR > capacity - sector)
 		return -EINVAL;
-	if ((sector * SECTOR | size) & (image->block_size - 1))
+	if ((sector * SECTOR | size) & (disk->image->block_size - 1))
 		return -EINVAL;
 	return 0;
+}
+
+/*
+ * Before a write, which makes a file that was truncated grow. A queue that is busy does not look:
+ * image_watch.h does.
+ */
+static void look_at_end(struct queue *queue)
+{
+	if (!queue->rested)
+		return;
+	queue->rested = false;
+	image_end_check(queue->disk->end);
 }
 
 static void begin_rw(struct blk_req *req, uint64_t sector, bool write)
@@ -72,7 +84,9 @@ static void begin_rw(struct blk_req *req, uint64_t sector, bool write)
 	req->data = write ? chain->out : chain->in;
 	req->n_data = write ? chain->n_out : chain->n_in;
 	req->left = req->size = write ? chain->out_size : chain->in_size;
-	err = check_range(disk->image, sector, req->left);
+	if (write)
+		look_at_end(req->queue);
+	err = check_range(disk, sector, req->left);
 	/* virtio 5.2.6.2: "MUST set ... IOERR for a write request if ... RO ... is offered" */
 	if (!err && write && disk->image->read_only)
 		err = -EROFS;
@@ -109,6 +123,7 @@ static void begin_zeroes(struct blk_req *req, bool discard)
 		blk_req_finish(req, err);
 		return;
 	}
+	look_at_end(req->queue);
 	sector = le64toh(segment.sector);
 	size = (uint64_t)le32toh(segment.num_sectors) * SECTOR;
 	flags = le32toh(segment.flags);
@@ -117,7 +132,7 @@ static void begin_zeroes(struct blk_req *req, bool discard)
 	else if (size > most)
 		err = -EINVAL;
 	else
-		err = check_range(image, sector, size);
+		err = check_range(req->queue->disk, sector, size);
 	if (err || !size) {
 		blk_req_finish(req, err);
 		return;
@@ -154,6 +169,7 @@ void blk_req_begin(struct blk_req *req)
 	uint64_t sector;
 
 	req->active = true;
+	req->stalled = false;
 	req->start = req->size = 0;
 	req->bounce = NULL;
 	req->merged = NULL;

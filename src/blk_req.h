@@ -47,6 +47,7 @@ struct blk_req {
 	struct blk_req *merged; /* the next one that is done by the same operation; blk_merge.h */
 	uint8_t step;           /* blk_zeroes.c */
 	bool active;            /* begun and not finished */
+	bool stalled;           /* the last transfer got it no further */
 
 	struct iovec iov[BLK_REQ_IOVS];
 };
@@ -84,6 +85,13 @@ void blk_rw_io_done(struct blk_req *req);
 
 /* Submits what is left of it, by itself. */
 void blk_rw_again(struct blk_req *req);
+
+/*
+ * A transfer from `offset` has moved `done` of `left` bytes. Returns those after which the next one
+ * goes on, in whole blocks where O_DIRECT wants these; 0: once more from `offset`; -EIO: no
+ * progress, twice.
+ */
+int64_t blk_rw_progress(struct blk_req *req, uint64_t done);
 
 /* A bounce buffer is free now: go on. */
 void blk_rw_bounce(struct blk_req *req);

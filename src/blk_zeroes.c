@@ -113,10 +113,12 @@ static void zeroed(struct blk_req *req)
 
 static void part_written(struct blk_req *req)
 {
-	const int64_t result = req->io.result;
+	int64_t result = req->io.result;
 
-	if (result <= 0) {
-		blk_req_host_done(req, result ? (int)result : -EIO);
+	if (result >= 0)
+		result = result ? blk_rw_progress(req, (uint64_t)result) : -EIO;
+	if (result < 0) {
+		blk_req_host_done(req, (int)result);
 		return;
 	}
 	req->offset += (uint64_t)result;

@@ -21,6 +21,7 @@
 #include "blk_disk.h"
 #include "container.h"
 #include "image_lock.h"
+#include "image_watch.h"
 #include "log.h"
 #include "queue.h"
 #include "vublk.h"
@@ -32,6 +33,8 @@
 
 struct disk {
 	struct blk_disk blk;
+	struct image_end end;
+	struct image_watch watch;
 	char *name;
 	struct loop *loop;
 	struct worker *const *workers;
@@ -79,8 +82,10 @@ static void queue_gone(struct queue *queue, int err)
 
 	queue_destroy(queue);
 	vublk_queue_set_opaque(vq, NULL);
-	if (!--disk->n_queues)
+	if (!--disk->n_queues) {
+		image_watch_stop(&disk->watch);
 		release_lock(disk);
+	}
 	vublk_queue_done(vq, err);
 }
 
@@ -266,6 +271,7 @@ static void queue_start(void *opaque, struct vublk_queue *vq)
 	}
 	vublk_queue_set_opaque(vq, queue);
 	disk->n_queues++;
+	image_watch_start(&disk->watch);
 	err = take_lock(disk, queue);
 	if (!err)
 		call_worker(queue, begin);
@@ -381,13 +387,14 @@ int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *wo
 		const struct options *options, const struct image *image,
 		const struct disk_events *events, void *opaque)
 {
-	struct disk *disk = calloc(1, sizeof(*disk));
+	struct disk *disk = aligned_alloc(_Alignof(struct disk), sizeof(*disk));
 	struct vublk_params params;
 	int err = -ENOMEM;
 
 	*diskp = NULL;
 	if (!disk)
 		return err;
+	memset(disk, 0, sizeof(*disk));
 	disk->loop = loop;
 	disk->workers = workers;
 	disk->options = options;
@@ -401,6 +408,7 @@ int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *wo
 		.name = disk->name,
 		.serial = options->serial,
 		.image = image,
+		.end = &disk->end,
 		.wce = !image->durable,
 	};
 	params = (struct vublk_params){
@@ -411,6 +419,8 @@ int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *wo
 		.ops = &ops,
 		.opaque = disk,
 	};
+	image_end_init(&disk->end, image, disk->name);
+	image_watch_open(&disk->watch, &disk->end, loop);
 	if (disk->name)
 		err = vublk_dev_create(&disk->dev, &params);
 	if (err) {
@@ -426,6 +436,7 @@ void disk_destroy(struct disk *disk)
 	if (!disk)
 		return;
 	vublk_dev_destroy(disk->dev);
+	image_watch_close(&disk->watch);
 	free(disk->name);
 	free(disk);
 }

@@ -29,6 +29,7 @@ enum io_op {
 	IO_PUNCH_HOLE, /* deallocate [offset, offset + length), reads return zeros, size kept */
 	IO_ZERO_RANGE, /* zero [offset, offset + length) without deallocating, size kept */
 	IO_DISCARD,    /* BLKDISCARD of [offset, offset + length), block devices only */
+	IO_SIZE,       /* the result is how many bytes the file or block device has now */
 };
 
 #define IO_F_DSYNC 0x1u

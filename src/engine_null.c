@@ -85,8 +85,10 @@ static int64_t null_result(const struct null *null, const struct io *io)
 
 	if (engine_files_fd(&null->files, io->file) < 0)
 		return -EBADF;
-	if (io->op > IO_DISCARD)
+	if (io->op > IO_SIZE)
 		return -EINVAL;
+	if (io->op == IO_SIZE)
+		return INT64_MAX;
 	if (io->op == IO_READ || io->op == IO_WRITE)
 		for (unsigned i = 0; i < io->niov; i++)
 			bytes += (int64_t)io->iov[i].iov_len;

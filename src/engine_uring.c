@@ -32,7 +32,9 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "engine_uring.h"
 #include "log.h"
@@ -44,6 +46,18 @@ unsigned engine_uring_without;
 
 /* ---- downwards ---- */
 
+/*
+ * io_uring itself goes on with a read or write of a file that came short, from where the file
+ * system says that it is; and FUSE does not say it when it moves data without the page cache (seen
+ * in Linux 6.18). So the kernel does the same part again, puts it behind itself, and calls it
+ * complete. Plain system calls do not go on.
+ */
+static bool moves_wrongly(const struct uring *u, const struct io *io)
+{
+	return u->any_fuse && io->op <= IO_WRITE && (unsigned)io->file < ENGINE_FILES &&
+	       u->is_fuse[io->file];
+}
+
 static void uring_submit(struct engine *engine, struct io *io)
 {
 	struct uring *u = to_uring(engine);
@@ -53,7 +67,7 @@ static void uring_submit(struct engine *engine, struct io *io)
 	 * io_uring takes the offset -1 for the current position. Like an operation that does not
 	 * exist it takes the long way, which has the right error for it.
 	 */
-	if (io->op > IO_DISCARD || io->offset > INT64_MAX)
+	if (io->op > IO_DISCARD || io->offset > INT64_MAX || moves_wrongly(u, io))
 		offload_submit(&u->offload, engine_files_fd(&u->files, io->file), io);
 	else if (u->waiting.head || u->in_flight >= u->depth || !uring_prepare(u, io))
 		io_list_push(&u->waiting, io);
@@ -245,10 +259,14 @@ static int uring_add_file(struct engine *engine, int fd)
 	struct uring *u = to_uring(engine);
 	int ret, file = engine_files_add(&u->files, fd);
 	struct stat st;
+	struct statfs fs;
 
 	if (file < 0)
 		return file;
 	u->is_device[file] = !fstat(fd, &st) && S_ISBLK(st.st_mode);
+	/* FUSE asks its server, which may not know. */
+	u->is_fuse[file] = fstatfs(fd, &fs) || fs.f_type == FUSE_SUPER_MAGIC;
+	u->any_fuse = u->any_fuse || u->is_fuse[file];
 	if (!u->fixed_files)
 		return file;
 	ret = update_file(u, file, fd);

@@ -137,11 +137,13 @@ struct uring {
 	struct ring poll; /* reads and writes that are polled for, if `iopoll` */
 	bool fixed_files, multishot, iopoll;
 	bool is_device[ENGINE_FILES];
-	unsigned depth, in_flight; /* operations that have an entry or are in the kernel */
-	unsigned polled;           /* of them, those in `poll` */
-	struct io_list waiting;    /* operations that have no entry yet */
-	int dirty;                 /* watches to be armed or cancelled, through slot.next; -1 */
-	unsigned cancelling;       /* watches that have ended, but not for the kernel */
+	bool is_fuse[ENGINE_FILES]; /* see moves_wrongly() */
+	bool any_fuse;              /* once there was one */
+	unsigned depth, in_flight;  /* operations that have an entry or are in the kernel */
+	unsigned polled;            /* of them, those in `poll` */
+	struct io_list waiting;     /* operations that have no entry yet */
+	int dirty;                  /* watches to be armed or cancelled, through slot.next; -1 */
+	unsigned cancelling;        /* watches that have ended, but not for the kernel */
 	struct uring_buffers buffers;
 	struct engine_watches watches;
 	struct engine_files files;

@@ -88,6 +88,8 @@ static void describe(struct io_uring_sqe *sqe, const struct io *io)
 		sqe->addr = io->offset;
 		sqe->addr3 = io->length;
 		break;
+	case IO_SIZE:
+		break; /* offload.h */
 	}
 }
 

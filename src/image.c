@@ -207,6 +207,7 @@ static int choose_size(struct image *image, const struct image_options *options,
 		log_error("%s: it is empty, a disk has at least one block", name);
 		return -EINVAL;
 	}
+	image->end = size;
 	image->size = round_up(size, SECTOR);
 	if (image->size % image->block_size) {
 		log_error("%s: its size of %" PRIu64 " bytes is no multiple of its block size, %u",

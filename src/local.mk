@@ -28,9 +28,11 @@ src_libvublkd_la_SOURCES = \
 	src/engine_uring_watch.c \
 	src/engine_watches.c src/engine_watches.h \
 	src/image.c src/image.h \
+	src/image_end.c src/image_end.h \
 	src/image_iopoll.c src/image_iopoll.h \
 	src/image_lock.c src/image_lock.h \
 	src/image_probe.c src/image_probe.h \
+	src/image_watch.c src/image_watch.h \
 	src/listener.c src/listener.h \
 	src/log.c src/log.h \
 	src/loop.c src/loop.h \

@@ -93,6 +93,7 @@ static void kicked(struct engine_watch *watch)
 			    queue->disk->name, vublk_queue_index(queue->vq), strerror(-err));
 		unwatch_kick(queue);
 	}
+	queue->rested = true;
 	worker_heat(queue->worker, queue);
 }
 

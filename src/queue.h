@@ -45,6 +45,7 @@ struct queue {
 	bool zero_range_missing; /* the image has answered -EOPNOTSUPP */
 	bool punch_hole_missing;
 	bool stopping, suspending;
+	bool rested; /* until it was kicked: the image may have changed; image_end.h */
 
 	/* The worker's lists. */
 	bool hot, touched, unkicked;

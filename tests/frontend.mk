@@ -15,6 +15,8 @@ tests_libtap_la_SOURCES = tests/tap.c tests/tap.h
 check_LTLIBRARIES += tests/proto/libproto.la
 tests_proto_libproto_la_CPPFLAGS = -I$(top_srcdir) $(AM_CPPFLAGS) $(CUNIT_CFLAGS)
 tests_proto_libproto_la_SOURCES = \
+	tests/proto/fuse_file.c \
+	tests/proto/fuse_file.h \
 	tests/proto/hostile.c \
 	tests/proto/hostile.h \
 	tests/proto/proto.c \
@@ -40,8 +42,10 @@ proto_tests = \
 	tests/proto/test-request \
 	tests/proto/test-sequential \
 	tests/proto/test-session \
+	tests/proto/test-short \
 	tests/proto/test-socket \
 	tests/proto/test-stress \
+	tests/proto/test-truncate \
 	tests/proto/test-vring \
 	tests/proto/test-workers
 
@@ -111,6 +115,10 @@ tests_proto_test_session_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_session_SOURCES = tests/proto/test-session.c
 tests_proto_test_session_LDADD = tests/proto/libproto.la
 
+tests_proto_test_short_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_short_SOURCES = tests/proto/test-short.c
+tests_proto_test_short_LDADD = tests/proto/libproto.la
+
 tests_proto_test_socket_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_socket_SOURCES = tests/proto/test-socket.c
 tests_proto_test_socket_LDADD = tests/proto/libproto.la
@@ -118,6 +126,10 @@ tests_proto_test_socket_LDADD = tests/proto/libproto.la
 tests_proto_test_stress_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_stress_SOURCES = tests/proto/test-stress.c
 tests_proto_test_stress_LDADD = tests/proto/libproto.la
+
+tests_proto_test_truncate_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_truncate_SOURCES = tests/proto/test-truncate.c
+tests_proto_test_truncate_LDADD = tests/proto/libproto.la
 
 tests_proto_test_vring_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_vring_SOURCES = tests/proto/test-vring.c

@@ -8,10 +8,14 @@
 
 #define BLK_CAPACITY 0x100000u /* sectors */
 
+/* Where that file ends; tests may change it. */
+static struct image_end blk_disk_end;
+
 static inline void blk_disk_make(struct blk_disk *disk, struct image *image)
 {
 	*image = (struct image){
 		.fd = -1,
+		.end = BLK_CAPACITY * 512ull,
 		.size = BLK_CAPACITY * 512ull,
 		.block_size = 512,
 		.physical_block_size = 4096,
@@ -25,10 +29,12 @@ static inline void blk_disk_make(struct blk_disk *disk, struct image *image)
 		.unmap_zeroes = true,
 		.max_write_zeroes = 0x8000000,
 	};
+	image_end_init(&blk_disk_end, image, "test");
 	*disk = (struct blk_disk){
 		.name = "test",
 		.serial = "serial",
 		.image = image,
+		.end = &blk_disk_end,
 		.features = blk_config_features(image),
 		.wce = true,
 	};

@@ -35,7 +35,7 @@
 #define BLKS_ALIGN     512u /* each piece of data, but those of `shift` */
 #define BLKS_FILL      0xee /* what lies between them */
 #define BLKS_ELEMENTS  512u
-#define BLKS_BUFFERS   2u
+#define BLKS_BUFFERS   4u
 #define BLKS_NO_STATUS 0xaa
 #define BLKS_FILE      7
 
@@ -80,6 +80,7 @@ static struct {
 	_Alignas(4096) uint8_t pool[BLKS_POOL];
 	size_t pool_used;
 	unsigned n_bounced; /* buffers given out */
+	bool bounced[BLKS_BUFFERS];
 	_Alignas(4096) uint8_t bounce[BLKS_BUFFERS][BOUNCE_SIZE];
 } blks;
 
@@ -101,15 +102,23 @@ int worker_bounce_get(struct worker *worker, struct blk_req *req, void **buffer)
 {
 	(void)worker;
 	(void)req;
-	REQUIRE(blks.n_bounced < BLKS_BUFFERS);
-	*buffer = blks.bounce[blks.n_bounced++];
-	return 0;
+	for (unsigned i = 0; i < BLKS_BUFFERS; i++)
+		if (!blks.bounced[i]) {
+			blks.bounced[i] = true;
+			blks.n_bounced++;
+			*buffer = blks.bounce[i];
+			return 0;
+		}
+	REQUIRE(!"a buffer is left");
+	return -1;
 }
 
 void worker_bounce_put(struct worker *worker, void *buffer)
 {
 	(void)worker;
-	(void)buffer;
+	for (unsigned i = 0; i < BLKS_BUFFERS; i++)
+		if (blks.bounce[i] == buffer)
+			blks.bounced[i] = false;
 	blks.n_bounced--;
 }
 
@@ -193,11 +202,20 @@ static inline void blks_restart(void)
 		blks.queue[i].sequential = blks.queue[i].suspending = false;
 }
 
+/* The file has `end` bytes, and had `was` when it was opened. */
+static inline void blks_end_at(uint64_t end, uint64_t was)
+{
+	blks.end = end;
+	blks.image.end = was;
+	blks.image.size = (was + 511) / 512 * 512;
+	image_end_init(&blk_disk_end, &blks.image, "test");
+}
+
 static inline void blks_setup(void)
 {
 	blk_disk_make(&blks.disk, &blks.image);
 	blks.engine.class = &blks_engine_class;
-	blks.end = BLKS_DISK;
+	blks_end_at(BLKS_DISK, blks.image.size);
 	for (unsigned i = 0; i < BLKS_QUEUES; i++) {
 		vq_init(&blks.vq[i], "test", i);
 		blks.queue[i].vq = &blks.vq[i];
@@ -364,6 +382,8 @@ static inline int64_t blks_all_of(const struct io *io)
 {
 	uint64_t size = io->op <= IO_WRITE ? vublk_iov_size(io->iov, io->niov) : 0;
 
+	if (io->op == IO_SIZE)
+		return (int64_t)blks.end;
 	if (io->op == IO_READ && io->offset + size > blks.end)
 		size = io->offset < blks.end ? blks.end - io->offset : 0;
 	return (int64_t)size;

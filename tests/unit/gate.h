@@ -126,15 +126,22 @@ static const struct engine_class gate_class = {
 /* A disk whose requests the gate can hold: nothing about it needs care. */
 static void gate_make_disk(struct blk_disk *disk, struct image *image)
 {
+	static struct image_end end;
+
 	*image = (struct image){.fd = 0,
+				.end = 1 << 30,
 				.size = 1 << 30,
 				.block_size = 512,
 				.mem_align = 1,
 				.offset_align = 1,
 				.range_align = 1};
+	image_end_init(&end, image, "test");
+	end.fd = -1; /* nor asks for its size */
+	end.ask_at = UINT64_MAX;
 	*disk = (struct blk_disk){.name = "test",
 				  .serial = "",
 				  .image = image,
+				  .end = &end,
 				  .features = 1ull << VIRTIO_BLK_F_FLUSH,
 				  .wce = true};
 }

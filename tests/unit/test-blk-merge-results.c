@@ -167,11 +167,39 @@ static void error_after_a_short_one(void)
 	check_one(3, OK);
 }
 
-/* The file ends in one of the requests: zeros are beyond, as if each had been alone. */
-static void check_end(uint64_t end)
+/* Adjacent ones whose pieces O_DIRECT takes, from 4096 to RUN_END. */
+#define RUN_END (4096 + 7168)
+static void add_aligned_run(uint32_t type)
+{
+	add(.type = type, .offset = 4096, .size = 1024, .pieces = 2);
+	add(.type = type, .offset = 5120, .size = 512);
+	add(.type = type, .offset = 5632, .size = 5632);
+}
+
+/* As a file system does it that stops within blocks, for which O_DIRECT has to begin anew. */
+static void short_again_with_o_direct(void)
+{
+	blk_disk_make_direct(&blks.image);
+	for (uint32_t type = IN; type <= OUT; type++)
+		for (uint32_t step = 1; step < 2000; step += 37) {
+			blks_restart();
+			add_aligned_run(type);
+			blks_go();
+			for (unsigned i = 0; blks.n_ops && i < 100000; i++) {
+				const int64_t all = blks_all_of(blks.op[0]);
+				const bool asked = blks.op[0]->op == IO_SIZE;
+
+				blks_complete(0, asked || all < step ? all : step);
+			}
+			check_answered(OK);
+		}
+}
+
+/* The file ends inside the last sector: zeros are beyond, as if each had been alone. */
+static void check_tail(uint64_t end)
 {
 	blks_restart();
-	blks.end = end;
+	blks_end_at(end, end);
 	blks_add_run(IN, 4);
 	blks_go();
 	REQUIRE_EQ(blks.n_ops, 1);
@@ -179,30 +207,47 @@ static void check_end(uint64_t end)
 	check_answered(OK);
 }
 
-static void end_of_the_file(void)
+static void tail_of_the_file(void)
 {
-	for (uint64_t end = 4000; end <= 4096 + 7168; end += 3)
-		check_end(end);
+	for (uint64_t end = RUN_END - 511; end <= RUN_END; end++)
+		check_tail(end);
 }
 
-/* With O_DIRECT a read that stops within a block is at the end; none may begin there. */
-static void end_of_the_file_with_o_direct(void)
+/* The file ends in one of the requests, and did not: those before that are read, no others. */
+static void check_truncated(uint64_t end)
+{
+	const char *log;
+
+	blks_restart();
+	blks_end_at(end, RUN_END);
+	if (blks.image.direct)
+		add_aligned_run(IN);
+	else
+		blks_add_run(IN, 4);
+	blks_go();
+	REQUIRE_EQ(blks.n_ops, 1);
+	blks_complete_all();
+	for (unsigned i = 0; i < blks.n; i++) {
+		const struct blks_shape *shape = &blks.guest[i].shape;
+
+		check_one(i, shape->offset + shape->size <= end ? OK : ERR);
+	}
+	log = strstr(capture_end(), "truncated under the running disk");
+	CHECK(log && !strstr(log + 1, "truncated"));
+	capture_begin(STDERR_FILENO);
+}
+
+static void truncated_file(void)
+{
+	for (uint64_t end = 4000; end < RUN_END; end += 3)
+		check_truncated(end);
+}
+
+static void truncated_file_with_o_direct(void)
 {
 	blk_disk_make_direct(&blks.image);
-	for (uint64_t end = 4000; end <= 4096 + 7168; end += 3) {
-		blks_restart();
-		blks.end = end;
-		add(.type = IN, .offset = 4096, .size = 1024, .pieces = 2);
-		add(.type = IN, .offset = 5120, .size = 512);
-		add(.type = IN, .offset = 5632, .size = 5632);
-		blks_go();
-		REQUIRE_EQ(blks.n_ops, 1);
-		for (unsigned i = 0; blks.n_ops && i < 100; i++) {
-			CHECK_EQ(blks.op[0]->offset % 512, 0);
-			blks_complete(0, blks_all_of(blks.op[0]));
-		}
-		check_answered(OK);
-	}
+	for (uint64_t end = 4000; end < RUN_END; end += 3)
+		check_truncated(end);
 }
 
 /* ---- suspended ---- */
@@ -309,8 +354,10 @@ static const struct tap_case result_cases[] = {
 	CASE(writes_of_nothing),
 	CASE(errors),
 	CASE(error_after_a_short_one),
-	CASE(end_of_the_file),
-	CASE(end_of_the_file_with_o_direct),
+	CASE(short_again_with_o_direct),
+	CASE(tail_of_the_file),
+	CASE(truncated_file),
+	CASE(truncated_file_with_o_direct),
 	{0},
 };
 

@@ -524,6 +524,53 @@ static void test_discard_device(void)
 	CHECK_EQ(status().st_blocks, 253 * BLOCK / 512);
 }
 
+static void check_size(int handle, uint64_t size)
+{
+	struct op op = range(IO_SIZE, 0, 0);
+
+	op.io.file = handle;
+	CHECK_EQ(run_op(&op), size);
+}
+
+/* As it is now, whatever it was when the file was made known. */
+static void test_size(void)
+{
+	need_others_awake();
+	need_io();
+	fill_file(8, 0xaa);
+	check_size(file, 8 * BLOCK);
+	REQUIRE_OK(ftruncate(fd, 1000));
+	check_size(file, 1000);
+	check_size(direct_file, 1000);
+}
+
+/* A block device, which shrinks when its file has. */
+static void test_size_of_device(void)
+{
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number, loop, handle;
+	char name[32];
+
+	need_others_awake();
+	need_io();
+	if (control < 0)
+		tap_skip("no loop devices");
+	number = ioctl(control, LOOP_CTL_GET_FREE);
+	close(control);
+	snprintf(name, sizeof(name), "/dev/loop%d", number);
+	loop = open(name, O_RDWR | O_DIRECT | O_CLOEXEC);
+	fill_file(256, 0xaa);
+	if (loop < 0 || ioctl(loop, LOOP_SET_FD, fd))
+		tap_skip("no loop device can be had");
+	REQUIRE((handle = engine_add_file(engine, loop)) >= 0);
+	check_size(handle, 256 * BLOCK);
+	REQUIRE_OK(ftruncate(fd, 8 * BLOCK));
+	CHECK_OK(ioctl(loop, LOOP_SET_CAPACITY, 0));
+	check_size(handle, 8 * BLOCK);
+	engine_remove_file(engine, handle);
+	ioctl(loop, LOOP_CLR_FD, 0);
+	close(loop);
+}
+
 /* ---- errors ---- */
 
 static void expect_error(struct op op, int handle_fd, int error)
@@ -572,7 +619,7 @@ static void test_unknown_file(void)
 	unsigned char *buf = buffer(1, 0);
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		for (int op = IO_READ; op <= IO_DISCARD; op++) {
+		for (int op = IO_READ; op <= IO_SIZE; op++) {
 			struct op bad_op = transfer((enum io_op)op, bad[i], buf, BLOCK, 0);
 
 			CHECK_EQ(run_op(&bad_op), -EBADF);
@@ -1247,6 +1294,8 @@ static const struct tap_case cases[] = {
 	{"punch_hole", test_punch_hole},
 	{"zero_range", test_zero_range},
 	{"discard_device", test_discard_device},
+	{"size", test_size},
+	{"size_of_device", test_size_of_device},
 	{"errors", test_errors},
 	{"unknown_file", test_unknown_file},
 	{"end_of_file", test_end_of_file},
