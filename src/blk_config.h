@@ -12,8 +12,13 @@
 
 #include "image.h"
 
-/* What a ring of any size carries: the configuration space is read before ring sizes are known. */
-#define BLK_SEG_MAX 126
+/*
+ * The pieces of data that a request may have at most (seg_max), unless the operator says otherwise:
+ * a ring of 128 entries carries them, and the configuration space is read before ring sizes are
+ * known. The most that he may say: a ring of 1024 carries these.
+ */
+#define BLK_SEG_MAX      126u
+#define BLK_SEG_MAX_MOST 1022u
 
 /* Feature bits (0-23) offered for an image. */
 uint64_t blk_config_features(const struct image *image);
@@ -23,6 +28,6 @@ uint64_t blk_config_known_features(void);
 
 /* Fills in the configuration space. */
 void blk_config_fill(struct virtio_blk_config *config, const struct image *image,
-		     unsigned num_queues, bool wce);
+		     unsigned num_queues, unsigned seg_max, bool wce);
 
 #endif

@@ -316,7 +316,7 @@ static void get_config(void *opaque, uint8_t space[VUBLK_MAX_CONFIG])
 	const struct disk *disk = opaque;
 	struct virtio_blk_config config;
 
-	blk_config_fill(&config, disk->blk.image, disk->options->num_queues,
+	blk_config_fill(&config, disk->blk.image, disk->options->num_queues, disk->options->seg_max,
 			atomic_load(&disk->blk.wce));
 	memcpy(space, &config, sizeof(config));
 }

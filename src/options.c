@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "blk_config.h"
 #include "option_table.h"
 #include "poll_policy.h"
 #include "values.h"
@@ -45,6 +46,7 @@ enum option_id {
 	OPT_OPTIMAL_IO_SIZE,
 	OPT_SERIAL,
 	OPT_NUM_QUEUES,
+	OPT_SEG_MAX,
 	OPT_NUM_WORKERS,
 	OPT_CPU_AFFINITY,
 	OPT_POLL,
@@ -219,6 +221,17 @@ static int set_num_queues(struct option_parser *parser, const struct option_row 
 	if (!parse_digits(value, 10, MAX_QUEUES, &n) || !n)
 		return option_fail_value(parser, row, value, "a number from 1 to 256");
 	options_of(parser)->num_queues = (unsigned)n;
+	return 0;
+}
+
+static int set_seg_max(struct option_parser *parser, const struct option_row *row,
+		       const char *value)
+{
+	uint64_t n;
+
+	if (!parse_digits(value, 10, BLK_SEG_MAX_MOST, &n) || !n)
+		return option_fail_value(parser, row, value, "a number from 1 to 1022");
+	options_of(parser)->seg_max = (unsigned)n;
 	return 0;
 }
 
@@ -397,6 +410,9 @@ static const struct option_row rows[N_OPTIONS] = {
 			"serial number the guest sees, up to 20 characters"},
 	[OPT_NUM_QUEUES] = {"num-queues", "N", set_num_queues,
 			    "most queues a front-end may use (default 256)"},
+	[OPT_SEG_MAX] = {"seg-max", "N", set_seg_max,
+			 "most pieces of data in a request (default 126); 62\n"
+			 "for QEMU's queue-size=64,indirect_desc=off"},
 	[OPT_NUM_WORKERS] = {"num-workers", "N", set_num_workers,
 			     "threads that share the queues out (default 1)"},
 	[OPT_CPU_AFFINITY] = {"cpu-affinity", "LIST", set_cpu_affinity,
@@ -459,6 +475,7 @@ static void set_defaults(struct options *options)
 		.engine = engine_find(ENGINE_DEFAULT),
 		.engine_options = {.sqpoll_cpu = -1},
 		.num_queues = MAX_QUEUES,
+		.seg_max = BLK_SEG_MAX,
 		.num_workers = 1,
 		.poll_ns = POLL_AUTO,
 		.serial = "",

@@ -36,6 +36,7 @@ struct options {
 	bool engine_given; /* asked for by name: then no other one will do */
 	struct engine_options engine_options;
 	unsigned num_queues;          /* 1 to 256, default 256 */
+	unsigned seg_max;             /* 1 to BLK_SEG_MAX_MOST, default BLK_SEG_MAX */
 	unsigned num_workers;         /* 1 to OPTIONS_MAX_WORKERS, default 1 */
 	int cpu[OPTIONS_MAX_WORKERS]; /* the first n_cpus: --cpu-affinity, in the order given */
 	unsigned n_cpus;

@@ -19,5 +19,6 @@ EXTRA_DIST += \
 	tests/guest/test-iopoll.sh \
 	tests/guest/test-kill.sh \
 	tests/guest/test-read-only.sh \
+	tests/guest/test-small-ring.sh \
 	tests/guest/test-uml.sh \
 	contrib/demo/demo

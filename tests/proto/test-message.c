@@ -170,6 +170,15 @@ static void max_mem_slots(void)
 	CHECK_EQ(dev.max_slots, 512);
 }
 
+static void seg_max_of_the_command_line(void)
+{
+	needs_vublkd();
+	serve(3 * MIB, "--seg-max=62");
+	greet();
+	CHECK(dev.features & FE_BIT(VIRTIO_BLK_F_SEG_MAX));
+	CHECK_EQ(dev.config.seg_max, 62);
+}
+
 static void config_fields(void)
 {
 	needs_vublkd(); /* qemu-storage-daemon 7.2 gets this wrong */
@@ -361,6 +370,7 @@ static const struct tap_case cases[] = {
 	{"queue_num", queue_num},
 	{"max_mem_slots", max_mem_slots},
 	{"config_fields", config_fields},
+	{"seg_max_of_the_command_line", seg_max_of_the_command_line},
 	{"config_of_any_size_and_offset", config_of_any_size_and_offset},
 	{"config_out_of_range_is_refused", config_out_of_range_is_refused},
 	{"set_config_takes_wce", set_config_takes_wce},

@@ -49,13 +49,23 @@ static void offered_features_are_known(void)
 	CHECK_EQ(blk_config_known_features() & (BIT(3) | BIT(8)), 0);
 }
 
+static unsigned seg_max = BLK_SEG_MAX;
+
 static struct virtio_blk_config fill(const struct image *image)
 {
 	struct virtio_blk_config config;
 
 	memset(&config, 0xff, sizeof(config));
-	blk_config_fill(&config, image, 4, true);
+	blk_config_fill(&config, image, 4, seg_max, true);
 	return config;
+}
+
+/* A ring of 128 carries the default, with two descriptors more; the operator may say less. */
+static void seg_max_is_as_asked(void)
+{
+	CHECK_EQ(fill(&plain).seg_max, 126);
+	for (seg_max = 1; seg_max <= BLK_SEG_MAX_MOST; seg_max += 1021)
+		CHECK_EQ(fill(&plain).seg_max, seg_max);
 }
 
 static void space_of_a_plain_image(void)
@@ -65,7 +75,7 @@ static void space_of_a_plain_image(void)
 
 	memset(&expected, 0, sizeof(expected));
 	expected.capacity = (1 << 30) / 512;
-	expected.seg_max = 126; /* what a ring of 128 carries, too */
+	expected.seg_max = seg_max;
 	expected.blk_size = 512;
 	expected.min_io_size = 1;
 	expected.wce = 1;
@@ -150,10 +160,10 @@ static void writeback_is_as_told(void)
 {
 	struct virtio_blk_config config;
 
-	blk_config_fill(&config, &plain, 256, false);
+	blk_config_fill(&config, &plain, 256, 62, false);
 	CHECK_EQ(config.wce, 0);
 	CHECK_EQ(config.num_queues, 256);
-	blk_config_fill(&config, &plain, 256, true);
+	blk_config_fill(&config, &plain, 256, 62, true);
 	CHECK_EQ(config.wce, 1);
 	CHECK_EQ(offsetof(struct virtio_blk_config, wce), 32);
 }
@@ -190,6 +200,7 @@ static const struct tap_case cases[] = {
 	{"features_of_a_plain_image", features_of_a_plain_image},
 	{"features_follow_the_image", features_follow_the_image},
 	{"offered_features_are_known", offered_features_are_known},
+	{"seg_max_is_as_asked", seg_max_is_as_asked},
 	{"space_of_a_plain_image", space_of_a_plain_image},
 	{"capacity_is_in_sectors_whatever_the_block_size",
 	 capacity_is_in_sectors_whatever_the_block_size},

@@ -73,6 +73,7 @@ static void defaults_are_as_documented(void)
 	CHECK(options.lock);
 	CHECK_EQ(options.lock_timeout, 30);
 	CHECK_EQ(options.log_level, LOG_LEVEL_INFO);
+	CHECK_EQ(options.seg_max, 126);
 }
 
 static void everything_at_once(void)
@@ -183,9 +184,9 @@ static const char *const valued[][2] = {
 	{"--socket-group", "g"},      {"--blk-file", "img"},   {"--cache", "none"},
 	{"--discard", "unmap"},       {"--block-size", "512"}, {"--physical-block-size", "512"},
 	{"--optimal-io-size", "512"}, {"--serial", "s"},       {"--num-queues", "1"},
-	{"--engine", "null"},         {"--size", "1M"},        {"--lock-timeout", "1"},
-	{"--log-level", "info"},      {"--num-workers", "1"},  {"--cpu-affinity", "0"},
-	{"--poll", "auto"},           {"--sqpoll-cpu", "0"},
+	{"--seg-max", "62"},          {"--engine", "null"},    {"--size", "1M"},
+	{"--lock-timeout", "1"},      {"--log-level", "info"}, {"--num-workers", "1"},
+	{"--cpu-affinity", "0"},      {"--poll", "auto"},      {"--sqpoll-cpu", "0"},
 };
 
 #define N_VALUED (sizeof(valued) / sizeof(valued[0]))
@@ -352,6 +353,11 @@ static void queues(void)
 	CHECK_OK(parse_value("num-queues", "256"));
 	CHECK_EQ(options.num_queues, 256);
 	CHECK_BAD_VALUES("num-queues", "0", "257", "-1", "1K", "4294967297");
+	CHECK_OK(parse_value("seg-max", "1"));
+	CHECK_EQ(options.seg_max, 1);
+	CHECK_OK(parse_value("seg-max", "1022"));
+	CHECK_EQ(options.seg_max, 1022);
+	CHECK_BAD_VALUES("seg-max", "0", "1023", "-1", "1K", "62x", "4294967422");
 }
 
 static void workers(void)

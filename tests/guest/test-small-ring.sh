@@ -1,0 +1,39 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# A ring of 64 entries without indirect descriptors: with --seg-max=62 no request of the guest's has
+# more pieces than it carries. With the default of 126 the guest waits for room for ever.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+guest_begin
+[[ $VUBLKD_PEER == vublkd ]] || skip_all "about an option of ours"
+
+image=$WORK/disk.img
+truncate -s 64M "$image"
+
+GUEST_SCRIPT=$WORK/guest.sh
+cat >"$GUEST_SCRIPT" <<'END'
+large_requests()
+{
+	wait_for_disk /dev/vda || return
+	check_is "pieces of a request" 62 "$(cat /sys/block/vda/queue/max_segments)"
+	check "mkfs.ext4" mkfs.ext4 -q /dev/vda
+	check "mount" mount /dev/vda /mnt
+	write_files /mnt/files 40
+	# Of pages that lie all over the memory.
+	check "the page cache is written" dd if=/dev/zero of=/mnt/large bs=4k count=8192 conv=fsync
+	check "and read" dd if=/mnt/large of=/dev/null bs=1M iflag=direct
+	check "umount" umount /mnt
+	check_kernel_is_happy
+}
+END
+
+daemon_start "--blk-file=$image" --seg-max=62
+QEMU_DISK_OPTIONS=,queue-size=64,indirect_desc=off
+qemu_start
+guest_call large_requests
+guest_poweroff
+check_image_fsck "$image"
+
+daemon_stop
+guest_end
