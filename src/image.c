@@ -199,6 +199,32 @@ static int choose_block_size(struct image *image, const struct image_options *op
 	return 0;
 }
 
+/*
+ * Can a file be as long as this? No offset is beyond INT64_MAX, and a file system may have a limit
+ * below, which it tells who wants to go there.
+ */
+static bool is_possible(const struct image *image, uint64_t size)
+{
+	if (size > INT64_MAX)
+		return false;
+	if (image->fd < 0 || image->is_device || image->read_only)
+		return true;
+	return lseek(image->fd, (off_t)size, SEEK_SET) >= 0 || errno != EINVAL;
+}
+
+/* Up to where each block can be read and, if it is to be, written. */
+static void choose_end(struct image *image, const char *name, uint64_t size)
+{
+	image->end = size;
+	image->size = round_up(size, SECTOR);
+	if (is_possible(image, image->size))
+		return;
+	image->size = round_down(size, image->block_size);
+	log_info("%s: its last %" PRIu64 " bytes are not served: the file system has no files that "
+		 "end with a whole block behind them",
+		 name, size - image->size);
+}
+
 static int choose_size(struct image *image, const struct image_options *options, uint64_t size)
 {
 	const char *name = options->path ? options->path : "--size";
@@ -207,8 +233,7 @@ static int choose_size(struct image *image, const struct image_options *options,
 		log_error("%s: it is empty, a disk has at least one block", name);
 		return -EINVAL;
 	}
-	image->end = size;
-	image->size = round_up(size, SECTOR);
+	choose_end(image, name, size);
 	if (image->size % image->block_size) {
 		log_error("%s: its size of %" PRIu64 " bytes is no multiple of its block size, %u",
 			  name, size, image->block_size);

@@ -32,11 +32,13 @@ struct image {
 	int fd;         /* -1 without a file */
 	bool is_device; /* a block device, else a regular file */
 	bool read_only;
-	bool direct;         /* opened with O_DIRECT */
-	bool durable;        /* writethrough: every write is to be durable before it completes */
-	uint64_t end;        /* bytes that it really has */
-	uint64_t size;       /* rounded up to 512: a file may end before, reads there come short */
-	uint32_t block_size; /* logical, 512 or 4096: granularity of offsets and lengths */
+	bool direct;  /* opened with O_DIRECT */
+	bool durable; /* writethrough: every write is to be durable before it completes */
+	uint64_t end; /* bytes that it really has */
+	/* Rounded up to 512: a file may end before, reads there come short. Rounded down where no
+	 * file can end there. At most INT64_MAX. */
+	uint64_t size;
+	uint32_t block_size;          /* logical, 512 or 4096: granularity of offsets and lengths */
 	uint32_t physical_block_size; /* bytes, a power of two multiple of block_size */
 	uint32_t optimal_io_size;     /* bytes, a multiple of block_size, 0: none known */
 	uint32_t mem_align;           /* bytes that buffer addresses must be aligned to (1 = any) */

@@ -104,6 +104,7 @@ static int watch_signals(struct program *program)
 	int err;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* beyond RLIMIT_FSIZE: an error of that write */
 	sigemptyset(&program->stop_signals);
 	sigaddset(&program->stop_signals, SIGTERM);
 	sigaddset(&program->stop_signals, SIGINT);

@@ -402,6 +402,60 @@ static void tail_that_is_no_sector(void)
 	CHECK_EQ(fe_pattern_differs(buf, 0, 100, 2), -1);
 }
 
+/* Files that end anywhere in a sector: a write there stays, whoever serves it next. */
+static void tail_is_written_and_read_again(void)
+{
+	static const uint64_t sizes[] = {1, 511, 513, 4095, 4097, MIB - 1, MIB + 1};
+
+	needs_vublkd();
+	for (unsigned int i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		const uint64_t last = (sizes[i] - 1) / 512;
+
+		serve_pattern(sizes[i]);
+		CHECK_EQ(dev.config.capacity, last + 1);
+		fe_pattern(buf, 0, 512, 2);
+		CHECK_EQ(fe_blk_write(&blk, last, buf, 512), OK);
+		CHECK_EQ(fe_blk_flush(&blk), OK);
+		detach();
+		REQUIRE_EQ(fe_daemon_stop(&server, SIGKILL, NULL), 128 + SIGKILL);
+		serve_again();
+		attach();
+		CHECK_EQ(dev.config.capacity, last + 1);
+		CHECK_EQ(fe_blk_read(&blk, last, buf, 512), OK);
+		CHECK_EQ(fe_pattern_differs(buf, 0, 512, 2), -1);
+		CHECK_EQ(fe_blk_read(&blk, last + 1, buf, 512), IOERR);
+		detach();
+		REQUIRE_EQ(fe_daemon_stop(&server, SIGTERM, NULL), 0);
+	}
+}
+
+/* The largest file that there can be: what is offered can be read and written, to the last. */
+static void image_next_to_the_largest(void)
+{
+	needs_vublkd();
+	snprintf(server.image, sizeof(server.image), "/dev/shm/vublkd-test-%d", (int)getpid());
+	REQUIRE_OK(fe_image_make(server.image, INT64_MAX));
+	serve_again();
+	unlink(server.image);
+	attach();
+	CHECK_EQ(dev.config.capacity, INT64_MAX / 512);
+	for (uint64_t sector = 0; sector <= INT64_MAX / 512; sector += INT64_MAX / 512 - 8) {
+		fe_pattern(buf, sector, 4096, 2);
+		REQUIRE_EQ(fe_blk_write(&blk, sector, buf, 4096), OK);
+		memset(buf, 0, 4096);
+		REQUIRE_EQ(fe_blk_read(&blk, sector, buf, 4096), OK);
+		CHECK_EQ(fe_pattern_differs(buf, sector, 4096, 2), -1);
+	}
+	CHECK_EQ(fe_blk_read(&blk, INT64_MAX / 512 - 8, buf, 4608), IOERR);
+	CHECK_EQ(fe_blk_write(&blk, INT64_MAX / 512, buf, 512), IOERR);
+	CHECK_EQ(fe_blk_write_zeroes(&blk, INT64_MAX / 512 - 8, 8, 0), OK);
+	CHECK_EQ(fe_blk_write_zeroes(&blk, INT64_MAX / 512 - 8, 9, 0), IOERR);
+	CHECK_EQ(fe_blk_read(&blk, INT64_MAX / 512 - 8, buf, 4096), OK);
+	CHECK(all_zero(buf, 4096));
+	CHECK_EQ(fe_blk_discard(&blk, INT64_MAX / 512 - 8, 8, 0), OK);
+	CHECK_EQ(fe_blk_flush(&blk), OK);
+}
+
 static void one_byte_image(void)
 {
 	serve_pattern(1);
@@ -512,6 +566,8 @@ static const struct tap_case cases[] = {
 	{"bad_write_zeroes", bad_write_zeroes},
 	{"read_only", read_only},
 	{"tail_that_is_no_sector", tail_that_is_no_sector},
+	{"tail_is_written_and_read_again", tail_is_written_and_read_again},
+	{"image_next_to_the_largest", image_next_to_the_largest},
 	{"one_byte_image", one_byte_image},
 	{"blocks_of_4096", blocks_of_4096},
 	{"block_sizes_in_the_config", block_sizes_in_the_config},

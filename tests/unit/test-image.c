@@ -209,6 +209,32 @@ static void size_is_rounded_up_to_sectors(void)
 	}
 }
 
+/* No offset is beyond 2^63 - 1: of the last sector there is nothing to be had but its start. */
+static void size_next_to_the_largest(void)
+{
+	static const uint64_t most = INT64_MAX;
+	const uint64_t sizes[][3] = {{most, most - 511, most - 4095},
+				     {most - 510, most - 511, most - 4095},
+				     {most - 511, most - 511, 0},
+				     {most - 512, most - 511, 0},
+				     {most - 1023, most - 1023, 0}};
+
+	snprintf(path, sizeof(path), "/dev/shm/vublkd-test-%d", (int)getpid());
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+		for (uint32_t block = 512; block <= 4096; block += 3584) {
+			int r;
+
+			make_file(sizes[i][0]);
+			r = TRY(.block_size = block);
+			unlink(path);
+			CHECK_EQ(r, sizes[i][block > 512 ? 2 : 1] ? 0 : -EINVAL);
+			if (r)
+				continue;
+			check_promises();
+			CHECK_EQ(image.size, sizes[i][block > 512 ? 2 : 1]);
+		}
+}
+
 static void size_is_not_changed(void)
 {
 	struct stat st;
@@ -330,6 +356,7 @@ static const struct tap_case file_cases[] = {
 	{"cache_writeback_is_buffered", cache_writeback_is_buffered},
 	{"cache_writethrough_is_durable", cache_writethrough_is_durable},
 	{"size_is_rounded_up_to_sectors", size_is_rounded_up_to_sectors},
+	{"size_next_to_the_largest", size_next_to_the_largest},
 	{"size_is_not_changed", size_is_not_changed},
 	{"size_must_fit_the_block_size", size_must_fit_the_block_size},
 	{"read_only_can_change_nothing", read_only_can_change_nothing},
