@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "image_blocks.h"
 #include "image_probe.h"
 #include "log.h"
 
@@ -176,27 +177,69 @@ static int find_facts(struct image *image, const char *path, struct image_facts 
 
 /* --- the disk made of it --- */
 
+/*
+ * The operator did not say: what a partition table that is there was made for, else 512, which is
+ * what disks commonly have, wherever the image lies now. 0: it is not to be known (logged).
+ */
+static uint32_t guess_block_size(const struct image_options *options, uint32_t host,
+				 const struct image_facts *facts, enum image_blocks made_for)
+{
+	if (made_for == IMAGE_BLOCKS_4096 && !(facts->size % MAX_BLOCK_SIZE)) {
+		log_info("%s: its partition table is one for 4096-byte blocks: so are the disk's",
+			 options->path);
+		return MAX_BLOCK_SIZE;
+	}
+	if (made_for == IMAGE_BLOCKS_UNCLEAR && host > SECTOR) {
+		log_error("%s: it lies on %u-byte blocks, and its partition table may be for 512 "
+			  "or for 4096: say --block-size=512 or --block-size=4096",
+			  options->path, host);
+		return 0;
+	}
+	return SECTOR;
+}
+
+static void check_given_size(const struct image_options *options, enum image_blocks made_for)
+{
+	const uint32_t size = made_for == IMAGE_BLOCKS_512    ? SECTOR
+			      : made_for == IMAGE_BLOCKS_4096 ? MAX_BLOCK_SIZE
+							      : options->block_size;
+
+	if (size != options->block_size)
+		log_warning("%s: its partition table is one for %u-byte blocks; with "
+			    "--block-size=%u no guest finds its partitions",
+			    options->path, size, options->block_size);
+}
+
+/* The page cache writes blocks of the host's in which a part is new, and nothing gets between. */
+static int share_blocks(struct image *image, const struct image_options *options)
+{
+	int r = drop_direct(image, options->path);
+
+	log_warning("%s: its blocks are of %u bytes, the disk's of %u: going on with the page "
+		    "cache, as with --cache=writeback; --block-size=4096 does with O_DIRECT, for a "
+		    "disk whose content was made with it",
+		    options->path, image->offset_align, image->block_size);
+	image->mem_align = image->offset_align = 1;
+	return r;
+}
+
 static int choose_block_size(struct image *image, const struct image_options *options,
 			     const struct image_facts *facts)
 {
-	uint32_t natural = larger(SECTOR, larger(image->offset_align, facts->logical));
-	uint32_t size = options->block_size ? options->block_size : natural;
+	const uint32_t host = larger(image->offset_align, facts->logical);
+	enum image_blocks made_for = IMAGE_BLOCKS_UNKNOWN;
 
-	if (size < image->offset_align) {
-		log_error("%s: its O_DIRECT wants %u-byte blocks, not %u: use %s--cache=writeback",
-			  options->path, image->offset_align, size,
-			  image->offset_align == MAX_BLOCK_SIZE ? "--block-size=4096 or " : "");
-		return -EINVAL;
-	}
-	if (size > MAX_BLOCK_SIZE) {
-		log_error("%s: it wants %u-byte blocks, a disk has 512 or 4096: use "
-			  "--block-size=4096 with --cache=writeback",
-			  options->path, size);
-		return -EINVAL;
-	}
-	image->block_size = size;
+	if (options->path)
+		made_for = image_blocks_find(image->fd, facts->size);
 	image->range_align = image->is_device ? facts->logical : 1;
-	return 0;
+	image->block_size = options->block_size;
+	if (image->block_size)
+		check_given_size(options, made_for);
+	else
+		image->block_size = guess_block_size(options, host, facts, made_for);
+	if (!image->block_size)
+		return -EINVAL;
+	return image->block_size < image->offset_align ? share_blocks(image, options) : 0;
 }
 
 /*
@@ -348,16 +391,16 @@ int image_open(struct image *image, const struct image_options *options)
 		.durable = options->cache == IMAGE_CACHE_WRITETHROUGH,
 	};
 	r = open_with_facts(image, options, &facts);
+	if (!r && options->path && options->cache == IMAGE_CACHE_NONE && !image->direct)
+		log_warning("%s: this file system has no O_DIRECT, going on with the page cache, "
+			    "as with --cache=writeback",
+			    options->path);
 	if (!r)
 		r = make_disk(image, options, &facts);
 	if (r) {
 		image_close(image);
 		return r;
 	}
-	if (options->path && options->cache == IMAGE_CACHE_NONE && !image->direct)
-		log_warning("%s: this file system has no O_DIRECT, going on with the page cache, "
-			    "as with --cache=writeback",
-			    options->path);
 	log_debug("%s: %" PRIu64 " bytes, blocks of %u/%u/%u, buffers aligned to %u, %s",
 		  options->path ? options->path : "no image", image->size, image->block_size,
 		  image->physical_block_size, image->optimal_io_size, image->mem_align,

@@ -22,7 +22,7 @@ struct image_options {
 	uint64_t null_size; /* bytes */
 	bool read_only;
 	enum image_cache cache;
-	uint32_t block_size;          /* 512 or 4096; 0: take it from the image */
+	uint32_t block_size;          /* 512 or 4096; 0: the partition table's, or 512 */
 	uint32_t physical_block_size; /* bytes; 0: take it from the image */
 	uint32_t optimal_io_size;     /* bytes; 0: take it from the image */
 	bool discard;                 /* pass discards on (--discard=unmap) */
@@ -56,9 +56,10 @@ struct image {
  * Opens the image and finds out about it. On failure the error has been logged in one line that
  * says what was wrong and what was expected, and -errno is returned: a missing file, no
  * permission, a directory or other thing that is neither regular file nor block device, an
- * empty image, a size that is no multiple of the block size, a block size below what the
- * image's O_DIRECT asks for, a read-only medium without read_only. Where the file system has no
- * O_DIRECT, says so in a warning and goes on buffered. Control thread. The caller closes it.
+ * empty image, a size that is no multiple of the block size, a partition table that does not tell
+ * which blocks it counts in where the host's are not 512, a read-only medium without read_only.
+ * Where the file system has no O_DIRECT, or one of larger blocks than the disk's, says so in a
+ * warning and goes on buffered. Control thread. The caller closes it.
  */
 int image_open(struct image *image, const struct image_options *options);
 

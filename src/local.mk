@@ -28,6 +28,7 @@ src_libvublkd_la_SOURCES = \
 	src/engine_uring_watch.c \
 	src/engine_watches.c src/engine_watches.h \
 	src/image.c src/image.h \
+	src/image_blocks.c src/image_blocks.h \
 	src/image_end.c src/image_end.h \
 	src/image_iopoll.c src/image_iopoll.h \
 	src/image_lock.c src/image_lock.h \

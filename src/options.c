@@ -401,7 +401,8 @@ static const struct option_row rows[N_OPTIONS] = {
 	[OPT_DISCARD] = {"discard", "unmap|ignore", set_discard,
 			 "pass the guest's discards on (the default) or not"},
 	[OPT_BLOCK_SIZE] = {"block-size", "512|4096", set_block_size,
-			    "logical block size (default: what the image asks)"},
+			    "logical block size (default: 512, or what the\n"
+			    "partition table was made for)"},
 	[OPT_PHYSICAL_BLOCK_SIZE] = {"physical-block-size", "SIZE", set_physical_block_size,
 				     "physical block size (default: the image's)"},
 	[OPT_OPTIMAL_IO_SIZE] = {"optimal-io-size", "SIZE", set_optimal_io_size,

@@ -26,6 +26,7 @@ tests_proto_libproto_la_SOURCES = \
 tests_proto_libproto_la_LIBADD = tests/frontend/libfrontend.la tests/libtap.la $(CUNIT_LIBS)
 
 proto_tests = \
+	tests/proto/test-blocks \
 	tests/proto/test-command \
 	tests/proto/test-fixed-buffers \
 	tests/proto/test-framing \
@@ -50,6 +51,10 @@ proto_tests = \
 	tests/proto/test-workers
 
 check_PROGRAMS += $(proto_tests)
+
+tests_proto_test_blocks_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_blocks_SOURCES = tests/proto/test-blocks.c
+tests_proto_test_blocks_LDADD = tests/proto/libproto.la
 
 tests_proto_test_command_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_command_SOURCES = tests/proto/test-command.c

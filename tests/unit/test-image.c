@@ -649,29 +649,151 @@ static void device_tells_its_limits(void)
 	check_alignments();
 }
 
+/* As asked for. */
 static void device_with_large_blocks(void)
 {
 	uint32_t mem, offset;
 
 	make_file(4 * MIB);
 	make_loop(4096, 0);
-	REQUIRE_OK(TRY());
+	REQUIRE_OK(TRY(.block_size = 4096));
+	CHECK_TEXT(words, "");
 	check_promises();
+	CHECK(image.direct);
 	CHECK_EQ(image.block_size, 4096);
 	CHECK_EQ(image.offset_align, 4096);
 	check_alignments();
 	CHECK_OK(image_probe_by_reading(image.fd, &mem, &offset));
 	CHECK_EQ(offset, 4096);
+}
 
-	CHECK_REFUSED(TRY(.block_size = 512), -EINVAL, "--block-size=4096 or --cache=writeback");
+/* Never 4096 because of where it lies, and never in silence without O_DIRECT. */
+static void small_blocks_on_large_ones(void)
+{
+	make_file(4 * MIB);
+	make_loop(4096, 0);
+	for (uint32_t asked = 0; asked <= 512; asked += 512) {
+		REQUIRE_OK(TRY(.block_size = asked));
+		CHECK_EQ(count_lines(), 1);
+		CHECK(strstr(words, "warning") && strstr(words, "--block-size=4096"));
+		CHECK(strstr(words, "page cache"));
+		check_promises();
+		CHECK(!image.direct && !(flags_of_image() & O_DIRECT));
+		CHECK_EQ(image.block_size, 512);
+		CHECK_EQ(image.physical_block_size, 4096);
+		CHECK_EQ(image.range_align, 4096);
+		check_alignments();
+		REQUIRE_OK(TRY(.block_size = asked, .cache = IMAGE_CACHE_WRITEBACK));
+		CHECK_TEXT(words, "");
+		CHECK_EQ(image.block_size, 512);
+	}
+}
 
-	REQUIRE_OK(TRY(.cache = IMAGE_CACHE_WRITEBACK));
-	CHECK_EQ(image.block_size, 4096);
-	REQUIRE_OK(TRY(.cache = IMAGE_CACHE_WRITEBACK, .block_size = 512));
-	CHECK_EQ(image.block_size, 512);
-	CHECK_EQ(image.physical_block_size, 4096);
+/* ---- what the content was made for ---- */
+
+static void put(uint64_t offset, const void *bytes, size_t size)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	REQUIRE(fd >= 0);
+	CHECK_EQ(pwrite(fd, bytes, size, (off_t)offset), (ssize_t)size);
+	close(fd);
+}
+
+static void put_gpt(uint32_t block)
+{
+	static const uint8_t header[32] = {'E', 'F', 'I',      ' ',       'P',     'A',
+					   'R', 'T', [10] = 1, [12] = 92, [24] = 1};
+
+	put(block, header, sizeof(header));
+}
+
+/* One partition, up to block `end`. */
+static void put_mbr(uint32_t end)
+{
+	uint8_t entry[16] = {[4] = 0x83, [8] = 8};
+	const uint32_t length = end - 8;
+
+	memcpy(entry + 12, &length, sizeof(length));
+	put(446, entry, sizeof(entry));
+	put(510, "\x55\xaa", 2);
+}
+
+static void check_blocks(uint32_t asked, uint32_t expected, const char *word)
+{
+	int r = TRY(.block_size = asked);
+
+	CHECK_EQ(r, expected ? 0 : -EINVAL);
+	CHECK(strstr(words, word) != NULL);
+	if (r)
+		return;
 	check_promises();
-	check_alignments();
+	CHECK_EQ(image.block_size, expected);
+}
+
+static void gpt_for_512_on_large_blocks(void)
+{
+	make_file(4 * MIB);
+	put_gpt(512);
+	make_loop(4096, 0);
+	check_blocks(0, 512, "page cache");
+	check_blocks(4096, 4096, "warning");
+}
+
+static void gpt_for_4096_on_large_blocks(void)
+{
+	make_file(4 * MIB);
+	put_gpt(4096);
+	make_loop(4096, 0);
+	check_blocks(0, 4096, "info");
+	CHECK(image.direct);
+	check_blocks(512, 512, "for 4096-byte blocks");
+}
+
+/* And the other way round: moved to where small blocks are to be had. */
+static void gpt_for_4096_on_small_blocks(void)
+{
+	make_file(4 * MIB);
+	put_gpt(4096);
+	check_blocks(0, 4096, "info");
+	check_blocks(512, 512, "no guest finds its partitions");
+	make_file(4 * MIB + 512);
+	put_gpt(4096);
+	check_blocks(0, 512, "");
+	/* A name alone is none. */
+	make_file(4 * MIB);
+	put(4096, "EFI PART", 8);
+	check_blocks(0, 512, "");
+}
+
+static void gpt_of_both_kinds(void)
+{
+	make_file(4 * MIB);
+	put_gpt(512);
+	put_gpt(4096);
+	check_blocks(0, 512, "");
+	make_loop(4096, 0);
+	check_blocks(0, 0, "say --block-size=512 or --block-size=4096");
+	check_blocks(512, 512, "page cache");
+	check_blocks(4096, 4096, "");
+}
+
+static void mbr_that_fills_the_disk(void)
+{
+	make_file(4 * MIB);
+	put_mbr(4 * MIB / 512);
+	make_loop(4096, 0);
+	check_blocks(0, 512, "page cache");
+}
+
+static void mbr_that_may_be_either(void)
+{
+	make_file(4 * MIB);
+	put_mbr(4 * MIB / 4096);
+	check_blocks(0, 512, "");
+	make_loop(4096, 0);
+	check_blocks(0, 0, "say --block-size=512 or --block-size=4096");
+	check_blocks(4096, 4096, "");
 }
 
 static void read_only_device(void)
@@ -720,6 +842,13 @@ static void device_without_medium_is_empty(void)
 static const struct tap_case device_cases[] = {
 	{"device_tells_its_limits", device_tells_its_limits},
 	{"device_with_large_blocks", device_with_large_blocks},
+	{"small_blocks_on_large_ones", small_blocks_on_large_ones},
+	{"gpt_for_512_on_large_blocks", gpt_for_512_on_large_blocks},
+	{"gpt_for_4096_on_large_blocks", gpt_for_4096_on_large_blocks},
+	{"gpt_for_4096_on_small_blocks", gpt_for_4096_on_small_blocks},
+	{"gpt_of_both_kinds", gpt_of_both_kinds},
+	{"mbr_that_fills_the_disk", mbr_that_fills_the_disk},
+	{"mbr_that_may_be_either", mbr_that_may_be_either},
 	{"read_only_device", read_only_device},
 	{"partition_has_its_parents_limits", partition_has_its_parents_limits},
 	{"device_without_medium_is_empty", device_without_medium_is_empty},
