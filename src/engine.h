@@ -58,7 +58,8 @@ struct io {
 struct engine_watch {
 	int fd;
 	void (*ready)(struct engine_watch *watch);
-	int slot; /* the engine's own */
+	void (*failed)(struct engine_watch *watch, int err); /* may be NULL; see engine_watch() */
+	int slot;                                            /* the engine's own */
 };
 
 /* What only io_uring can do, and is asked for by name: open() fails if it cannot be had. */
@@ -107,6 +108,9 @@ struct engine {
 	unsigned delivered; /* completions and watches of the engine_run() under way */
 	struct engine_config config;
 };
+
+/* How often a descriptor is looked at that the kernel does not watch. */
+#define ENGINE_LOOK_NS INT64_C(100000)
 
 /* Files that one engine can know at a time; one more is -ENFILE. */
 #define ENGINE_FILES 256
@@ -165,6 +169,10 @@ static inline void engine_remove_file(struct engine *engine, int file)
  * Memory and descriptor stay the caller's and must live until engine_unwatch(). 0 or -errno
  * (-EPERM: cannot be polled, as a regular file; -EEXIST, not from io_uring: this very
  * descriptor is watched already).
+ *
+ * With io_uring the kernel may refuse a watch, or give it up, later on. No wake-up is lost by that:
+ * failed() is called once with the reason (-errno), for a log line, and from then on ready() every
+ * ENGINE_LOOK_NS, whether there is anything to read or not, until engine_unwatch().
  */
 static inline int engine_watch(struct engine *engine, struct engine_watch *watch)
 {

@@ -269,7 +269,8 @@ static int aio_open(struct engine **enginep, const struct engine_config *config)
 		free(aio);
 		return ret;
 	}
-	aio->landed = (struct engine_watch){eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), landed, -1};
+	aio->landed = (struct engine_watch){
+		.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .ready = landed, .slot = -1};
 	ret = aio->landed.fd < 0 ? -errno : make_context(aio);
 	if (!ret) {
 		aio->events = calloc(aio->depth, sizeof(*aio->events));

@@ -95,4 +95,9 @@ static inline void engine_ready(struct engine *engine, struct engine_watch *watc
 #define URING_WITHOUT_FIXED_BUFFERS 0x40u /* sparse tables: before 5.19 */
 extern unsigned engine_uring_without;
 
+/* For tests only, zero otherwise: what is to go wrong. */
+#define URING_FAULT_POISON  0x01u /* the entries of a new ring are full of ones */
+#define URING_FAULT_WATCHES 0x02u /* the kernel takes no watch */
+extern unsigned engine_uring_faults;
+
 #endif

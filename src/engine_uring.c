@@ -42,7 +42,7 @@
 
 #define BACKOFF_NS 1000000 /* between two attempts while the kernel is short of memory */
 
-unsigned engine_uring_without;
+unsigned engine_uring_without, engine_uring_faults;
 
 /* ---- downwards ---- */
 
@@ -218,7 +218,7 @@ static int poll_until(struct uring *u, int64_t timeout_ns)
 static bool is_quiet(const struct uring *u)
 {
 	return u->dirty < 0 && !u->waiting.head && !u->polled && !u->offload.queued.head &&
-	       !ring_unsubmitted(&u->main);
+	       !u->failed && !ring_unsubmitted(&u->main);
 }
 
 static int uring_run(struct engine *engine, int64_t timeout_ns)
@@ -228,9 +228,13 @@ static int uring_run(struct engine *engine, int64_t timeout_ns)
 
 	engine->delivered = 0;
 	offload_flush(&u->offload);
+	if (u->failed)
+		timeout_ns = uring_watch_timeout(u, timeout_ns);
 	ret = round_trip(u, timeout_ns);
 	if (!ret && u->polled && timeout_ns && !engine->delivered)
 		ret = poll_until(u, timeout_ns);
+	if (u->failed)
+		uring_look_at_failed(u);
 	engine->seen = *u->main.uring.cq.khead;
 	engine->quiet = is_quiet(u);
 	return ret ? ret : (int)engine->delivered;
@@ -359,12 +363,22 @@ static int open_rings(struct uring *u)
 	return ret;
 }
 
+/* Builds for tests have the daemon's watches fail where VUBLK_NO_WATCHES is in its environment. */
+static void read_faults(void)
+{
+#ifdef VUBLK_KILL_POINTS
+	if (getenv("VUBLK_NO_WATCHES"))
+		engine_uring_faults |= URING_FAULT_WATCHES;
+#endif
+}
+
 static int uring_open(struct engine **enginep, const struct engine_config *config)
 {
 	struct uring *u;
 	int ret;
 
 	*enginep = NULL;
+	read_faults();
 	if (!config->depth || config->depth > INT_MAX / 4)
 		return -EINVAL;
 	if (config->options.iopoll && config->options.sqpoll)

@@ -13,6 +13,7 @@
 
 #include <assert.h>
 #include <liburing.h>
+#include <string.h>
 
 #include "engine_files.h"
 #include "engine_internal.h"
@@ -68,21 +69,39 @@ static inline unsigned ring_unsubmitted(const struct ring *ring)
 	return sq->sqe_tail - (ring->sqpoll ? sq->sqe_head : IO_URING_READ_ONCE(*sq->khead));
 }
 
+/* Builds for tests: what an entry held before is never harmless. */
+static inline void ring_poison(struct io_uring_sqe *sqe)
+{
+#ifdef VUBLK_KILL_POINTS
+	memset(sqe, 0xff, sizeof(*sqe));
+#else
+	(void)sqe;
+#endif
+}
+
 /* Has the kernel taken all entries? */
 static inline bool ring_is_taken(const struct ring *ring)
 {
 	return io_uring_smp_load_acquire(ring->uring.sq.khead) == ring->uring.sq.sqe_tail;
 }
 
-/* A submission entry, to be written at once, or NULL. */
+/*
+ * A submission entry, to be written at once, or NULL. The one place that entries come from: it is
+ * clear, whatever was in it before. What liburing's io_uring_prep_*() clear depends on its version
+ * (since 2.9: neither flags, nor ioprio, nor buf_index), so we fill entries in by ourselves.
+ */
 static inline struct io_uring_sqe *ring_entry(struct ring *ring)
 {
 	struct io_uring_sq *sq = &ring->uring.sq;
+	struct io_uring_sqe *sqe;
 
 	/* Acquire: the kernel's thread (sqpoll) has read the entry that is overwritten. */
 	if (sq->sqe_tail - io_uring_smp_load_acquire(sq->khead) >= sq->ring_entries)
 		return NULL;
-	return &sq->sqes[sq->sqe_tail++ & sq->ring_mask];
+	sqe = &sq->sqes[sq->sqe_tail++ & sq->ring_mask];
+	ring_poison(sqe);
+	memset(sqe, 0, sizeof(*sqe));
+	return sqe;
 }
 
 /* ---- memory that is registered ---- */
@@ -144,6 +163,8 @@ struct uring {
 	struct io_list waiting;     /* operations that have no entry yet */
 	int dirty;                  /* watches to be armed or cancelled, through slot.next; -1 */
 	unsigned cancelling;        /* watches that have ended, but not for the kernel */
+	unsigned failed;            /* watches that the kernel does not carry */
+	int64_t looked;             /* when we last looked at those, ns, monotonic */
 	struct uring_buffers buffers;
 	struct engine_watches watches;
 	struct engine_files files;
@@ -167,6 +188,13 @@ void uring_unwatch(struct engine *engine, struct engine_watch *watch);
 
 /* Arms and cancels as far as there are submission entries. */
 void uring_clean_watches(struct uring *u);
+
+/*
+ * While there are watches that the kernel does not carry: how long may be slept at most (timeout_ns
+ * < 0: no limit), and the look at them when it is time for one.
+ */
+int64_t uring_watch_timeout(const struct uring *u, int64_t timeout_ns);
+void uring_look_at_failed(struct uring *u);
 
 /* A completion of a poll (TAG_WATCH), or of its cancellation (TAG_CANCEL). */
 void uring_complete_watch(struct uring *u, uint64_t tag, int res, unsigned flags);

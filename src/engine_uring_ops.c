@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
-#include <string.h>
 
 #include "engine_uring.h"
 
@@ -23,7 +22,6 @@
 /* The entry as it is for most operations; what it does is filled in. */
 static void begin(const struct uring *u, struct io_uring_sqe *sqe, const struct io *io)
 {
-	memset(sqe, 0, sizeof(*sqe));
 	sqe->flags = u->fixed_files ? IOSQE_FIXED_FILE : 0;
 	sqe->fd = u->fixed_files ? io->file : engine_files_fd(&u->files, io->file);
 	sqe->off = io->offset;

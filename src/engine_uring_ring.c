@@ -82,6 +82,9 @@ int ring_open(struct ring *ring, unsigned depth, const struct engine_options *op
 		io_uring_queue_exit(&ring->uring);
 		return -ENOSYS;
 	}
+	if (engine_uring_faults & URING_FAULT_POISON)
+		memset(ring->uring.sq.sqes, 0xff,
+		       ring->uring.sq.ring_entries * sizeof(*ring->uring.sq.sqes));
 	if (!(engine_uring_without & URING_WITHOUT_RING_FD) &&
 	    io_uring_register_ring_fd(&ring->uring) == 1)
 		ring->enter_flags = IORING_ENTER_REGISTERED_RING;

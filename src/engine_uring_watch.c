@@ -15,6 +15,10 @@
  *	 |    next run                                   -EALREADY      |
  *	 +--------------------------------------------------------------+ completion
  *
+ * A poll that the kernel refuses or gives up for an error that would only repeat itself ends in
+ * FAILED, from where unwatch() leads to FREE. While there are such, no sleep is longer than
+ * ENGINE_LOOK_NS, and ready() is called that often: slow, but nothing is lost.
+ *
  * A poll whose event is already on its way cannot be cancelled at that moment (-EALREADY), so a
  * slot stays taken until the kernel says that the poll is gone: else it would go on, with a
  * reference to a file that its owner has long closed.
@@ -26,6 +30,8 @@
 
 #include "engine_epoll.h"
 #include "engine_uring.h"
+#include "log.h"
+#include "now.h"
 
 enum watch_state {
 	WATCH_FREE,
@@ -34,6 +40,7 @@ enum watch_state {
 	WATCH_CANCEL,
 	WATCH_CANCELLING,
 	WATCH_DEAD,
+	WATCH_FAILED,
 };
 
 static void make_dirty(struct uring *u, int slot, enum watch_state state)
@@ -74,9 +81,34 @@ void uring_unwatch(struct engine *engine, struct engine_watch *watch)
 	if (u->watches.slots[slot].state == WATCH_ARMED) {
 		u->cancelling++;
 		make_dirty(u, slot, WATCH_CANCEL);
+	} else if (u->watches.slots[slot].state == WATCH_FAILED) {
+		u->failed--;
+		u->watches.slots[slot].state = WATCH_FREE;
+		engine_watches_free(&u->watches, slot);
 	} else { /* WATCH_ARM: in the dirty list already */
 		u->watches.slots[slot].state = WATCH_DEAD;
 	}
+}
+
+static void prepare_poll(const struct uring *u, struct io_uring_sqe *sqe, int i)
+{
+	sqe->opcode = IORING_OP_POLL_ADD;
+	sqe->fd = u->watches.slots[i].watch->fd;
+	/* The older, narrower name: the same place for it whatever the byte order. */
+	sqe->poll_events = POLLIN;
+	sqe->len = u->multishot ? IORING_POLL_ADD_MULTI : 0;
+	sqe->user_data = watch_user_data(u, i, 0, TAG_WATCH);
+	if (engine_uring_faults & URING_FAULT_WATCHES)
+		sqe->flags = IOSQE_FIXED_FILE;
+}
+
+static void prepare_cancel(const struct uring *u, struct io_uring_sqe *sqe, int i)
+{
+	sqe->opcode = IORING_OP_POLL_REMOVE;
+	sqe->fd = -1;
+	/* The generation is that of the next watch already. */
+	sqe->addr = watch_user_data(u, i, 1, TAG_WATCH);
+	sqe->user_data = watch_user_data(u, i, 0, TAG_CANCEL);
 }
 
 /* Does what the state of a dirty watch asks for, or answers false when there is no entry. */
@@ -93,18 +125,12 @@ static bool clean_watch(struct uring *u, int i)
 	if (!sqe)
 		return false;
 	if (slot->state == WATCH_CANCEL) {
-		/* The generation is that of the next watch already. */
-		io_uring_prep_poll_remove(sqe, watch_user_data(u, i, 1, TAG_WATCH));
-		io_uring_sqe_set_data64(sqe, watch_user_data(u, i, 0, TAG_CANCEL));
+		prepare_cancel(u, sqe, i);
 		slot->state = WATCH_CANCELLING;
-		return true;
+	} else {
+		prepare_poll(u, sqe, i);
+		slot->state = WATCH_ARMED;
 	}
-	if (u->multishot)
-		io_uring_prep_poll_multishot(sqe, slot->watch->fd, POLLIN);
-	else
-		io_uring_prep_poll_add(sqe, slot->watch->fd, POLLIN);
-	io_uring_sqe_set_data64(sqe, watch_user_data(u, i, 0, TAG_WATCH));
-	slot->state = WATCH_ARMED;
 	return true;
 }
 
@@ -121,6 +147,39 @@ void uring_clean_watches(struct uring *u)
 	}
 }
 
+/* The watch is over, and another try would end likewise. */
+static void give_up(struct uring *u, struct watch_slot *slot, int err)
+{
+	struct engine_watch *watch = slot->watch;
+
+	slot->state = WATCH_FAILED;
+	u->failed++;
+	if (watch->failed)
+		watch->failed(watch, err);
+}
+
+int64_t uring_watch_timeout(const struct uring *u, int64_t timeout_ns)
+{
+	const int64_t left = u->looked + ENGINE_LOOK_NS - now_ns();
+
+	if (timeout_ns >= 0 && timeout_ns <= left)
+		return timeout_ns;
+	return left > 0 ? left : 0;
+}
+
+void uring_look_at_failed(struct uring *u)
+{
+	const int64_t now = now_ns();
+
+	if (now - u->looked < ENGINE_LOOK_NS)
+		return;
+	u->looked = now;
+	/* ready() may end watches and begin others, which moves the slots. */
+	for (int i = 0; i < u->watches.count; i++)
+		if (u->watches.slots[i].state == WATCH_FAILED)
+			u->watches.slots[i].watch->ready(u->watches.slots[i].watch);
+}
+
 void uring_complete_watch(struct uring *u, uint64_t tag, int res, unsigned flags)
 {
 	struct watch_slot *slot = engine_watches_find(&u->watches, tag);
@@ -130,12 +189,13 @@ void uring_complete_watch(struct uring *u, uint64_t tag, int res, unsigned flags
 		return;
 	/*
 	 * Over, because it was single-shot, the queue overflowed or memory was short: arm anew,
-	 * which looks first whether the descriptor is ready. An error that would only repeat
-	 * itself (the owner has closed the descriptor) is shown to ready(), once.
+	 * which looks first whether the descriptor is ready.
 	 */
 	if (!(flags & IORING_CQE_F_MORE) && again)
 		make_dirty(u, slot->watch->slot, WATCH_ARM);
-	if (res >= 0 || !again)
+	if (!again)
+		give_up(u, slot, res);
+	else if (res >= 0)
 		engine_ready(&u->base, slot->watch);
 }
 
@@ -148,6 +208,9 @@ void uring_complete_cancel(struct uring *u, uint64_t tag, int res)
 		make_dirty(u, slot, WATCH_CANCEL);
 		return;
 	}
+	/* -ENOENT: it was over by itself. */
+	if (res < 0 && res != -ENOENT)
+		log_warning("io_uring: a watch cannot be cancelled: %s", strerror(-res));
 	u->cancelling--;
 	u->watches.slots[slot].state = WATCH_FREE;
 	engine_watches_free(&u->watches, slot);

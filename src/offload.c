@@ -130,13 +130,23 @@ static void offload_ready(struct engine_watch *watch)
 		engine_complete(o->engine, io, io->result);
 }
 
+static void offload_deaf(struct engine_watch *watch, int err)
+{
+	(void)watch;
+	log_warning("offload: the helper thread's results cannot be watched for: %s; looking for "
+		    "them regularly, which costs processor time",
+		    strerror(-err));
+}
+
 int offload_open(struct offload *offload, struct engine *engine)
 {
 	int ret;
 
 	*offload = (struct offload){
 		.engine = engine,
-		.watch = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .ready = offload_ready},
+		.watch = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+			  .ready = offload_ready,
+			  .failed = offload_deaf},
 	};
 	if (offload->watch.fd < 0)
 		return -errno;

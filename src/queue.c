@@ -83,18 +83,41 @@ static void unwatch_kick(struct queue *queue)
 	queue->kick.fd = -1;
 }
 
+/*
+ * The queue's kicks are not heard, or not any more. Better looked at all the time than never: what
+ * is in the ring is served, if slower.
+ */
+static void kicks_are_lost(struct queue *queue, const char *why, int err)
+{
+	if (worker_may_warn_of_kicks(queue->worker, queue->disk->name))
+		log_warning("%s: queue %u: its kick descriptor %s: %s; looking at the ring "
+			    "regularly instead, which is slower and costs processor time",
+			    queue->disk->name, vublk_queue_index(queue->vq), why, strerror(-err));
+	unwatch_kick(queue);
+	worker_unkicked(queue->worker, queue, true);
+	worker_heat(queue->worker, queue);
+}
+
 static void kicked(struct engine_watch *watch)
 {
 	struct queue *queue = container_of(watch, struct queue, kick);
 	int err = vublk_queue_drain_kick(queue->vq);
 
-	if (err) {
-		log_warning("%s: queue %u: its kick descriptor is no use any more: %s",
-			    queue->disk->name, vublk_queue_index(queue->vq), strerror(-err));
-		unwatch_kick(queue);
-	}
+	if (err)
+		kicks_are_lost(queue, "is unusable", err);
 	queue->rested = true;
 	worker_heat(queue->worker, queue);
+}
+
+static void kick_watch_failed(struct engine_watch *watch, int err)
+{
+	kicks_are_lost(container_of(watch, struct queue, kick), "cannot be watched", err);
+}
+
+/* Is the descriptor wrong, of which the front-end is told, or are we short of something? */
+static bool is_descriptors_fault(int err)
+{
+	return err == -EPERM || err == -EBADF || err == -EEXIST;
 }
 
 /* Watches the kick descriptor that the virtqueue has now, or polls without one. */
@@ -107,14 +130,19 @@ static int watch_kick(struct queue *queue)
 	if (fd >= 0) {
 		queue->kick.fd = fd;
 		queue->kick.ready = kicked;
+		queue->kick.failed = kick_watch_failed;
 		err = engine_watch(worker_engine(queue->worker), &queue->kick);
 	}
-	if (err) {
-		log_warning("%s: queue %u: its kick descriptor cannot be watched: %s",
-			    queue->disk->name, vublk_queue_index(queue->vq), strerror(-err));
+	if (err && is_descriptors_fault(err)) {
+		if (worker_may_warn_of_kicks(queue->worker, queue->disk->name))
+			log_warning("%s: queue %u: its kick descriptor cannot be watched: %s",
+				    queue->disk->name, vublk_queue_index(queue->vq),
+				    strerror(-err));
 		queue->kick.fd = -1;
 		return err;
 	}
+	if (err)
+		kicks_are_lost(queue, "cannot be watched", err);
 	/* Requests may be waiting that nobody will kick for. */
 	worker_heat(queue->worker, queue);
 	return 0;

@@ -79,6 +79,8 @@ struct worker {
 	unsigned n_bounce_free, n_bounce;
 	struct blk_req *waiting, **last_waiting; /* for a bounce buffer, in order */
 
+	struct log_limit kick_trouble;
+
 	sem_t started;
 	int start_err;
 };
@@ -132,6 +134,11 @@ void worker_forget(struct worker *worker, struct queue *queue)
 	while (*at != queue)
 		at = &(*at)->next_hot;
 	*at = queue->next_hot;
+}
+
+bool worker_may_warn_of_kicks(struct worker *worker, const char *name)
+{
+	return log_limit_ok(&worker->kick_trouble, LOG_LEVEL_WARNING, name);
 }
 
 struct engine *worker_engine(struct worker *worker)
@@ -312,6 +319,14 @@ static void run_mailbox(struct engine_watch *watch)
 	mailbox_run(&container_of(watch, struct worker, mailbox_watch)->mailbox);
 }
 
+static void mailbox_unwatched(struct engine_watch *watch, int err)
+{
+	(void)watch;
+	log_warning("a worker's mailbox cannot be watched: %s; looking into it regularly, which "
+		    "costs processor time",
+		    strerror(-err));
+}
+
 static int open_engine(struct worker *worker)
 {
 	const struct engine_config config = {
@@ -322,6 +337,7 @@ static int open_engine(struct worker *worker)
 		return err;
 	worker->mailbox_watch.fd = worker->mailbox.event_fd;
 	worker->mailbox_watch.ready = run_mailbox;
+	worker->mailbox_watch.failed = mailbox_unwatched;
 	err = engine_watch(worker->engine, &worker->mailbox_watch);
 	if (err)
 		engine_close(worker->engine);

@@ -66,6 +66,12 @@ void worker_touched(struct worker *worker, struct queue *queue);
 /* Nobody kicks the queue, so that it is looked at regularly; or somebody does again. */
 void worker_unkicked(struct worker *worker, struct queue *queue, bool unkicked);
 
+/*
+ * May a line about a queue's kick descriptor be written? Limited for all queues together, for a
+ * front-end may start and stop them in a loop.
+ */
+bool worker_may_warn_of_kicks(struct worker *worker, const char *name);
+
 /* The queue is neither hot nor unkicked any more. What it has to publish stays on the list. */
 void worker_forget(struct worker *worker, struct queue *queue);
 

@@ -48,6 +48,7 @@ proto_tests = \
 	tests/proto/test-stress \
 	tests/proto/test-truncate \
 	tests/proto/test-vring \
+	tests/proto/test-watches \
 	tests/proto/test-workers
 
 check_PROGRAMS += $(proto_tests)
@@ -139,6 +140,10 @@ tests_proto_test_truncate_LDADD = tests/proto/libproto.la
 tests_proto_test_vring_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_vring_SOURCES = tests/proto/test-vring.c
 tests_proto_test_vring_LDADD = tests/proto/libproto.la
+
+tests_proto_test_watches_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_watches_SOURCES = tests/proto/test-watches.c
+tests_proto_test_watches_LDADD = tests/proto/libproto.la
 
 tests_proto_test_workers_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_workers_SOURCES = tests/proto/test-workers.c

@@ -44,6 +44,8 @@ report "every source begins with its licence" \
 report "src/ sees the library through vublk.h alone" "$(grep -nE '#include "(vhu_|vq)' -r src)"
 report "lib/ neither exits, nor aborts, nor prints, nor opens files" \
 	"$(grep -nE '\b(exit|_exit|abort|assert|printf|fprintf|perror|open|fopen)\(' lib/*.c)"
+report "submission entries come from one place, and are filled in by ourselves" \
+	"$(grep -nE "io_uring_(get_sqe|prep_[a-z]+|sqe_set_[a-z]+)\(" src/engine*)"
 report "no promises in the code" "$(grep -nE 'TODO|FIXME|\bXXX\b' "${sources[@]}")"
 report "no file holds more than one idea" "$(wc -l lib/*.[ch] src/*.[ch] | awk '$1 > 700 && $2 != "total"')"
 echo "1..$cases"

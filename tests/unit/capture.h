@@ -41,14 +41,21 @@ static inline void capture_begin(int fd)
 	capture_begin_with(fd, file);
 }
 
-/* Puts everything back. Returns what was written, valid until the next one. */
-static inline const char *capture_end(void)
+/* What was written up to now, valid until the next look. */
+static inline const char *capture_so_far(void)
 {
 	ssize_t n;
 
 	fflush(NULL);
 	n = pread(capture.fd, capture.text, sizeof(capture.text) - 1, 0);
 	capture.text[n > 0 ? n : 0] = 0;
+	return capture.text;
+}
+
+/* Puts everything back. Returns what was written, valid until the next one. */
+static inline const char *capture_end(void)
+{
+	capture_so_far();
 	dup2(capture.saved, capture.fd);
 	close(capture.saved);
 	return capture.text;

@@ -15,13 +15,15 @@
 
 static struct {
 	struct engine base;
-	struct engine *inner; /* watches and files are its affair */
+	/* Watches and files are its affair; of the null engine if no other class is named. */
+	struct engine *inner;
+	const struct engine_class *inner_class;
 	struct io_list held;
 	unsigned n_held, tokens; /* as many may go */
 	unsigned n_begun;        /* as many of those held, the oldest, are not taken back */
 	int64_t cut;             /* bytes that a transfer moves at most; 0: all */
 	unsigned n_files;
-	int file_err;
+	int file_err, watch_err;
 } gate;
 
 static const struct engine_class gate_class;
@@ -31,7 +33,7 @@ static int gate_open(struct engine **enginep, const struct engine_config *config
 	gate.base.class = &gate_class;
 	gate.base.config = *config;
 	*enginep = &gate.base;
-	return engine_null.open(&gate.inner, config);
+	return (gate.inner_class ? gate.inner_class : &engine_null)->open(&gate.inner, config);
 }
 
 static void gate_close(struct engine *engine)
@@ -59,7 +61,7 @@ static void gate_remove_file(struct engine *engine, int file)
 static int gate_watch(struct engine *engine, struct engine_watch *watch)
 {
 	(void)engine;
-	return engine_watch(gate.inner, watch);
+	return gate.watch_err ? gate.watch_err : engine_watch(gate.inner, watch);
 }
 
 static void gate_unwatch(struct engine *engine, struct engine_watch *watch)

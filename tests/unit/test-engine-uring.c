@@ -78,7 +78,7 @@ static void setup(void)
 	const char *dir = getenv("TMPDIR");
 	char path[300];
 
-	engine_uring_without = 0;
+	engine_uring_without = engine_uring_faults = 0;
 	snprintf(path, sizeof(path), "%s/image", dir ? dir : "/var/tmp");
 	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	REQUIRE(fd >= 0);
@@ -585,6 +585,139 @@ static void test_quiet_5_11(void)
 	check_quiet((struct engine_options){0});
 }
 
+/* ---- watches that the kernel does not carry ---- */
+
+struct deaf {
+	struct engine_watch watch;
+	unsigned n_failed, n_looks, n_kicks;
+	int err;
+};
+
+static void deaf_ready(struct engine_watch *watch)
+{
+	struct deaf *deaf = container_of(watch, struct deaf, watch);
+	eventfd_t count;
+
+	deaf->n_looks++;
+	deaf->n_kicks += !eventfd_read(watch->fd, &count);
+}
+
+static void deaf_failed(struct engine_watch *watch, int err)
+{
+	struct deaf *deaf = container_of(watch, struct deaf, watch);
+
+	deaf->n_failed++;
+	deaf->err = err;
+}
+
+static struct deaf make_deaf(void)
+{
+	struct deaf deaf = {.watch = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+				      .ready = deaf_ready,
+				      .failed = deaf_failed}};
+
+	REQUIRE(deaf.watch.fd >= 0);
+	return deaf;
+}
+
+/* It is said once, what comes is seen all the same, also by one who sleeps, and it has an end. */
+static void check_deaf_watch(int64_t timeout)
+{
+	struct deaf deaf = make_deaf();
+
+	REQUIRE_OK(engine_watch(engine, &deaf.watch));
+	for (unsigned i = 1; i <= 5; i++) {
+		REQUIRE_OK(eventfd_write(deaf.watch.fd, 1));
+		RUN_UNTIL(deaf.n_kicks == i, timeout);
+	}
+	CHECK_EQ(deaf.n_failed, 1);
+	CHECK_EQ(deaf.err, -EBADF);
+	engine_unwatch(engine, &deaf.watch);
+	deaf.n_looks = 0;
+	for (unsigned i = 0; i < 5; i++)
+		REQUIRE(engine_run(engine, MS) >= 0);
+	CHECK_EQ(deaf.n_looks, 0);
+	close(deaf.watch.fd);
+}
+
+static void test_deaf_watch(void)
+{
+	engine_uring_faults = URING_FAULT_WATCHES;
+	open_engine((struct engine_options){0});
+	check_deaf_watch(-1);
+	check_deaf_watch(100 * MS);
+	check_deaf_watch(0);
+}
+
+static void test_deaf_watch_sqpoll(void)
+{
+	engine_uring_faults = URING_FAULT_WATCHES;
+	open_engine((struct engine_options){.sqpoll = true, .sqpoll_cpu = -1});
+	check_deaf_watch(100 * MS);
+}
+
+/* It can be watched when it is armed, and no more when it is to be armed again. */
+static void test_watch_not_armed_again(void)
+{
+	struct deaf deaf = make_deaf();
+
+	engine_uring_without = URING_WITHOUT_MULTISHOT;
+	open_engine((struct engine_options){0});
+	REQUIRE_OK(engine_watch(engine, &deaf.watch));
+	REQUIRE(engine_run(engine, 0) >= 0);
+	engine_uring_faults = URING_FAULT_WATCHES;
+	for (unsigned i = 1; i <= 5; i++) {
+		REQUIRE_OK(eventfd_write(deaf.watch.fd, 1));
+		RUN_UNTIL(deaf.n_kicks == i, -1);
+	}
+	CHECK_EQ(deaf.n_failed, 1);
+	engine_unwatch(engine, &deaf.watch);
+	close(deaf.watch.fd);
+}
+
+/* The helper thread's results come, too. */
+static void test_deaf_helper(void)
+{
+	struct op op = {.io = {.op = IO_SYNC, .file = 0, .offset = UINT64_MAX}};
+
+	engine_uring_faults = URING_FAULT_WATCHES;
+	open_engine((struct engine_options){0});
+	engine_submit(engine, &op.io);
+	RUN_UNTIL(op.done, -1);
+	CHECK_EQ(op.io.result, -EINVAL);
+}
+
+/* A watch that ends, or begins another, while it is looked at. */
+static struct deaf chain_next;
+
+static void chain_ready(struct engine_watch *watch)
+{
+	engine_unwatch(engine, watch);
+	if (!chain_next.watch.ready) {
+		chain_next = make_deaf();
+		REQUIRE_OK(engine_watch(engine, &chain_next.watch));
+	}
+}
+
+static void test_deaf_watches_come_and_go(void)
+{
+	struct deaf deaf[40];
+
+	engine_uring_faults = URING_FAULT_WATCHES;
+	open_engine((struct engine_options){0});
+	for (unsigned i = 0; i < 40; i++) {
+		deaf[i] = make_deaf();
+		deaf[i].watch.ready = chain_ready;
+		REQUIRE_OK(engine_watch(engine, &deaf[i].watch));
+	}
+	RUN_UNTIL(chain_next.n_looks >= 2, -1);
+	CHECK_EQ(chain_next.n_failed, 1);
+	engine_unwatch(engine, &chain_next.watch);
+	for (unsigned i = 0; i < 40; i++)
+		close(deaf[i].watch.fd);
+	close(chain_next.watch.fd);
+}
+
 static const struct tap_case cases[] = {
 	{"registered", test_registered},
 	{"unregistered", test_unregistered},
@@ -605,6 +738,11 @@ static const struct tap_case cases[] = {
 	{"one_thread_polls", test_one_thread_polls},
 	{"iopoll_refused", test_iopoll_refused},
 	{"iopoll_probe", test_iopoll_probe},
+	{"deaf_watch", test_deaf_watch},
+	{"deaf_watch_sqpoll", test_deaf_watch_sqpoll},
+	{"watch_not_armed_again", test_watch_not_armed_again},
+	{"deaf_helper", test_deaf_helper},
+	{"deaf_watches_come_and_go", test_deaf_watches_come_and_go},
 	{"quiet", test_quiet},
 	{"quiet_sqpoll", test_quiet_sqpoll},
 	{"quiet_5_19", test_quiet_5_19},

@@ -406,6 +406,16 @@ HAMMER(three_workers_auto, &engine_null, 3, POLL_AUTO)
 HAMMER(three_workers_window, &engine_null, 3, 20 * US)
 HAMMER(three_workers_always, &engine_null, 3, POLL_ALWAYS)
 
+/* Neither kicks nor the mailbox are heard: they are looked at. */
+static void nothing_is_lost_unwatched(void)
+{
+	if (engine_probe(&engine_uring))
+		tap_skip("there is no io_uring here");
+	engine_uring_faults = URING_FAULT_WATCHES;
+	gate.inner_class = &engine_uring;
+	hammer(&gate_class, 1, POLL_OFF);
+}
+
 /* All of them have something in hand at the same time. */
 static void workers_work_at_once(void)
 {
@@ -477,6 +487,7 @@ static const struct tap_case hammer_cases[] = {
 	CASE(gate_auto),
 	CASE(gate_window),
 	CASE(gate_always),
+	CASE(unwatched),
 	CASE(three_workers_off),
 	CASE(three_workers_auto),
 	CASE(three_workers_window),

@@ -533,12 +533,46 @@ static void kick_descriptor_at_its_end(void)
 	CHECK_OK(update_err);
 	close(pair[1]);
 	check_held(0);
+	/* Nobody can kick any more; it is served nevertheless. */
+	add(1, 0);
+	fe_vq_publish(&ring.driver);
+	check_held(1);
 	/* A new one helps. */
 	replace_kick(dup(ring.driver.kick_fd));
 	CHECK_OK(update_err);
 	add(0, 0);
 	fe_vq_kick(&ring.driver);
-	check_held(1);
+	check_held(2);
+}
+
+static void set_watch_err(void)
+{
+	gate.watch_err = -ENOSPC; /* epoll's limit of watches, say */
+}
+
+static void clear_watch_err(void)
+{
+	gate.watch_err = 0;
+}
+
+/* For want of something: then the ring is looked at. */
+static void kick_that_cannot_be_watched_now(void)
+{
+	on_worker(set_watch_err);
+	replace_kick(dup(ring.driver.kick_fd));
+	CHECK_OK(update_err);
+	CHECK(strstr(capture_so_far(), "looking at the ring regularly") != NULL);
+	for (unsigned i = 0; i < 3; i++) {
+		add(i, 0);
+		fe_vq_publish(&ring.driver);
+		check_held(i + 1);
+	}
+	on_worker(clear_watch_err);
+	replace_kick(dup(ring.driver.kick_fd));
+	CHECK_OK(update_err);
+	add(3, 0);
+	fe_vq_kick(&ring.driver);
+	check_held(4);
 }
 
 /* The worker sleeps on, instead of looking at the ring for ever. */
@@ -560,6 +594,7 @@ static const struct tap_case running_cases[] = {
 	{"new_kick_descriptor_is_watched", new_kick_descriptor_is_watched},
 	{"without_a_kick_descriptor", without_a_kick_descriptor},
 	{"kick_descriptor_at_its_end", kick_descriptor_at_its_end},
+	{"kick_that_cannot_be_watched_now", kick_that_cannot_be_watched_now},
 	{"broken_ring_is_left_alone", broken_ring_is_left_alone},
 	{0},
 };
