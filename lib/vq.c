@@ -347,6 +347,11 @@ bool vublk_queue_recovering(const struct vublk_queue *vq)
 	return !vq->broken && vq->track && vq->track->next_recovered < vq->track->n_recovered;
 }
 
+uint32_t vublk_queue_note(struct vublk_queue *vq, uint32_t note)
+{
+	return vq->track ? vq_track_note(vq->track, vq->packed, note) : 0;
+}
+
 bool vublk_queue_tracked(const struct vublk_queue *vq)
 {
 	return vq->track;

@@ -114,6 +114,25 @@ int vq_track_recover(struct vublk_queue *vq)
 	return 0;
 }
 
+/* Back-ends that know nothing of notes may leave anything in these bytes. */
+#define NOTE_MARK 0xb7
+
+uint32_t vq_track_note(const struct vq_track *track, bool packed, uint32_t note)
+{
+	uint8_t *at = packed ? track->packed->padding : track->split->desc[0].padding;
+	uint32_t earlier = 0;
+
+	for (unsigned i = 0; i < 4; i++)
+		earlier |= (uint32_t)__atomic_load_n(&at[i], __ATOMIC_RELAXED) << 8 * i;
+	if (__atomic_load_n(&at[4], __ATOMIC_RELAXED) != NOTE_MARK)
+		earlier = 0;
+	__atomic_store_n(&at[4], 0, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < 4; i++)
+		__atomic_store_n(&at[i], (uint8_t)(note >> 8 * i), __ATOMIC_RELEASE);
+	__atomic_store_n(&at[4], NOTE_MARK, __ATOMIC_RELEASE);
+	return earlier;
+}
+
 int vq_track_corrupt(const struct vublk_queue *vq, const char *why)
 {
 	vhu_log(VUBLK_LOG_ERROR, "%s: queue %u: the in-flight region cannot be: %s", vq->name,

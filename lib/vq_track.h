@@ -86,6 +86,9 @@ bool vq_track_is_used(const struct vq_track *track);
  */
 int vq_track_recover(struct vublk_queue *vq);
 
+/* See vublk_queue_note(). */
+uint32_t vq_track_note(const struct vq_track *track, bool packed, uint32_t note);
+
 /* Logs why the region cannot be right; -EINVAL. */
 int vq_track_corrupt(const struct vublk_queue *vq, const char *why);
 

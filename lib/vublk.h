@@ -203,6 +203,14 @@ bool vublk_queue_recovering(const struct vublk_queue *queue);
 bool vublk_queue_tracked(const struct vublk_queue *queue);
 
 /*
+ * Notes 32 bits of the caller's in the in-flight region, in bytes that the specification has no use
+ * for, and returns what an earlier process has noted for this queue, 0 if nothing: the region lives
+ * as long as the guest's use of the device. The front-end can write there, too: compare it, and
+ * that is all. 0 and nothing noted without a region. Worker, between begin and end.
+ */
+uint32_t vublk_queue_note(struct vublk_queue *queue, uint32_t note);
+
+/*
  * Takes the next available chain. 1: *chain is valid until vublk_queue_push(); 0: there is none;
  * -EAGAIN: there is one, so long that it has to wait until one that was popped is pushed; other
  * -errno: the ring is broken (its error descriptor has been signalled, the reason logged) and

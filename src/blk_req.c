@@ -56,8 +56,14 @@ static int check_range(const struct blk_disk *disk, uint64_t sector, uint64_t si
 {
 	const uint64_t capacity = image_end_limit(disk->end) / SECTOR;
 
-	if (size % SECTOR || sector > capacity || size / SECTOR > capacity - sector)
+	if (size % SECTOR)
 		return -EINVAL;
+	if (sector > capacity || size / SECTOR > capacity - sector) {
+		if (sector > disk->image->size / SECTOR ||
+		    size / SECTOR > disk->image->size / SECTOR - sector)
+			image_end_reached(disk->end, disk->image->size);
+		return -EINVAL;
+	}
 	if ((sector * SECTOR | size) & (disk->image->block_size - 1))
 		return -EINVAL;
 	return 0;

@@ -25,10 +25,11 @@ struct image_end {
 	_Alignas(64) _Atomic uint64_t limit; /* bytes: requests end here at the latest */
 	uint64_t size;                       /* bytes, of the image when it was opened */
 	uint64_t ask_at;                     /* writes that end there or beyond ask first */
+	uint32_t identity;                   /* of this image, not 0; see image_end_recognise() */
 	int fd;
 	bool is_device;
 	const char *name; /* for messages */
-	atomic_bool told;
+	atomic_bool told, told_other, told_beyond;
 };
 
 /* Of an open image, or of none (fd -1). `name` has to live as long. Control thread. */
@@ -45,6 +46,16 @@ static inline uint64_t image_end_limit(const struct image_end *end)
  * lowered, and the first time an error logged. Any thread.
  */
 void image_end_found(struct image_end *end, uint64_t size);
+
+/*
+ * A guest was begun to be served with the image that had this identity (0: not known): is it still
+ * the same one? Logs an error if not, once: it was replaced, or has another size, and the guest
+ * does not know. Any thread.
+ */
+void image_end_recognise(struct image_end *end, uint32_t identity);
+
+/* A request reaches beyond the disk: was its guest told of a larger one? Once. Any thread. */
+void image_end_reached(struct image_end *end, uint64_t capacity);
 
 /*
  * Looks at the size that the kernel knows (of a network file system without asking the server, so

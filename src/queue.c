@@ -165,8 +165,12 @@ int queue_begin(struct queue *queue)
 	err = vublk_queue_begin(queue->vq);
 	if (!err)
 		err = watch_kick(queue);
-	if (!err)
+	if (!err) {
+		struct image_end *end = queue->disk->end;
+
+		image_end_recognise(end, vublk_queue_note(queue->vq, end->identity));
 		return 0;
+	}
 	queue_memory_end(queue);
 put_file:
 	worker_put_file(queue->worker, queue->file);

@@ -40,6 +40,7 @@ proto_tests = \
 	tests/proto/test-merge \
 	tests/proto/test-message \
 	tests/proto/test-packed \
+	tests/proto/test-replace \
 	tests/proto/test-request \
 	tests/proto/test-sequential \
 	tests/proto/test-session \
@@ -108,6 +109,10 @@ tests_proto_test_message_LDADD = tests/proto/libproto.la
 tests_proto_test_packed_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_packed_SOURCES = tests/proto/test-packed.c
 tests_proto_test_packed_LDADD = tests/proto/libproto.la
+
+tests_proto_test_replace_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_replace_SOURCES = tests/proto/test-replace.c
+tests_proto_test_replace_LDADD = tests/proto/libproto.la
 
 tests_proto_test_request_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_request_SOURCES = tests/proto/test-request.c

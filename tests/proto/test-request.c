@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "tests/proto/proto.h"
@@ -402,6 +403,20 @@ static void tail_that_is_no_sector(void)
 	CHECK_EQ(fe_pattern_differs(buf, 0, 100, 2), -1);
 }
 
+/* A limit of the process's (ulimit -f) is an error of what is written beyond, not its end. */
+static void limit_of_file_sizes(void)
+{
+	const struct rlimit limit = {MIB, MIB};
+
+	needs_vublkd();
+	serve(2 * MIB);
+	attach();
+	REQUIRE_OK(prlimit(server.pid, RLIMIT_FSIZE, &limit, NULL));
+	CHECK_EQ(fe_blk_write(&blk, MIB / 512 + 8, buf, 4096), IOERR);
+	CHECK_EQ(fe_blk_read(&blk, MIB / 512 + 8, buf, 4096), OK);
+	check_round_trip(&blk, 0, 4096);
+}
+
 /* Files that end anywhere in a sector: a write there stays, whoever serves it next. */
 static void tail_is_written_and_read_again(void)
 {
@@ -566,6 +581,7 @@ static const struct tap_case cases[] = {
 	{"bad_write_zeroes", bad_write_zeroes},
 	{"read_only", read_only},
 	{"tail_that_is_no_sector", tail_that_is_no_sector},
+	{"limit_of_file_sizes", limit_of_file_sizes},
 	{"tail_is_written_and_read_again", tail_is_written_and_read_again},
 	{"image_next_to_the_largest", image_next_to_the_largest},
 	{"one_byte_image", one_byte_image},

@@ -200,12 +200,24 @@ static void errors_are_logged_and_limited(void)
 	capture_begin(STDERR_FILENO);
 }
 
+/* But the first that reaches beyond the disk: the guest may believe in a larger one. */
 static void refusals_are_not_logged(void)
 {
-	blk_begin(VIRTIO_BLK_T_IN, BLK_CAPACITY);
-	blk_in(buffer, 512);
+	const char *text, *told;
+
+	blk_begin(VIRTIO_BLK_T_IN, 0);
+	blk_in(buffer, 511);
 	check_refused(VIRTIO_BLK_S_IOERR, 0);
 	CHECK_TEXT(capture_end(), "");
+	capture_begin(STDERR_FILENO);
+	for (int i = 0; i < 3; i++) {
+		blk_begin(VIRTIO_BLK_T_IN, BLK_CAPACITY - 1);
+		blk_in(buffer, 1024);
+		check_refused(VIRTIO_BLK_S_IOERR, 0);
+	}
+	text = capture_end();
+	told = strstr(text, "reaches beyond the end of the disk");
+	CHECK(told && !strstr(told + 1, "error"));
 	capture_begin(STDERR_FILENO);
 }
 
