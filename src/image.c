@@ -12,9 +12,11 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "image_blocks.h"
@@ -157,6 +159,14 @@ static int drop_direct(struct image *image, const char *path)
 	return 0;
 }
 
+/* FUSE asks its server, which may not know. */
+static bool is_on_fuse(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) || fs.f_type == FUSE_SUPER_MAGIC;
+}
+
 static int find_facts(struct image *image, const char *path, struct image_facts *facts)
 {
 	int r = image_probe(image->fd, image->direct, facts);
@@ -170,6 +180,7 @@ static int find_facts(struct image *image, const char *path, struct image_facts 
 		facts->mem_align = facts->offset_align = 1;
 	}
 	image->is_device = facts->is_device;
+	image->is_fuse = is_on_fuse(image->fd);
 	image->mem_align = facts->mem_align;
 	image->offset_align = facts->offset_align;
 	return r;

@@ -31,6 +31,7 @@ struct image_options {
 struct image {
 	int fd;         /* -1 without a file */
 	bool is_device; /* a block device, else a regular file */
+	bool is_fuse;   /* on FUSE, with which io_uring does not go along; engine_uring.c */
 	bool read_only;
 	bool direct;  /* opened with O_DIRECT */
 	bool durable; /* writethrough: every write is to be durable before it completes */

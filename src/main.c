@@ -201,12 +201,18 @@ static void log_engine_error(const struct options *options, const struct engine_
 		log_error("the %s engine cannot be used: %s", class->name, strerror(-err));
 }
 
-/* The engine that was asked for; or, where none was and io_uring is switched off, libaio. */
+/*
+ * The engine that was asked for; or, where none was, libaio where io_uring is switched off, or
+ * would leave all to its helper thread.
+ */
 static int start_workers(struct program *program)
 {
 	const struct engine_class *class = program->options.engine;
-	int err = start_worker(program, 0, class);
+	int err;
 
+	if (program->image.is_fuse && class == &engine_uring && !needs_io_uring(&program->options))
+		class = &engine_aio;
+	err = start_worker(program, 0, class);
 	if (err && class == &engine_uring && !needs_io_uring(&program->options)) {
 		log_warning("io_uring is not available (%s); using libaio, which is slower",
 			    strerror(-err));

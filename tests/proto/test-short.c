@@ -4,6 +4,7 @@
  * what was not read is not zeros, what was not written is not acknowledged.
  */
 #define _GNU_SOURCE
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -71,6 +72,16 @@ static void check_most(uint32_t most, const char *option)
 static void in_thousands(void)
 {
 	check_most(1000, NULL);
+}
+
+/* Which is not the default there. */
+static void in_thousands_with_io_uring(void)
+{
+	const char *variant = getenv("VUBLKD_VARIANT");
+
+	if (variant && (!strcmp(variant, "libaio") || !strcmp(variant, "nouring")))
+		tap_skip("this variant is without io_uring");
+	check_most(1000, "--engine=io_uring");
 }
 
 static void in_thousands_through_the_page_cache(void)
@@ -155,6 +166,7 @@ static void truncated_on_the_server(void)
 
 static const struct tap_case cases[] = {
 	{"in_thousands", in_thousands},
+	{"in_thousands_with_io_uring", in_thousands_with_io_uring},
 	{"in_thousands_through_the_page_cache", in_thousands_through_the_page_cache},
 	{"in_blocks", in_blocks},
 	{"in_hundreds", in_hundreds},
