@@ -2,6 +2,7 @@
 #include "vhu_mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -19,7 +20,15 @@ struct mapping {
 	void *base;
 	size_t size; /* bytes mapped */
 	int guard;
+	int fd; /* a duplicate, see vublk_keep_memory_files(), or -1 */
 };
+
+static bool keep_files;
+
+void vublk_keep_memory_files(void)
+{
+	keep_files = true;
+}
 
 struct region {
 	uint64_t gpa, uva, size; /* bytes */
@@ -39,6 +48,8 @@ static void mapping_put(struct mapping *mapping)
 		return;
 	vhu_guard_remove(mapping->guard);
 	munmap(mapping->base, mapping->size);
+	if (mapping->fd >= 0)
+		close(mapping->fd);
 	free(mapping);
 }
 
@@ -171,6 +182,7 @@ static int map_region(const char *name, const struct vhu_region *r, int fd, stru
 	atomic_init(&mapping->refs, 1);
 	mapping->base = base;
 	mapping->size = size;
+	mapping->fd = keep_files ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
 	*to = (struct region){r->guest_addr, r->user_addr, r->size, (uint8_t *)base + skip,
 			      mapping};
 	return 0;
@@ -281,6 +293,13 @@ unsigned vhu_mem_ranges(const struct vhu_mem *mem, struct iovec *ranges, unsigne
 {
 	for (unsigned i = 0; i < mem->n && i < max; i++)
 		ranges[i] = (struct iovec){mem->region[i].host, (size_t)mem->region[i].size};
+	return mem->n;
+}
+
+unsigned vhu_mem_files(const struct vhu_mem *mem, int *fds, unsigned max)
+{
+	for (unsigned i = 0; i < mem->n && i < max; i++)
+		fds[i] = mem->region[i].mapping->fd;
 	return mem->n;
 }
 

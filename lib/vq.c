@@ -398,6 +398,11 @@ unsigned vublk_queue_memory(const struct vublk_queue *vq, struct iovec ranges[VU
 	return vhu_mem_ranges(vq->lease->mem, ranges, VUBLK_MAX_MEMORY);
 }
 
+unsigned vublk_queue_memory_files(const struct vublk_queue *vq, int fds[VUBLK_MAX_MEMORY])
+{
+	return vhu_mem_files(vq->lease->mem, fds, VUBLK_MAX_MEMORY);
+}
+
 bool vublk_update_has_kick(const struct vublk_update *update)
 {
 	return update->kick;

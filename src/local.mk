@@ -44,6 +44,7 @@ src_libvublkd_la_SOURCES = \
 	src/poll_policy.c src/poll_policy.h \
 	src/queue.c src/queue.h \
 	src/queue_memory.c \
+	src/registered_memory.c src/registered_memory.h \
 	src/server.c src/server.h \
 	src/thread.c src/thread.h \
 	src/worker.c src/worker.h

@@ -226,6 +226,14 @@ static int start_workers(struct program *program)
 	return err;
 }
 
+static void prepare_fixed_buffers(void)
+{
+	vublk_keep_memory_files();
+	log_info("--fixed-buffers: the guest's memory stays present and pinned, so a balloon, free "
+		 "page reporting and virtio-mem give none of it back; when they try, the disk goes "
+		 "on without --fixed-buffers");
+}
+
 static int serve(struct program *program)
 {
 	int err = loop_create(&program->loop);
@@ -277,6 +285,8 @@ static int run(struct program *program)
 	vublk_set_log(library_log);
 	log_set_level(program->options.log_level);
 	raise_descriptor_limit();
+	if (program->options.engine_options.fixed_buffers)
+		prepare_fixed_buffers();
 	err = serve(program);
 	listener_close(&program->listener);
 	disk_destroy(program->disk);

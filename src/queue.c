@@ -278,6 +278,8 @@ enum queue_state queue_service(struct queue *queue)
 	queue->in_flight += n;
 	if (n)
 		queue->sequential = false;
+	if (n && queue->registers)
+		queue_memory_check(queue);
 	for (unsigned i = 0; i < n; i++)
 		blk_req_begin(batch[i]);
 	blk_merge_flush(queue);

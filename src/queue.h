@@ -45,7 +45,8 @@ struct queue {
 	bool zero_range_missing; /* the image has answered -EOPNOTSUPP */
 	bool punch_hole_missing;
 	bool stopping, suspending;
-	bool rested; /* until it was kicked: the image may have changed; image_end.h */
+	bool registers; /* its memory is registered, or would be; queue_memory.c */
+	bool rested;    /* until it was kicked: the image may have changed; image_end.h */
 
 	/* The worker's lists. */
 	bool hot, touched, unkicked;
@@ -75,6 +76,9 @@ void queue_destroy(struct queue *queue);
 int queue_memory_begin(struct queue *queue);
 void queue_memory_change(struct queue *queue);
 void queue_memory_end(struct queue *queue);
+
+/* After popping, before submitting: what the engine has registered must be what the guest sees. */
+void queue_memory_check(struct queue *queue);
 
 /* ---- queue.c ---- */
 

@@ -38,6 +38,7 @@
 #include "log.h"
 #include "now.h"
 #include "queue.h"
+#include "registered_memory.h"
 #include "thread.h"
 
 /* Operations that the kernel holds at once; more wait in the engine. */
@@ -74,6 +75,7 @@ struct worker {
 
 	struct file file[MAX_FILES];
 	unsigned memory_users;
+	struct registered_memory memory;
 
 	void *bounce[MAX_BOUNCE]; /* free ones */
 	unsigned n_bounce_free, n_bounce;
@@ -195,15 +197,25 @@ int64_t worker_get_memory(struct worker *worker, const struct iovec *ranges, uns
 {
 	const int64_t plain = engine_set_memory(worker->engine, ranges, n);
 
-	if (plain < 0)
+	if (plain < 0) {
+		if (!worker->memory_users)
+			registered_memory_clear(&worker->memory);
 		return plain;
+	}
 	return worker->memory_users++ ? 0 : plain;
 }
 
 void worker_put_memory(struct worker *worker)
 {
-	if (!--worker->memory_users)
-		engine_set_memory(worker->engine, NULL, 0);
+	if (--worker->memory_users)
+		return;
+	engine_set_memory(worker->engine, NULL, 0);
+	registered_memory_clear(&worker->memory);
+}
+
+struct registered_memory *worker_memory(struct worker *worker)
+{
+	return &worker->memory;
 }
 
 /* ---- bounce buffers ---- */

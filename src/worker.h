@@ -14,6 +14,7 @@
 #include "poll_policy.h"
 
 struct queue;
+struct registered_memory;
 struct worker;
 
 struct worker_config {
@@ -56,6 +57,9 @@ void worker_put_file(struct worker *worker, int file);
 int64_t worker_get_memory(struct worker *worker, const struct iovec *ranges, unsigned n);
 int64_t worker_change_memory(struct worker *worker, const struct iovec *ranges, unsigned n);
 void worker_put_memory(struct worker *worker);
+
+/* What is to be known of that memory. The last worker_put_memory() clears it. */
+struct registered_memory *worker_memory(struct worker *worker);
 
 /* The queue has something to pop, or may have: from now on each round looks at it. */
 void worker_heat(struct worker *worker, struct queue *queue);

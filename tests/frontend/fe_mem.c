@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+bool fe_mem_prealloc;
+
 int fe_mem_add(struct fe_mem *mem, uint64_t gpa, uint64_t size, uint64_t mmap_offset)
 {
 	struct fe_region *r = &mem->region[mem->n_regions];
@@ -21,7 +23,9 @@ int fe_mem_add(struct fe_mem *mem, uint64_t gpa, uint64_t size, uint64_t mmap_of
 		return -errno;
 	if (ftruncate(fd, (off_t)(mmap_offset + size)) < 0)
 		goto fail;
-	void *host = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)mmap_offset);
+	void *host =
+		mmap(NULL, size, PROT_READ | PROT_WRITE,
+		     MAP_SHARED | (fe_mem_prealloc ? MAP_POPULATE : 0), fd, (off_t)mmap_offset);
 
 	if (host == MAP_FAILED)
 		goto fail;

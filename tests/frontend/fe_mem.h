@@ -8,6 +8,7 @@
 #ifndef FE_MEM_H
 #define FE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,9 @@ struct fe_mem {
 	unsigned int n_regions;
 	struct fe_region region[FE_MAX_REGIONS];
 };
+
+/* Is memory made present at once, as by QEMU's prealloc=on? False at first. */
+extern bool fe_mem_prealloc;
 
 /*
  * Adds a region of `size` bytes (whole pages) at guest address `gpa`, in a memfd of its own whose

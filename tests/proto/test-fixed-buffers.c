@@ -35,6 +35,7 @@ static void need_io_uring(void)
 static void serve_fixed(void)
 {
 	need_io_uring();
+	fe_mem_prealloc = true;
 	serve(16 * MIB, "--engine=io_uring", "--fixed-buffers");
 }
 
@@ -283,6 +284,205 @@ static void more_memory_than_may_be_locked(void)
 	check_region(0);
 }
 
+/* ---- holes ---- */
+
+#define BLOCK (64 * KIB)
+
+/* What QEMU does with memory that a balloon has taken, or by MADV_REMOVE. */
+static void punch(void *at, size_t size, bool by_address)
+{
+	struct fe_region *r = dev.mem.region;
+
+	while (!((uint8_t *)at >= r->host && (uint8_t *)at < r->host + r->size))
+		r++;
+	if (by_address)
+		REQUIRE_OK(madvise(at, size, MADV_REMOVE));
+	else
+		REQUIRE_OK(fallocate(
+			r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			(off_t)(r->wire.mmap_offset + (uint64_t)((uint8_t *)at - r->host)),
+			(off_t)size));
+}
+
+/* A request with the data of this slot, which is the next one that is given out. */
+static void exchange(uint32_t type, uint64_t sector)
+{
+	struct fe_blk_slot *slot = fe_blk_get(&blk);
+
+	REQUIRE_OK(fe_blk_submit(&blk, slot, type, sector, BLOCK));
+	REQUIRE_EQ(fe_blk_drain(&blk), 0);
+}
+
+static uint8_t *next_data(void)
+{
+	struct fe_blk_slot *slot = fe_blk_get(&blk);
+
+	fe_blk_put(&blk, slot);
+	return slot->data;
+}
+
+static void attach_fixed(void)
+{
+	serve_fixed();
+	attach();
+	fe_blk_free(&blk);
+	REQUIRE_OK(fe_blk_init(&blk, &dev, 0, 1, BLOCK));
+	check_round_trip(&blk, 0, BLOCK);
+	check_pinned(memory_size());
+}
+
+static void check_read_into_hole(bool by_address)
+{
+	static uint8_t data[BLOCK];
+
+	attach_fixed();
+	for (unsigned int i = 1; i < 8; i++) {
+		fe_pattern(data, 0, BLOCK, i);
+		REQUIRE_OK(fe_image_write(server.image, i * BLOCK, data, BLOCK));
+		punch(next_data(), BLOCK, by_address);
+		exchange(VIRTIO_BLK_T_IN, i * BLOCK / FE_SECTOR);
+		CHECK_EQ(fe_pattern_differs(next_data(), 0, BLOCK, i), -1);
+	}
+	check_pinned(0);
+	CHECK_OK(fe_daemon_await_log(&server, "holes have been punched into the guest's memory"));
+	/* That is for the session. */
+	detach();
+	attach();
+	check_pinned(memory_size());
+}
+
+static void read_into_a_hole(void)
+{
+	check_read_into_hole(false);
+}
+
+static void read_into_removed_memory(void)
+{
+	check_read_into_hole(true);
+}
+
+/* As much as before is present when the daemon looks, but other pages. */
+static void hole_that_is_filled_again(void)
+{
+	static uint8_t data[BLOCK];
+
+	attach_fixed();
+	for (unsigned int i = 1; i < 8; i++) {
+		punch(next_data(), BLOCK, i % 2);
+		fe_pattern(next_data(), 0, BLOCK, i);
+		exchange(VIRTIO_BLK_T_OUT, i * BLOCK / FE_SECTOR);
+		REQUIRE_OK(fe_image_read(server.image, i * BLOCK, data, BLOCK));
+		CHECK_EQ(fe_pattern_differs(data, 0, BLOCK, i), -1);
+	}
+	CHECK(fe_daemon_alive(&server));
+}
+
+/* A driver that touches its memory little by little, as one without prealloc=on does. */
+static void memory_that_is_not_there_yet(void)
+{
+	static uint8_t data[BLOCK];
+
+	need_io_uring();
+	serve(16 * MIB, "--engine=io_uring", "--fixed-buffers");
+	attach();
+	for (unsigned int i = 0; i < 32; i++) {
+		const uint64_t gpa = fe_alloc(&dev.mem, BLOCK, PAGE);
+		const struct fe_seg seg = {.addr = gpa, .len = BLOCK};
+
+		REQUIRE(gpa != FE_NO_ADDR);
+		fe_pattern(fe_ptr(&dev.mem, gpa, BLOCK), 0, BLOCK, i);
+		REQUIRE_EQ(fe_blk_segs(&blk, VIRTIO_BLK_T_OUT, 0, &seg, 1), VIRTIO_BLK_S_OK);
+		REQUIRE_OK(fe_image_read(server.image, 0, data, BLOCK));
+		CHECK_EQ(fe_pattern_differs(data, 0, BLOCK, i), -1);
+	}
+}
+
+static int is_pinned_after_a_request(void *bytes)
+{
+	check_round_trip(&blk, 0, BLOCK);
+	return is_pinned(bytes);
+}
+
+/* Left alone, what has only been touched is registered again, and is right. */
+static void touched_memory_is_registered_again(void)
+{
+	uint64_t size;
+	uint8_t *page;
+
+	attach_fixed();
+	size = memory_size();
+	page = next_data();
+	punch(page, PAGE, false);
+	page[0] = 1;
+	check_round_trip(&blk, 0, BLOCK);
+	check_pinned(0);
+	CHECK_EQ(fe_wait_for(is_pinned_after_a_request, &size, fe_deadline(FE_TIMEOUT_MS)), 1);
+	check_round_trip(&blk, 0, BLOCK);
+}
+
+/* Holes in huge pages do not show: such memory is served, but not registered. */
+static void huge_pages(void)
+{
+	static uint8_t data[BLOCK];
+	struct fe_region *r;
+	int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+	void *there;
+
+	serve_fixed();
+	greet(.mem_slots = true);
+	add_region(0, 8 * MIB, 0);
+	r = &dev.mem.region[add_region(FE_BIT(33), 2 * MIB, 0)];
+	if (fd < 0 || ftruncate(fd, 2 * MIB) < 0)
+		tap_skip("there is no hugetlbfs");
+	there = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (there == MAP_FAILED)
+		tap_skip("no huge pages are set aside");
+	REQUIRE(dup2(fd, r->fd) == r->fd);
+	r->wire.user_addr = (uintptr_t)there;
+	REQUIRE_OK(munmap(r->host, r->size));
+	r->host = there;
+	REQUIRE_OK(fe_dev_share_memory(&dev));
+	REQUIRE_OK(fe_dev_make_vqs(&dev));
+	REQUIRE_OK(fe_dev_start_vq(&dev, 0));
+	REQUIRE_OK(fe_blk_init(&blk, &dev, 0, 2, 256 * KIB));
+	CHECK_OK(fe_daemon_await_log(&server, "2097152 bytes of the guest's memory cannot be "
+					      "registered"));
+	check_pinned(8 * MIB);
+	for (unsigned int i = 1; i < 4; i++) {
+		const struct fe_seg seg = {.addr = FE_BIT(33), .len = BLOCK, .write = true};
+
+		fe_pattern(data, 0, BLOCK, i);
+		REQUIRE_OK(fe_image_write(server.image, 0, data, BLOCK));
+		REQUIRE_OK(madvise(there, 2 * MIB, MADV_REMOVE));
+		REQUIRE_EQ(fe_blk_segs(&blk, VIRTIO_BLK_T_IN, 0, &seg, 1), VIRTIO_BLK_S_OK);
+		CHECK_EQ(fe_pattern_differs(there, 0, BLOCK, i), -1);
+	}
+	close(fd);
+}
+
+/* What stays in the map keeps its registration, whose holes must not be forgotten. */
+static void hole_before_the_map_changes(void)
+{
+	static uint8_t data[BLOCK];
+	unsigned int extra;
+
+	serve_fixed();
+	attach(.mem_slots = true);
+	fe_blk_free(&blk);
+	REQUIRE_OK(fe_blk_init(&blk, &dev, 0, 1, BLOCK));
+	extra = add_region(FE_BIT(33), 1 * MIB, 0);
+	for (unsigned int i = 1; i < 4; i++) {
+		fe_pattern(data, 0, BLOCK, i);
+		REQUIRE_OK(fe_image_write(server.image, i * BLOCK, data, BLOCK));
+		punch(next_data(), BLOCK, false);
+		memset(next_data(), 0, BLOCK);
+		REQUIRE_OK(fe_dev_add_region(&dev, extra));
+		exchange(VIRTIO_BLK_T_IN, i * BLOCK / FE_SECTOR);
+		CHECK_EQ(fe_pattern_differs(next_data(), 0, BLOCK, i), -1);
+		REQUIRE_OK(fe_dev_remove_region(&dev, extra));
+	}
+}
+
 /* ---- the command line ---- */
 
 static void check_refused(const char *const args[], const char *why)
@@ -337,6 +537,13 @@ static const struct tap_case cases[] = {
 	{"memory_on_a_file_system", memory_on_a_file_system},
 	{"too_little_may_be_locked", too_little_may_be_locked},
 	{"more_memory_than_may_be_locked", more_memory_than_may_be_locked},
+	{"read_into_a_hole", read_into_a_hole},
+	{"read_into_removed_memory", read_into_removed_memory},
+	{"hole_that_is_filled_again", hole_that_is_filled_again},
+	{"memory_that_is_not_there_yet", memory_that_is_not_there_yet},
+	{"touched_memory_is_registered_again", touched_memory_is_registered_again},
+	{"huge_pages", huge_pages},
+	{"hole_before_the_map_changes", hole_before_the_map_changes},
 	{"options_that_do_not_go_together", options_that_do_not_go_together},
 	{"no_fall_back", no_fall_back},
 	{0},
