@@ -12,6 +12,9 @@
 
 #define SECTOR 512u
 
+/* The flush of drivers from before virtio had a specification; so illumos's still asks. */
+#define T_FLUSH_OUT 5u
+
 /* ---- framing: any that the guest chooses (virtio 2.7.4) ---- */
 
 /* Takes `size` bytes off the front of what the device reads; false if there are fewer. */
@@ -153,6 +156,12 @@ static void begin_zeroes(struct blk_req *req, bool discard)
 
 static void begin_flush(struct blk_req *req)
 {
+	/* Nothing to sync; and some file systems that cannot be written to refuse it. */
+	if (req->queue->disk->image->read_only) {
+		blk_req_finish(req, 0);
+		return;
+	}
+	req->type = VIRTIO_BLK_T_FLUSH;
 	req->io.op = IO_SYNC;
 	req->io.flags = 0;
 	blk_req_submit(req);
@@ -201,6 +210,7 @@ void blk_req_begin(struct blk_req *req)
 		begin_rw(req, sector, true);
 		break;
 	case VIRTIO_BLK_T_FLUSH:
+	case T_FLUSH_OUT:
 		begin_flush(req);
 		break;
 	case VIRTIO_BLK_T_GET_ID:

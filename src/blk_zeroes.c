@@ -97,10 +97,18 @@ void blk_zeroes_begin(struct blk_req *req, bool unmap)
 	submit_zeroes(req, !is_whole(req) ? STEP_WRITE : unmap ? STEP_PUNCH_HOLE : STEP_ZERO_RANGE);
 }
 
-/* "The host has no such operation", in the words of file systems and drivers. */
+/*
+ * "The host has no such operation", in the words of file systems and drivers, FUSE's and network
+ * ones' among them. EINVAL and EPERM are of this range, or of this moment, perhaps.
+ */
 static bool is_missing(int64_t result)
 {
-	return result == -EOPNOTSUPP || result == -ENOSYS || result == -ENOTTY;
+	return result == -EOPNOTSUPP || result == -ENOSYS || result == -ENOTTY || result == -ENODEV;
+}
+
+static bool is_not_done(int64_t result)
+{
+	return is_missing(result) || result == -EINVAL || result == -EPERM;
 }
 
 static void zeroed(struct blk_req *req)
@@ -134,8 +142,8 @@ static void range_zeroed(struct blk_req *req, bool *missing, enum step next)
 {
 	const int64_t result = req->io.result;
 
-	if (is_missing(result)) {
-		*missing = true;
+	if (is_not_done(result)) {
+		*missing = is_missing(result);
 		submit_zeroes(req, next);
 	} else if (result) {
 		blk_req_host_done(req, (int)result);
@@ -150,7 +158,7 @@ void blk_zeroes_io_done(struct blk_req *req)
 
 	switch ((enum step)req->step) {
 	case STEP_DISCARD:
-		blk_req_host_done(req, is_missing(result) ? 0 : (int)result);
+		blk_req_host_done(req, is_not_done(result) ? 0 : (int)result);
 		break;
 	case STEP_SYNC:
 		blk_req_host_done(req, (int)result);

@@ -227,7 +227,7 @@ static void get_id(void)
 
 static void unknown_types(void)
 {
-	static const uint32_t types[] = {2, 3, 5, 6, 7, 9, 10, 12, 14, 15, 16, 99, UINT32_MAX};
+	static const uint32_t types[] = {2, 3, 6, 7, 9, 10, 12, 14, 15, 16, 99, UINT32_MAX};
 
 	serve_pattern(MIB);
 	for (unsigned int i = 0; i < sizeof(types) / sizeof(*types); i++) {

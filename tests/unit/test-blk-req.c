@@ -138,7 +138,7 @@ static void header_is_read_once(void)
 
 static void unknown_types_are_unsupported(void)
 {
-	static const uint32_t types[] = {2, 3, 5, 9, 10, 12, 14, 15, 26, 0x80000000, UINT32_MAX};
+	static const uint32_t types[] = {2, 3, 6, 9, 10, 12, 14, 15, 26, 0x80000000, UINT32_MAX};
 
 	for (unsigned i = 0; i < sizeof(types) / sizeof(*types); i++) {
 		blk_begin(types[i], 0);
@@ -158,6 +158,35 @@ static void flush_syncs_the_file(void)
 	CHECK_EQ(blk.n_submitted, 1);
 	blk_complete(0);
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
+}
+
+/* Type 5: VIRTIO_BLK_T_FLUSH_OUT of drivers from before the specification. */
+static void flush_of_old_drivers(void)
+{
+	blk_begin(5, 0);
+	blk_go();
+	REQUIRE(blk.io);
+	CHECK_EQ(blk.io->op, IO_SYNC);
+	blk_complete(-EIO);
+	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
+	blk_begin(5, 0);
+	blk_go();
+	blk_complete(0);
+	blk_check_done(VIRTIO_BLK_S_OK, 1);
+}
+
+/* Without asking the host: squashfs has no fsync, others say EROFS. */
+static void flush_of_a_read_only_disk(void)
+{
+	static const uint32_t types[] = {VIRTIO_BLK_T_FLUSH, 5};
+
+	blk.image.read_only = true;
+	for (unsigned i = 0; i < 2; i++) {
+		blk_begin(types[i], 0);
+		blk_go();
+		CHECK_EQ(blk.n_submitted, 0);
+		blk_check_done(VIRTIO_BLK_S_OK, 1);
+	}
 }
 
 static void flush_that_fails_is_an_error(void)
@@ -462,6 +491,8 @@ static const struct tap_case cases[] = {
 	{"header_is_read_once", header_is_read_once},
 	{"unknown_types_are_unsupported", unknown_types_are_unsupported},
 	{"flush_syncs_the_file", flush_syncs_the_file},
+	{"flush_of_old_drivers", flush_of_old_drivers},
+	{"flush_of_a_read_only_disk", flush_of_a_read_only_disk},
 	{"flush_that_fails_is_an_error", flush_that_fails_is_an_error},
 	{"host_that_does_not_support_it", host_that_does_not_support_it},
 	{"errors_are_logged_and_limited", errors_are_logged_and_limited},
