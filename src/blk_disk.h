@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "blk_sync.h"
 #include "image.h"
 #include "image_end.h"
 
@@ -17,6 +18,7 @@ struct blk_disk {
 	const char *name; /* for messages */
 	const char *serial;
 	const struct image *image;
+	struct blk_sync *sync; /* of the image */
 	struct image_end *end; /* of the image; what is reached beyond its limit is an error */
 	uint64_t features;     /* negotiated */
 	atomic_bool wce;       /* the configuration space's writeback field */

@@ -105,7 +105,17 @@ static void begin_rw(struct blk_req *req, uint64_t sector, bool write)
 	}
 	req->offset = req->start = sector * SECTOR;
 	req->io.op = write ? IO_WRITE : IO_READ;
-	req->io.flags = write && blk_disk_durable(disk) ? IO_F_DSYNC : 0;
+	req->io.flags = 0;
+	if (write && blk_disk_durable(disk)) {
+		/*
+		 * A write past the page cache to a device answers for itself. All others could take
+		 * each other's error, or a flush's.
+		 */
+		if (disk->image->direct && disk->image->is_device)
+			req->io.flags = IO_F_DSYNC;
+		else
+			req->durable = true;
+	}
 	blk_rw_begin(req);
 }
 
@@ -162,9 +172,7 @@ static void begin_flush(struct blk_req *req)
 		return;
 	}
 	req->type = VIRTIO_BLK_T_FLUSH;
-	req->io.op = IO_SYNC;
-	req->io.flags = 0;
-	blk_req_submit(req);
+	blk_sync_join(req);
 }
 
 /* The device ID string: NUL-padded, 20 bytes, cut to the room there is. */
@@ -184,7 +192,7 @@ void blk_req_begin(struct blk_req *req)
 	uint64_t sector;
 
 	req->active = true;
-	req->stalled = false;
+	req->stalled = req->durable = req->syncing = false;
 	req->start = req->size = 0;
 	req->bounce = NULL;
 	req->merged = NULL;
@@ -255,7 +263,9 @@ bool blk_req_withdraw(struct blk_req *req)
 {
 	struct worker *worker = req->queue->worker;
 
-	if (!worker_bounce_cancel(worker, req) && !engine_withdraw(worker_engine(worker), &req->io))
+	if (req->syncing ? !blk_sync_leave(req)
+			 : !worker_bounce_cancel(worker, req) &&
+				   !engine_withdraw(worker_engine(worker), &req->io))
 		return false;
 	drop(req);
 	return true;
@@ -289,6 +299,10 @@ static const char *type_name(uint32_t type)
 
 void blk_req_io_done(struct blk_req *req)
 {
+	if (req->syncing) {
+		blk_sync_io_done(req);
+		return;
+	}
 	switch (req->type) {
 	case VIRTIO_BLK_T_IN:
 	case VIRTIO_BLK_T_OUT:
@@ -296,9 +310,6 @@ void blk_req_io_done(struct blk_req *req)
 			blk_merge_done(req);
 		else
 			blk_rw_io_done(req);
-		break;
-	case VIRTIO_BLK_T_FLUSH:
-		blk_req_host_done(req, (int)req->io.result);
 		break;
 	default:
 		blk_zeroes_io_done(req);

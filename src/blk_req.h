@@ -8,6 +8,7 @@
  *	   | blk_rw.c		reads and writes: parts, short transfers, bounce buffers
  *	   | blk_merge.c	adjacent ones made into one operation
  *	   | blk_zeroes.c	discard, write zeroes: fall-backs
+ *	   | blk_sync.c		flushes, and what has to be durable: one sync at a time
  *	   v engine, once or several times
  *	blk_req_io_done()	the next part, or
  *	blk_req_finish()	status byte, log; then queue_finished() pushes the chain
@@ -20,6 +21,7 @@
 #include <sys/uio.h>
 
 #include "engine.h"
+#include "mailbox.h"
 #include "vublk.h"
 
 /* Elements that a request has room for itself: header, seg_max of 126, status. */
@@ -31,7 +33,8 @@ struct blk_req {
 	_Alignas(64) struct io io; /* first, so that an io is its request */
 	struct vublk_chain chain;
 	struct queue *queue;
-	struct blk_req *next; /* free list, or list of those that wait for a bounce buffer */
+	/* Free list, or list of those that wait for a bounce buffer, or for a sync together. */
+	struct blk_req *next;
 
 	uint32_t type;
 	uint8_t *status; /* the last writable byte, in guest memory */
@@ -47,6 +50,10 @@ struct blk_req {
 	struct blk_req *merged; /* the next one that is done by the same operation; blk_merge.h */
 	uint8_t step;           /* blk_zeroes.c */
 	bool active;            /* begun and not finished */
+	bool durable;           /* a write after which a sync is due */
+	bool syncing;           /* handed to blk_sync.c */
+	int sync_err;           /* what blk_sync.c has for it, 0 or -errno */
+	struct call call;       /* to its own worker from another one */
 	bool stalled;           /* the last transfer got it no further */
 
 	struct iovec iov[BLK_REQ_IOVS];

@@ -124,7 +124,10 @@ static void finish(struct blk_req *req, int err)
 		worker_bounce_put(req->queue->worker, req->bounce);
 		req->bounce = NULL;
 	}
-	blk_req_host_done(req, err);
+	if (!err && req->durable)
+		blk_sync_join(req);
+	else
+		blk_req_host_done(req, err);
 }
 
 /* ---- short transfers ---- */

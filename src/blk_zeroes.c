@@ -19,7 +19,6 @@ enum step {
 	STEP_PUNCH_HOLE,
 	STEP_ZERO_RANGE,
 	STEP_WRITE,
-	STEP_SYNC,
 	STEP_DISCARD
 };
 
@@ -114,7 +113,7 @@ static bool is_not_done(int64_t result)
 static void zeroed(struct blk_req *req)
 {
 	if (blk_disk_durable(req->queue->disk))
-		submit_range(req, IO_SYNC, STEP_SYNC);
+		blk_sync_join(req);
 	else
 		blk_req_host_done(req, 0);
 }
@@ -159,9 +158,6 @@ void blk_zeroes_io_done(struct blk_req *req)
 	switch ((enum step)req->step) {
 	case STEP_DISCARD:
 		blk_req_host_done(req, is_not_done(result) ? 0 : (int)result);
-		break;
-	case STEP_SYNC:
-		blk_req_host_done(req, (int)result);
 		break;
 	case STEP_WRITE:
 		part_written(req);

@@ -33,6 +33,7 @@
 
 struct disk {
 	struct blk_disk blk;
+	struct blk_sync sync;
 	struct image_end end;
 	struct image_watch watch;
 	char *name;
@@ -409,6 +410,7 @@ int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *wo
 		.serial = options->serial,
 		.image = image,
 		.end = &disk->end,
+		.sync = &disk->sync,
 		.wce = !image->durable,
 	};
 	params = (struct vublk_params){
@@ -420,6 +422,7 @@ int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *wo
 		.opaque = disk,
 	};
 	image_end_init(&disk->end, image, disk->name);
+	blk_sync_init(&disk->sync);
 	image_watch_open(&disk->watch, &disk->end, loop);
 	if (disk->name)
 		err = vublk_dev_create(&disk->dev, &params);

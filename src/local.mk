@@ -12,6 +12,7 @@ src_libvublkd_la_SOURCES = \
 	src/blk_merge.c src/blk_merge.h \
 	src/blk_req.c src/blk_req.h \
 	src/blk_rw.c \
+	src/blk_sync.c src/blk_sync.h \
 	src/blk_zeroes.c \
 	src/capabilities.c src/capabilities.h \
 	src/container.h \

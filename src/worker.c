@@ -243,15 +243,16 @@ int worker_bounce_get(struct worker *worker, struct blk_req *req, void **buffer)
 
 void worker_bounce_put(struct worker *worker, void *buffer)
 {
-	struct blk_req *req = worker->waiting;
-
 	worker->bounce[worker->n_bounce_free++] = buffer;
-	if (!req)
-		return;
-	worker->waiting = req->next;
-	if (!worker->waiting)
-		worker->last_waiting = &worker->waiting;
-	blk_rw_bounce(req);
+	/* Who is woken may have no use for it any more: then it is the next one's. */
+	while (worker->waiting && worker->n_bounce_free) {
+		struct blk_req *req = worker->waiting;
+
+		worker->waiting = req->next;
+		if (!worker->waiting)
+			worker->last_waiting = &worker->waiting;
+		blk_rw_bounce(req);
+	}
 }
 
 bool worker_bounce_cancel(struct worker *worker, struct blk_req *req)

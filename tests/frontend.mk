@@ -28,6 +28,7 @@ tests_proto_libproto_la_LIBADD = tests/frontend/libfrontend.la tests/libtap.la $
 proto_tests = \
 	tests/proto/test-blocks \
 	tests/proto/test-command \
+	tests/proto/test-durable \
 	tests/proto/test-fixed-buffers \
 	tests/proto/test-framing \
 	tests/proto/test-host \
@@ -61,6 +62,10 @@ tests_proto_test_blocks_LDADD = tests/proto/libproto.la
 tests_proto_test_command_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_command_SOURCES = tests/proto/test-command.c
 tests_proto_test_command_LDADD = tests/proto/libproto.la
+
+tests_proto_test_durable_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_durable_SOURCES = tests/proto/test-durable.c
+tests_proto_test_durable_LDADD = tests/proto/libproto.la
 
 tests_proto_test_fixed_buffers_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_fixed_buffers_SOURCES = tests/proto/test-fixed-buffers.c

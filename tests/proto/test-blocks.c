@@ -4,14 +4,10 @@
  * time, by several queues on several workers, must not undo its neighbours.
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/loop.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
+#include "tests/frontend/fe_loop.h"
 #include "tests/frontend/fe_shadow.h"
 #include "tests/proto/proto.h"
 
@@ -36,26 +32,14 @@ static uint64_t rng = 4711;
 /* Puts a loop device of 4096-byte blocks in the place of server.image. */
 static void make_device(void)
 {
-	struct loop_config config = {.block_size = 4096, .info.lo_flags = LO_FLAGS_AUTOCLEAR};
-	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number, r;
+	char file[sizeof(server.image)];
 
 	needs_vublkd();
-	if (control < 0)
-		tap_skip("no loop devices here: %s", strerror(errno));
 	REQUIRE_OK(fe_image_make(server.image, SIZE));
-	config.fd = (uint32_t)open(server.image, O_RDWR | O_CLOEXEC);
-	do { /* somebody else may be quicker */
-		if (loop_fd >= 0)
-			close(loop_fd);
-		number = ioctl(control, LOOP_CTL_GET_FREE);
-		snprintf(server.image, sizeof(server.image), "/dev/loop%d", number);
-		loop_fd = open(server.image, O_RDWR | O_CLOEXEC);
-		r = ioctl(loop_fd, LOOP_CONFIGURE, &config);
-	} while (r < 0 && errno == EBUSY);
-	if (r < 0)
-		tap_skip("no loop device can be had: %s", strerror(errno));
-	close((int)config.fd);
-	close(control);
+	memcpy(file, server.image, sizeof(file));
+	loop_fd = fe_loop_make(file, 4096, 0, server.image, sizeof(server.image));
+	if (loop_fd < 0)
+		tap_skip("no loop device can be had: %s", strerror(-loop_fd));
 }
 
 static void submit(unsigned int q, struct fe_blk_slot *slot)

@@ -17,37 +17,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/frontend/fe_loop.h"
 #include "tests/proto/proto.h"
 
 static uint8_t buf[MIB];
 static char backing[300]; /* the file behind the loop device */
 static int loop_fd = -1;
-
-/* Puts a loop device with such blocks on the file; it goes with the last of its users. */
-static int loop_configure(uint32_t block_size, uint32_t flags)
-{
-	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-	int file = open(backing, O_RDWR | O_CLOEXEC);
-	struct loop_config config = {
-		.fd = (uint32_t)file,
-		.block_size = block_size,
-		.info = {.lo_flags = LO_FLAGS_AUTOCLEAR | flags},
-	};
-	int ret = -EBUSY;
-
-	for (unsigned int i = 0; control >= 0 && ret == -EBUSY && i < 20; i++) {
-		int n = ioctl(control, LOOP_CTL_GET_FREE);
-
-		snprintf(server.image, sizeof(server.image), "/dev/loop%d", n);
-		loop_fd = open(server.image, O_RDWR | O_CLOEXEC);
-		ret = loop_fd >= 0 && !ioctl(loop_fd, LOOP_CONFIGURE, &config) ? 0 : -errno;
-		if (ret && loop_fd >= 0)
-			close(loop_fd); /* somebody else was quicker */
-	}
-	close(control);
-	close(file);
-	return ret;
-}
 
 static void make_device(uint64_t size, uint32_t block_size, uint32_t flags)
 {
@@ -57,8 +32,9 @@ static void make_device(uint64_t size, uint32_t block_size, uint32_t flags)
 		fe_pattern(buf, at, MIB, 1);
 		REQUIRE_OK(fe_image_write(backing, at, buf, MIB));
 	}
-	if (geteuid() || loop_configure(block_size, flags))
-		tap_skip("needs loop devices");
+	loop_fd = fe_loop_make(backing, block_size, flags, server.image, sizeof(server.image));
+	if (loop_fd < 0)
+		tap_skip("needs loop devices: %s", strerror(-loop_fd));
 }
 
 static bool device_is_pattern(uint64_t offset, uint32_t len)
@@ -85,7 +61,7 @@ static void block_device_of_4096_byte_blocks(void)
 {
 	needs_vublkd();
 	make_device(4 * MIB, 4096, 0);
-	serve_again();
+	serve_again("--block-size=4096");
 	attach();
 	CHECK_EQ(dev.config.blk_size, 4096);
 	CHECK_EQ(dev.config.physical_block_exp, 0);

@@ -11,6 +11,8 @@
 /* Where that file ends; tests may change it. */
 static struct image_end blk_disk_end;
 
+static struct blk_sync blk_disk_sync;
+
 static inline void blk_disk_make(struct blk_disk *disk, struct image *image)
 {
 	*image = (struct image){
@@ -30,11 +32,13 @@ static inline void blk_disk_make(struct blk_disk *disk, struct image *image)
 		.max_write_zeroes = 0x8000000,
 	};
 	image_end_init(&blk_disk_end, image, "test");
+	blk_sync_init(&blk_disk_sync);
 	*disk = (struct blk_disk){
 		.name = "test",
 		.serial = "serial",
 		.image = image,
 		.end = &blk_disk_end,
+		.sync = &blk_disk_sync,
 		.features = blk_config_features(image),
 		.wce = true,
 	};

@@ -62,6 +62,13 @@ struct engine *worker_engine(struct worker *worker)
 	return &blk.engine;
 }
 
+void worker_call(struct worker *worker, struct call *call)
+{
+	(void)worker;
+	(void)call;
+	REQUIRE(!"there is one worker");
+}
+
 int worker_bounce_get(struct worker *worker, struct blk_req *req, void **buffer)
 {
 	CHECK((void *)worker == (void *)&blk && req == &blk.req);

@@ -98,6 +98,13 @@ struct engine *worker_engine(struct worker *worker)
 	return &blks.engine;
 }
 
+void worker_call(struct worker *worker, struct call *call)
+{
+	(void)worker;
+	(void)call;
+	REQUIRE(!"there is one worker");
+}
+
 int worker_bounce_get(struct worker *worker, struct blk_req *req, void **buffer)
 {
 	(void)worker;

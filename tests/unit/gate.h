@@ -125,10 +125,26 @@ static const struct engine_class gate_class = {
 	.run = gate_run,
 };
 
+/* The readable part of a request without data: a header, and a discard's segment. */
+struct gate_header {
+	struct virtio_blk_outhdr header;
+	struct virtio_blk_discard_write_zeroes segment;
+};
+
+static inline struct gate_header gate_header(bool discard, uint64_t sector)
+{
+	return (struct gate_header){
+		.header = {.type = discard ? VIRTIO_BLK_T_DISCARD : VIRTIO_BLK_T_OUT,
+			   .sector = sector},
+		.segment = {.num_sectors = 1},
+	};
+}
+
 /* A disk whose requests the gate can hold: nothing about it needs care. */
 static void gate_make_disk(struct blk_disk *disk, struct image *image)
 {
 	static struct image_end end;
+	static struct blk_sync sync;
 
 	*image = (struct image){.fd = 0,
 				.end = 1 << 30,
@@ -136,7 +152,10 @@ static void gate_make_disk(struct blk_disk *disk, struct image *image)
 				.block_size = 512,
 				.mem_align = 1,
 				.offset_align = 1,
-				.range_align = 1};
+				.range_align = 1,
+				.can_discard = true,
+				.max_discard = 1 << 30};
+	blk_sync_init(&sync);
 	image_end_init(&end, image, "test");
 	end.fd = -1; /* nor asks for its size */
 	end.ask_at = UINT64_MAX;
@@ -144,7 +163,9 @@ static void gate_make_disk(struct blk_disk *disk, struct image *image)
 				  .serial = "",
 				  .image = image,
 				  .end = &end,
-				  .features = 1ull << VIRTIO_BLK_F_FLUSH,
+				  .sync = &sync,
+				  .features =
+					  1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_DISCARD,
 				  .wce = true};
 }
 

@@ -216,13 +216,16 @@ static inline uint8_t *status_of(unsigned i)
 	return fe_ptr(&ring.mem, REQUESTS + i * STRIDE + 32, 1);
 }
 
-/* Request number i, for `sector`, whose data is at `data`; a flush if that is 0. Not published. */
+/*
+ * Request number i, for `sector`, whose data is at `data`; a discard if that is 0, which is one
+ * operation, whatever its neighbours are. Not published.
+ */
 static inline void add_at(unsigned i, uint64_t data, uint64_t sector)
 {
 	const uint64_t gpa = REQUESTS + i * STRIDE;
-	const struct virtio_blk_outhdr header = {
-		.type = data ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_FLUSH, .sector = sector};
-	struct fe_seg segs[3] = {{.addr = gpa, .len = sizeof(header)}};
+	const struct gate_header header = gate_header(!data, sector);
+	struct fe_seg segs[3] = {
+		{.addr = gpa, .len = data ? sizeof(header.header) : sizeof(header)}};
 	unsigned n = 1;
 
 	if (data)

@@ -167,12 +167,12 @@ static void flush_of_old_drivers(void)
 	blk_go();
 	REQUIRE(blk.io);
 	CHECK_EQ(blk.io->op, IO_SYNC);
-	blk_complete(-EIO);
-	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
-	blk_begin(5, 0);
-	blk_go();
 	blk_complete(0);
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
+	blk_begin(5, 0);
+	blk_go();
+	blk_complete(-EIO);
+	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
 }
 
 /* Without asking the host: squashfs has no fsync, others say EROFS. */
@@ -195,6 +195,60 @@ static void flush_that_fails_is_an_error(void)
 	blk_go();
 	blk_complete(-EIO);
 	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
+}
+
+/*
+ * The kernel tells of a write-back that failed once: the next sync would say that all is well, and
+ * the data is gone.
+ */
+static void flush_that_failed_is_remembered(void)
+{
+	blk_begin(VIRTIO_BLK_T_FLUSH, 0);
+	blk_go();
+	blk_complete(-ENOSPC);
+	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		blk_begin(VIRTIO_BLK_T_FLUSH, 0);
+		blk_go();
+		CHECK_EQ(blk.n_submitted, 0);
+		blk_check_done(VIRTIO_BLK_S_IOERR, 1);
+	}
+	CHECK(strstr(capture_so_far(), "restart vublkd"));
+	/* Writes that need not be durable go on; those that must are written, and fail. */
+	for (unsigned durable = 0; durable < 2; durable++) {
+		atomic_store(&blk.disk.wce, !durable);
+		blk_begin(VIRTIO_BLK_T_OUT, 8);
+		blk_out(buffer, 512);
+		blk_go();
+		blk_complete(512);
+		blk_check_done(durable ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK, 1);
+	}
+}
+
+/* A write past the page cache to a device has told of its error itself. */
+static void flush_of_a_device_that_failed_is_not_remembered(void)
+{
+	blk_make_direct();
+	blk.image.is_device = true;
+	blk_begin(VIRTIO_BLK_T_FLUSH, 0);
+	blk_go();
+	blk_complete(-EIO);
+	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
+	blk_begin(VIRTIO_BLK_T_FLUSH, 0);
+	blk_go();
+	blk_complete(0);
+	blk_check_done(VIRTIO_BLK_S_OK, 1);
+}
+
+/* FUSE may have a file system without a sync. */
+static void flush_where_there_is_none(void)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		blk_begin(VIRTIO_BLK_T_FLUSH, 0);
+		blk_go();
+		blk_complete(-ENOSYS);
+		blk_check_done(VIRTIO_BLK_S_OK, 1);
+	}
 }
 
 /* "Not supported" by the host is an I/O error to the guest, who has been offered it. */
@@ -494,6 +548,10 @@ static const struct tap_case cases[] = {
 	{"flush_of_old_drivers", flush_of_old_drivers},
 	{"flush_of_a_read_only_disk", flush_of_a_read_only_disk},
 	{"flush_that_fails_is_an_error", flush_that_fails_is_an_error},
+	{"flush_that_failed_is_remembered", flush_that_failed_is_remembered},
+	{"flush_of_a_device_that_failed_is_not_remembered",
+	 flush_of_a_device_that_failed_is_not_remembered},
+	{"flush_where_there_is_none", flush_where_there_is_none},
 	{"host_that_does_not_support_it", host_that_does_not_support_it},
 	{"errors_are_logged_and_limited", errors_are_logged_and_limited},
 	{"refusals_are_not_logged", refusals_are_not_logged},

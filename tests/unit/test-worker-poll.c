@@ -164,11 +164,11 @@ static uint8_t *status_of(const struct line *l, unsigned i)
 	return fe_ptr(&ring.mem, REQUESTS + (l->first_request + i) * STRIDE + 32, 1);
 }
 
-/* Flush number i, not yet published. */
+/* Discard number i, not yet published. */
 static void add(struct line *l, unsigned i)
 {
 	const uint64_t gpa = REQUESTS + (l->first_request + i) * STRIDE;
-	const struct virtio_blk_outhdr header = {.type = VIRTIO_BLK_T_FLUSH};
+	const struct gate_header header = gate_header(true, 0);
 	const struct fe_seg segs[2] = {{.addr = gpa, .len = sizeof(header)},
 				       {.addr = gpa + 32, .len = 1, .write = true}};
 
