@@ -1,19 +1,21 @@
 # The tests: `make check` makes the programs, once more with sanitizers (and kill points) in
 # sanitized/, and has
-# tests/run run everything. CHECK names parts of it, as CHECK='unit proto'; CHECK_FLAGS are options
-# of tests/run; SANITIZED= leaves the sanitizers out.
+# tests/run run everything, on Debian 13, too (tests/debian13). CHECK names parts of it, as
+# CHECK='unit proto'; CHECK_FLAGS are options of tests/run; SANITIZED= leaves the sanitizers out,
+# DEBIAN13= Debian 13.
 include tests/frontend.mk
 include tests/cost.mk
 include tests/crash.mk
 include tests/guest.mk
 include tests/unit.mk
 
-EXTRA_DIST += tests/meta/test-dist.sh tests/meta/test-style.sh tests/cli/lib.sh \
+EXTRA_DIST += tests/debian13 tests/meta/test-dist.sh tests/meta/test-style.sh tests/cli/lib.sh \
 	tests/cli/test-bench.sh tests/cli/test-bench-compare.sh tests/cli/test-help-man.sh
 
 SANITIZED = sanitized
+DEBIAN13 = debian13
 
-check-local: all $(SANITIZED)
+check-local: all $(SANITIZED) $(DEBIAN13)
 	SRCDIR=$(abs_srcdir) BUILDDIR=$(abs_builddir) $(srcdir)/tests/run $(CHECK_FLAGS) $(CHECK)
 
 sanitized/config.status: $(srcdir)/configure
@@ -25,5 +27,15 @@ sanitized: sanitized/config.status
 	$(MAKE) -C sanitized all
 	$(MAKE) -C sanitized check CHECK=nothing SANITIZED= CHECK_FLAGS=--list
 
+# After all others have been made: it is another machine that makes the same, with the same make.
+debian13: all $(SANITIZED)
+	SRCDIR=$(abs_srcdir) BUILDDIR=$(abs_builddir) $(srcdir)/tests/debian13 make >debian13.log 2>&1 || \
+		{ tail -n 40 debian13.log; exit 1; }
+	@if test -e debian13/unavailable; then tail -n 1 debian13.log; fi
+
+# The root stays: it is the machine's, and takes a while.
 clean-local:
-	rm -rf sanitized tests/log tests/guest-cache
+	rm -rf sanitized tests/log tests/guest-cache debian13/build debian13.log
+
+distclean-local:
+	rm -rf debian13
