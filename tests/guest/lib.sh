@@ -35,9 +35,10 @@ VUBLKD_PEER=${VUBLKD_PEER:-vublkd}
 VUBLKD_VARIANT=${VUBLKD_VARIANT:-any}
 POKE=$BUILDDIR/tests/guest/poke
 
-readonly BOOT_DEADLINE=90 # seconds, for a loaded machine; a boot takes about 4
-readonly CALL_DEADLINE=60
-readonly STOP_DEADLINE=10
+readonly SLOW=${TEST_SLOW_FACTOR:-1}
+readonly BOOT_DEADLINE=$((90 * SLOW)) # seconds; a boot takes about 4
+readonly CALL_DEADLINE=$((60 * SLOW))
+readonly STOP_DEADLINE=$((10 * SLOW))
 readonly DONE='^@@done [0-9]+;$' # what the guest says after each call
 
 WORK=''            # the working directory
@@ -616,15 +617,15 @@ guest_poweroff()
 # Sets KERNEL and MODULE_TREE to the newest Debian cloud kernel that has both.
 find_kernel()
 {
-	local image
+	local image kernels=${VUBLKD_GUEST_KERNEL:-$BUILDDIR/guest-kernel}
 
 	while read -r image; do
 		MODULE_TREE=${image%/boot/*}/lib/modules/${image##*/vmlinuz-}
 		KERNEL=$image
 		[[ -r $image && -r $MODULE_TREE/modules.dep ]] && return 0
-	done < <(printf '%s\n' "$BUILDDIR"/guest-kernel/boot/vmlinuz-*-cloud-amd64 &&
+	done < <(printf '%s\n' "$kernels"/boot/vmlinuz-*-cloud-amd64 &&
 		printf '%s\n' /boot/vmlinuz-*-cloud-amd64 | sort -rV)
-	skip_all "no readable vmlinuz-*-cloud-amd64 in $BUILDDIR/guest-kernel/boot (./bootstrap demo" \
+	skip_all "no readable vmlinuz-*-cloud-amd64 in $kernels/boot (./bootstrap demo" \
 		"puts one there) or /boot (Debian package linux-image-cloud-amd64)"
 }
 

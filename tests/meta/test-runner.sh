@@ -9,6 +9,7 @@ RUN=$(cd "$(dirname "$0")/.." && pwd)/run
 WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/meta.XXXXXX") || exit 1
 trap 'rm -rf -- "$WORK"' EXIT
 CASES=0
+export TEST_SLOW_FACTOR=1 # the limits that are looked at are those written
 
 tap()
 {
@@ -104,6 +105,7 @@ says "a test that passes" '^PASS meta/test-one \[io_uring\] [0-9.]+ s: 1 passed,
 one 1 '0 passed, 1 failed, 0 skipped' <<<'echo "what went wrong"; exit 3'
 says "a test that fails" '^FAIL meta/test-one'
 says "its exit status" '^    exit status 3$'
+says "its name once more at the end" '^failed: meta/test-one \[io_uring\]: exit status 3$'
 says "the end of its log" '^    \| what went wrong$'
 check "its log" grep -q 'what went wrong' "$WORK/build/tests/log/meta-test-one.io_uring.log"
 
