@@ -118,6 +118,14 @@ int vublk_dev_input(struct vublk_dev *dev)
 				"%s: ending the connection: a message is malformed, or its "
 				"descriptors are too many for us",
 				dev->name);
+		else if (err == -EMFILE)
+			vhu_log(VUBLK_LOG_ERROR,
+				"%s: ending the connection: no room for a message's descriptors; "
+				"raise "
+				"the limit of open files (RLIMIT_NOFILE: ulimit -n, or "
+				"LimitNOFILE= in "
+				"a systemd unit)",
+				dev->name);
 		else if (err < 0 && err != -ECONNRESET)
 			vhu_log(VUBLK_LOG_ERROR, "%s: ending the connection: cannot receive: %s",
 				dev->name, strerror(-err));

@@ -29,7 +29,9 @@ void vhu_msg_reset(struct vhu_msg *msg)
  */
 static int collect_fds(struct vhu_msg *msg, struct msghdr *hdr)
 {
-	int err = hdr->msg_flags & MSG_CTRUNC ? -EPROTO : 0;
+	const bool truncated = hdr->msg_flags & MSG_CTRUNC;
+	const unsigned had = msg->n_fds;
+	int err = 0;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(hdr); c; c = CMSG_NXTHDR(hdr, c)) {
 		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -48,6 +50,9 @@ static int collect_fds(struct vhu_msg *msg, struct msghdr *hdr)
 			}
 		}
 	}
+	/* There was room for VHU_MAX_FDS: fewer came because we may open no more. */
+	if (truncated && !err)
+		err = msg->n_fds - had < VHU_MAX_FDS ? -EMFILE : -EPROTO;
 	return err;
 }
 

@@ -21,6 +21,7 @@
 
 #include "image_blocks.h"
 #include "image_probe.h"
+#include "host_limits.h"
 #include "log.h"
 
 #define SECTOR         512u
@@ -95,7 +96,8 @@ static int explain_open(const struct image_options *options)
 		log_error("%s: cannot be opened for writing: %s; --read-only serves it as it is",
 			  options->path, strerror(error));
 	} else {
-		log_error("%s: cannot be opened: %s", options->path, strerror(error));
+		log_error("%s: cannot be opened: %s%s", options->path, strerror(error),
+			  limits_advice(LIMITS_DESCRIPTOR, -error));
 	}
 	return -error;
 }

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host_limits.h"
 #include "log.h"
 
 /* ---- a path ---- */
@@ -64,7 +65,8 @@ static int lock_directory(const char *path)
 
 static int cannot(const char *do_what, const char *path, int err)
 {
-	log_error("cannot %s %s: %s", do_what, path, strerror(-err));
+	log_error("cannot %s %s: %s%s", do_what, path, strerror(-err),
+		  limits_advice(LIMITS_DESCRIPTOR, err));
 	return err;
 }
 

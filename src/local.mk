@@ -35,6 +35,7 @@ src_libvublkd_la_SOURCES = \
 	src/image_lock.c src/image_lock.h \
 	src/image_probe.c src/image_probe.h \
 	src/image_watch.c src/image_watch.h \
+	src/host_limits.c src/host_limits.h \
 	src/listener.c src/listener.h \
 	src/log.c src/log.h \
 	src/loop.c src/loop.h \

@@ -27,6 +27,7 @@
 #include "image.h"
 #include "image_iopoll.h"
 #include "listener.h"
+#include "host_limits.h"
 #include "log.h"
 #include "loop.h"
 #include "options.h"
@@ -187,6 +188,14 @@ static bool needs_io_uring(const struct options *options)
 	return options->engine_given || engine->fixed_buffers || engine->iopoll || engine->sqpoll;
 }
 
+static const char *engine_advice(const struct engine_class *class, int err)
+{
+	/* io_uring itself never answers so: it was the thread. */
+	if (err == -EAGAIN && class == &engine_uring)
+		return limits_advice(LIMITS_THREAD, err);
+	return limits_advice(class == &engine_uring ? LIMITS_IO_URING : LIMITS_LIBAIO, err);
+}
+
 static void log_engine_error(const struct options *options, const struct engine_class *class,
 			     int err)
 {
@@ -198,7 +207,8 @@ static void log_engine_error(const struct options *options, const struct engine_
 	else if (err == -EOPNOTSUPP && engine->fixed_buffers)
 		log_error("--fixed-buffers needs Linux 5.19 or newer");
 	else
-		log_error("the %s engine cannot be used: %s", class->name, strerror(-err));
+		log_error("the %s engine cannot be used: %s%s", class->name, strerror(-err),
+			  engine_advice(class, err));
 }
 
 /*
@@ -214,8 +224,8 @@ static int start_workers(struct program *program)
 		class = &engine_aio;
 	err = start_worker(program, 0, class);
 	if (err && class == &engine_uring && !needs_io_uring(&program->options)) {
-		log_warning("io_uring is not available (%s); using libaio, which is slower",
-			    strerror(-err));
+		log_warning("io_uring is not available (%s%s); using libaio, which is slower",
+			    strerror(-err), engine_advice(class, err));
 		class = &engine_aio;
 		err = start_worker(program, 0, class);
 	}
@@ -243,7 +253,7 @@ static int serve(struct program *program)
 	if (!err)
 		err = guard_memory(program);
 	if (err) {
-		log_error("cannot start: %s", strerror(-err));
+		log_error("cannot start: %s%s", strerror(-err), limits_advice(LIMITS_THREAD, err));
 		return err;
 	}
 	err = image_open(&program->image, &program->options.image);

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "container.h"
+#include "host_limits.h"
 #include "worker.h"
 
 /* What a queue begins in one round at most before the others have their turn. */
@@ -90,9 +91,10 @@ static void unwatch_kick(struct queue *queue)
 static void kicks_are_lost(struct queue *queue, const char *why, int err)
 {
 	if (worker_may_warn_of_kicks(queue->worker, queue->disk->name))
-		log_warning("%s: queue %u: its kick descriptor %s: %s; looking at the ring "
+		log_warning("%s: queue %u: its kick descriptor %s: %s%s; looking at the ring "
 			    "regularly instead, which is slower and costs processor time",
-			    queue->disk->name, vublk_queue_index(queue->vq), why, strerror(-err));
+			    queue->disk->name, vublk_queue_index(queue->vq), why, strerror(-err),
+			    limits_advice(LIMITS_DESCRIPTOR, err));
 	unwatch_kick(queue);
 	worker_unkicked(queue->worker, queue, true);
 	worker_heat(queue->worker, queue);

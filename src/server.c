@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "container.h"
+#include "host_limits.h"
 #include "log.h"
 #include "vublk.h"
 
@@ -118,8 +119,8 @@ static void listen_ready(struct loop_watch *watch, uint32_t events)
 		if (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR)
 			return;
 		if (log_limit_ok(&server->refusals, LOG_LEVEL_ERROR, "refusals"))
-			log_error("%s: cannot accept a connection: %s", disk_name(server->disk),
-				  strerror(errno));
+			log_error("%s: cannot accept a connection: %s%s", disk_name(server->disk),
+				  strerror(errno), limits_advice(LIMITS_DESCRIPTOR, -errno));
 		/* For want of descriptors, most likely: it would be readable all the time. */
 		unwatch(server, watch);
 		loop_set_timer(server->loop, &server->accept_timer, ACCEPT_RETRY_NS);
