@@ -174,7 +174,9 @@ int vq_setup(struct vublk_queue *vq, const struct vq_layout *layout, struct vhu_
 		return err;
 	vq->size = (uint16_t)layout->size;
 	vq->packed = has(features, VIRTIO_F_RING_PACKED);
-	vq->indirect = has(features, VIRTIO_RING_F_INDIRECT_DESC);
+	/* Legacy drivers exist that use tables which they have not negotiated (Windows). */
+	vq->indirect = has(features, VIRTIO_RING_F_INDIRECT_DESC) ||
+		       (!vq->packed && !has(features, VIRTIO_F_VERSION_1));
 	vq->event_idx = has(features, VIRTIO_RING_F_EVENT_IDX);
 	vq->base = layout->base;
 	vq->broken = vq->called = false;

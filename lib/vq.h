@@ -90,7 +90,7 @@ struct vublk_queue {
 	struct vq_lease *lease;
 	uint16_t size;
 	bool packed;                  /* VIRTIO_F_RING_PACKED */
-	bool indirect;                /* VIRTIO_F_INDIRECT_DESC */
+	bool indirect;                /* tables may come: VIRTIO_F_INDIRECT_DESC, or legacy */
 	bool event_idx;               /* VIRTIO_F_EVENT_IDX */
 	int kick_fd, call_fd, err_fd; /* owned; -1: none */
 	struct vq_track *track;       /* NULL: not tracked */

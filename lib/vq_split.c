@@ -141,6 +141,9 @@ int vq_split_pop(struct vublk_queue *vq, struct vublk_chain *chain)
 	err = next_head(vq, &head);
 	if (err <= 0)
 		return err;
+	/* Each has a descriptor of its own, at least; pushed[] has room for no more. */
+	if (vq->n_taken >= vq->size)
+		return vq_break(vq, "more requests in flight than its %u entries", vq->size);
 	vq_chain_begin(vq, chain);
 	err = walk(vq, chain, head);
 	if (!err && vq->track)

@@ -80,8 +80,13 @@ static void known_features_that_were_not_offered_are_refused(void)
 					VHU_F_LOG_ALL,
 					VIRTIO_F_ACCESS_PLATFORM,
 					VIRTIO_F_IN_ORDER,
+					36,
+					37,
 					38,
-					40};
+					39,
+					40,
+					41,
+					43};
 
 	for (unsigned i = 0; i < sizeof(bits) / sizeof(*bits); i++)
 		CHECK_EQ(session_tell_u64(VHU_SET_FEATURES, SESSION_FEATURES | BIT(bits[i])), 1);

@@ -309,6 +309,19 @@ static void indirect_not_negotiated(void)
 	ring_check_broken(offer_table(TABLE, 1));
 }
 
+/* Windows drivers from before VERSION_1 use tables without having negotiated them. */
+static void indirect_of_a_legacy_driver(void)
+{
+	vq_teardown(&ring.vq);
+	ring.features &= ~(1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_F_VERSION_1);
+	REQUIRE_OK(ring_setup());
+	CHECK(ring.vq.indirect);
+	vq_teardown(&ring.vq);
+	ring.features |= 1ull << VIRTIO_F_VERSION_1;
+	REQUIRE_OK(ring_setup());
+	CHECK(!ring.vq.indirect);
+}
+
 static void indirect_with_next(void)
 {
 	ring_desc(0, TABLE, 16, INDIRECT | NEXT, 1);
@@ -481,6 +494,7 @@ static const struct tap_case indirect_cases[] = {
 	{"table_across_regions", table_across_regions},
 	{"unaligned_table", unaligned_table},
 	{"indirect_not_negotiated", indirect_not_negotiated},
+	{"indirect_of_a_legacy_driver", indirect_of_a_legacy_driver},
 	{"indirect_with_next", indirect_with_next},
 	{"nested_table", nested_table},
 	{"empty_table", empty_table},

@@ -492,6 +492,27 @@ static void broken_ring_wants_no_kicks(void)
 	CHECK_EQ(ring.driver.ring.used->flags, VRING_USED_F_NO_NOTIFY);
 }
 
+/* A driver that uses its descriptors again while they are in flight: no more than there are. */
+static void more_in_flight_than_entries(void)
+{
+	static struct vublk_chain chains[16u];
+	static struct iovec iov[16u][RING_IOVS];
+
+	ring_desc(0, RING_DATA, 8, 0, 0);
+	for (unsigned i = 0; i < 16u; i++) {
+		fe_vq_raw_push(&ring.driver, 0);
+		vublk_chain_init(&chains[i], iov[i], RING_IOVS);
+		REQUIRE_EQ(vublk_queue_pop(&ring.vq, &chains[i]), 1);
+	}
+	CHECK_EQ(vublk_queue_pop(&ring.vq, &ring.chain), 0); /* a full ring is none */
+	fe_vq_raw_push(&ring.driver, 0);
+	ring_check_broken(vublk_queue_pop(&ring.vq, &ring.chain));
+	for (unsigned i = 0; i < 16u; i++)
+		vublk_queue_push(&ring.vq, &chains[i], 0);
+	vublk_queue_publish(&ring.vq);
+	CHECK_EQ(ring.driver.ring.used->idx, 16u);
+}
+
 static const struct tap_case entry_cases[] = {
 	{"nothing_available", nothing_available},
 	{"entries_come_in_the_order_of_the_ring", entries_come_in_the_order_of_the_ring},
@@ -512,6 +533,7 @@ static const struct tap_case entry_cases[] = {
 	{"flag_tells_not_to_kick", flag_tells_not_to_kick},
 	{"look_after_asking_for_kicks", look_after_asking_for_kicks},
 	{"broken_ring_wants_no_kicks", broken_ring_wants_no_kicks},
+	{"more_in_flight_than_entries", more_in_flight_than_entries},
 	{0},
 };
 
