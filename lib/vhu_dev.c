@@ -179,6 +179,16 @@ void vublk_dev_disconnect(struct vublk_dev *dev)
 		forget(dev);
 }
 
+void vublk_dev_report(const struct vublk_dev *dev)
+{
+	vhu_log(VUBLK_LOG_INFO,
+		"%s: features 0x%llx, protocol features 0x%llx, status 0x%02x, %s, %s", dev->name,
+		(unsigned long long)dev->features, (unsigned long long)dev->protocol_features,
+		dev->status, dev->mem ? "memory is shared" : "no memory is shared",
+		dev->inflight ? "an in-flight region is set" : "no in-flight region is set");
+	vhu_vring_report(dev);
+}
+
 bool vublk_dev_memory_lost(const struct vublk_dev *dev)
 {
 	return vhu_mem_is_lost(dev->mem) || vhu_inflight_is_lost(dev->inflight);

@@ -118,6 +118,9 @@ void vhu_vring_reset_all(struct vublk_dev *dev);
 /* Does any ring run? */
 bool vhu_vring_any_running(const struct vublk_dev *dev);
 
+/* The rings' part of vublk_dev_report(). */
+void vhu_vring_report(const struct vublk_dev *dev);
+
 /* Handlers, see vhu_dispatch.c; they return 0 or -errno and may leave answers pending. */
 int vhu_vring_set_num(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg);

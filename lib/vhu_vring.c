@@ -413,3 +413,37 @@ int vhu_vring_set_err(struct vublk_dev *dev, struct vhu_msg *msg)
 		apply(dev, vring, (struct vublk_update){.err = true, .err_fd = fd});
 	return err;
 }
+
+/* ---- for the operator ---- */
+
+static const char *state_name(const struct vhu_vring *vring)
+{
+	static const char *const phases[] = {
+		[VRING_STOPPED] = "stopped",
+		[VRING_STARTING] = "starting",
+		[VRING_RUNNING] = "running",
+		[VRING_DRAINING] = "draining",
+	};
+
+	if (vring->phase != VRING_STOPPED)
+		return phases[vring->phase];
+	if (vring->failed)
+		return "could not be started";
+	return vring->started && !vring->enabled ? "disabled" : phases[VRING_STOPPED];
+}
+
+void vhu_vring_report(const struct vublk_dev *dev)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		const struct vhu_vring *vring = &dev->vring[i];
+
+		if (!vring->layout.size)
+			continue;
+		vhu_log(VUBLK_LOG_INFO, "%s: queue %u: %s ring of %u, %s%s%s", dev->name, i,
+			dev->features >> VIRTIO_F_RING_PACKED & 1 ? "packed" : "split",
+			vring->layout.size, state_name(vring),
+			vring->phase == VRING_RUNNING && !vring->vq.track ? ", not tracked" : "",
+			vring->phase == VRING_RUNNING && vring->vq.kick_fd < 0 ? ", not kicked"
+									       : "");
+	}
+}

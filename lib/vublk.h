@@ -131,6 +131,12 @@ int vublk_dev_input(struct vublk_dev *dev);
  */
 void vublk_dev_disconnect(struct vublk_dev *dev);
 
+/*
+ * Logs what the session has agreed upon, and what each of its rings that was set up is at, in lines
+ * of VUBLK_LOG_INFO.
+ */
+void vublk_dev_report(const struct vublk_dev *dev);
+
 /* Was memory of this session lost? Then nothing it holds means anything: end the session. */
 bool vublk_dev_memory_lost(const struct vublk_dev *dev);
 

@@ -2,6 +2,7 @@
 noinst_LTLIBRARIES += src/libcmdline.la
 src_libcmdline_la_SOURCES = \
 	src/option_table.c src/option_table.h \
+	src/std_fds.h \
 	src/values.c src/values.h
 
 # vublkd. All but main() is a library, so that the unit tests can have it.

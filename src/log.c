@@ -2,17 +2,22 @@
 /*
  * See log.h. Owns the level and the form of a line. Any thread may write: a line is put together
  * on the stack and handed to the kernel by one write(2), so lines of several threads (or of
- * several daemons on one terminal) do not mix. What stands in the text may come from a guest or
+ * several daemons on one terminal) do not mix. Nobody waits for a reader: what there is no room
+ * for is counted, and told when there is. What stands in the text may come from a guest or
  * from a file name and is not trusted: no control character reaches the terminal.
  */
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,6 +40,8 @@ static const struct {
 
 static enum log_level threshold = LOG_LEVEL_INFO;
 static bool to_journal;
+static int output = STDERR_FILENO;
+static atomic_uint lost; /* lines that could not be written */
 
 /* systemd.exec(5), JOURNAL_STREAM: "device:inode" of what it connected, maybe replaced since. */
 static bool stderr_is_journal(void)
@@ -49,10 +56,28 @@ static bool stderr_is_journal(void)
 	return !strcmp(stream, mine);
 }
 
+/*
+ * Where lines go. A pipe that nobody reads, or a stopped terminal, must not stop us, and standard
+ * error is also that of whoever started us: so it is opened once more, for ourselves, without
+ * waiting. A socket needs no such thing.
+ */
+static int own_stderr(void)
+{
+	struct stat st;
+	int fd = -1;
+
+	if (fstat(STDERR_FILENO, &st) < 0 || !(S_ISFIFO(st.st_mode) || isatty(STDERR_FILENO)))
+		return STDERR_FILENO;
+	fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return fd < 0 ? STDERR_FILENO : fd;
+}
+
 void log_set_level(enum log_level level)
 {
 	threshold = level;
 	to_journal = stderr_is_journal();
+	if (output == STDERR_FILENO)
+		output = own_stderr();
 }
 
 int log_level_by_name(const char *name)
@@ -70,18 +95,17 @@ static void replace_controls(char *text)
 			*text = '?';
 }
 
-static void write_all(const char *line, size_t length)
+/* Writes a line as a whole, without waiting. Was there room for it? */
+static bool put(const char *line, size_t length)
 {
-	while (length) {
-		ssize_t n = write(STDERR_FILENO, line, length);
+	ssize_t n;
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return; /* there is nobody left to tell */
-		line += n;
-		length -= (size_t)n;
-	}
+	do {
+		n = send(output, line, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno == ENOTSOCK)
+			n = write(output, line, length);
+	} while (n < 0 && errno == EINTR);
+	return n == (ssize_t)length;
 }
 
 /* Puts the line together in `line` (LINE_MAX_BYTES). Returns its length, newline included. */
@@ -109,6 +133,30 @@ static size_t compose(char *line, enum log_level level, const char *format, va_l
 	return length;
 }
 
+static size_t compose_args(char *line, enum log_level level, const char *format, ...)
+{
+	va_list ap;
+	size_t length;
+
+	va_start(ap, format);
+	length = compose(line, level, format, ap);
+	va_end(ap);
+	return length;
+}
+
+/* Tells of lines that were lost, if there are any. Is there room again? */
+static bool tell_lost(void)
+{
+	const unsigned n = atomic_exchange(&lost, 0);
+	char line[LINE_MAX_BYTES];
+
+	if (!n || put(line, compose_args(line, LOG_LEVEL_WARNING,
+					 "%u lines of the log are lost: nobody read them", n)))
+		return true;
+	atomic_fetch_add(&lost, n);
+	return false;
+}
+
 void log_write(enum log_level level, const char *format, ...)
 {
 	int saved_errno = errno;
@@ -118,7 +166,8 @@ void log_write(enum log_level level, const char *format, ...)
 	if (level > threshold)
 		return;
 	va_start(ap, format);
-	write_all(line, compose(line, level, format, ap));
+	if (!tell_lost() || !put(line, compose(line, level, format, ap)))
+		atomic_fetch_add(&lost, 1);
 	va_end(ap);
 	errno = saved_errno;
 }

@@ -28,7 +28,8 @@ int log_level_by_name(const char *name);
 
 /*
  * Writes one line; `format` ends without newline. Control characters are written as '?', more
- * than about 1000 bytes are cut and end in "...". Leaves errno alone.
+ * than about 1000 bytes are cut and end in "...". Never waits: lines that nobody reads are lost,
+ * and counted in a later line. Leaves errno alone.
  */
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,7 @@
 #include "loop.h"
 #include "options.h"
 #include "server.h"
+#include "std_fds.h"
 #include "thread.h"
 #include "vublk.h"
 #include "worker.h"
@@ -48,8 +50,9 @@ struct program {
 	struct disk *disk;
 	struct server server;
 	struct loop_watch memory_lost;
-	sigset_t stop_signals;
-	struct call stop_call;
+	sigset_t signals;
+	struct call stop_call, report_call;
+	atomic_bool reporting; /* report_call is posted */
 };
 
 static void library_log(enum vublk_log_level level, const char *line)
@@ -77,20 +80,21 @@ static void stop(struct call *call)
 	server_stop(&program->server);
 }
 
-/*
- * A thread of its own, so that a stop does not depend on what the others are at: it asks the
- * control thread, and if that takes too long, ends the process.
- */
-static void *wait_for_signal(void *arg)
+static void report(struct call *call)
 {
-	struct program *program = arg;
-	const struct timespec timeout = {.tv_sec = program->options.stop_timeout};
-	int number;
+	struct program *program = container_of(call, struct program, report_call);
 
-	while (sigwait(&program->stop_signals, &number))
-		;
-	log_info("stopping: %s", strsignal(number));
+	atomic_store(&program->reporting, false);
+	server_report(&program->server);
+}
+
+/* Asks the control thread, and ends the process if that takes too long. */
+static _Noreturn void stop_in_time(struct program *program, int number)
+{
+	const struct timespec timeout = {.tv_sec = program->options.stop_timeout};
+
 	mailbox_post(loop_mailbox(program->loop), &program->stop_call);
+	log_info("stopping: %s", strsignal(number));
 	nanosleep(&timeout, NULL);
 	log_warning("stopping with I/O in flight that has not ended in %u s",
 		    program->options.stop_timeout);
@@ -98,19 +102,48 @@ static void *wait_for_signal(void *arg)
 	_exit(EXIT_SUCCESS);
 }
 
-/* SIGTERM and SIGINT stop us; a peer that closes its end of a pipe does not. */
+/* A thread of its own, so that a stop does not depend on what the others are at. */
+static void *wait_for_signal(void *arg)
+{
+	struct program *program = arg;
+	int number;
+
+	for (;;) {
+		if (sigwait(&program->signals, &number))
+			continue;
+		switch (number) {
+		case SIGUSR1:
+			if (!atomic_exchange(&program->reporting, true))
+				mailbox_post(loop_mailbox(program->loop), &program->report_call);
+			break;
+		case SIGHUP:
+			log_info("SIGHUP: there is nothing to be read again");
+			break;
+		case SIGUSR2:
+			log_info("SIGUSR2: has no meaning here");
+			break;
+		default:
+			stop_in_time(program, number);
+		}
+	}
+	return NULL;
+}
+
+/* SIGTERM and SIGINT stop us; what an operator may send besides, or a closed pipe, does not. */
 static int watch_signals(struct program *program)
 {
+	static const int waited_for[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 	pthread_t thread;
 	int err;
 
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* beyond RLIMIT_FSIZE: an error of that write */
-	sigemptyset(&program->stop_signals);
-	sigaddset(&program->stop_signals, SIGTERM);
-	sigaddset(&program->stop_signals, SIGINT);
-	sigprocmask(SIG_BLOCK, &program->stop_signals, NULL);
+	sigemptyset(&program->signals);
+	for (size_t i = 0; i < sizeof(waited_for) / sizeof(*waited_for); i++)
+		sigaddset(&program->signals, waited_for[i]);
+	sigprocmask(SIG_BLOCK, &program->signals, NULL);
 	program->stop_call.run = stop;
+	program->report_call.run = report;
 	err = thread_create(&thread, wait_for_signal, program);
 	if (!err)
 		pthread_detach(thread);
@@ -331,6 +364,7 @@ int main(int argc, char *argv[])
 	static struct program program;
 	char error[256];
 
+	std_fds_occupy();
 	if (options_parse(&program.options, argc, argv, error, sizeof(error))) {
 		fprintf(stderr, "vublkd: %s\n", error);
 		return EXIT_USAGE;

@@ -23,6 +23,13 @@ static void unwatch(struct server *server, struct loop_watch *watch)
 	watch->fd = -1;
 }
 
+/* Of a front-end of which it was said that it came. */
+static void say_gone(const struct server *server, const char *how)
+{
+	if (server->announced)
+		log_info("%s: the front-end %s", disk_name(server->disk), how);
+}
+
 /* The front-end is gone, or has to go. */
 static void leave(struct server *server)
 {
@@ -43,7 +50,7 @@ static void conn_ready(struct loop_watch *watch, uint32_t events)
 
 	if (!(events & EPOLLIN)) {
 		/* Hung up while its last message is still being worked on. */
-		log_info("%s: the front-end has gone", disk_name(server->disk));
+		say_gone(server, "has gone");
 		leave(server);
 		return;
 	}
@@ -51,7 +58,7 @@ static void conn_ready(struct loop_watch *watch, uint32_t events)
 	if (err == 1) {
 		loop_rewatch(server->loop, watch, 0);
 	} else if (err < 0) {
-		log_info("%s: the front-end is disconnected", disk_name(server->disk));
+		say_gone(server, "is disconnected");
 		leave(server);
 	}
 }
@@ -88,7 +95,10 @@ static int serve(struct server *server, int fd)
 		leave(server);
 		return err;
 	}
-	log_info("%s: a front-end is connected", disk_name(server->disk));
+	/* Who connects and hangs up in a loop is told of once a second. */
+	server->announced = log_limit_ok(&server->arrivals, LOG_LEVEL_INFO, "front-ends");
+	if (server->announced)
+		log_info("%s: a front-end is connected", disk_name(server->disk));
 	return 0;
 }
 
@@ -110,7 +120,7 @@ static void listen_ready(struct loop_watch *watch, uint32_t events)
 	(void)events;
 	if (server->connected && has_hung_up(server)) {
 		/* What it sent last is moot; the one that waits is perhaps the same one. */
-		log_info("%s: the front-end has gone", disk_name(server->disk));
+		say_gone(server, "has gone");
 		leave(server);
 		return;
 	}
@@ -199,6 +209,18 @@ void server_check_memory(struct server *server)
 	log_error("%s: ending the connection: the front-end has truncated the memory it shared",
 		  disk_name(server->disk));
 	leave(server);
+}
+
+void server_report(const struct server *server)
+{
+	log_info("%s: %s", disk_name(server->disk),
+		 server->stopping ? "stopping"
+		 : server->leaving && server->connected
+			 ? "waiting for the last front-end's I/O to end"
+		 : server->connected ? "a front-end is connected"
+				     : "no front-end is connected");
+	if (server->connected)
+		vublk_dev_report(disk_device(server->disk));
 }
 
 void server_stop(struct server *server)

@@ -23,10 +23,11 @@ struct server {
 	struct listener *listener;
 	struct loop_watch listen_watch, conn_watch; /* .fd is -1 while not watched */
 	bool connected;                             /* until disconnected() */
+	bool announced;                             /* its coming was logged */
 	bool leaving;                               /* disk_disconnect() was called */
 	bool stopping;
 	struct loop_timer accept_timer; /* when there were no descriptors left */
-	struct log_limit refusals;
+	struct log_limit refusals, arrivals;
 };
 
 /* What the disk tells the server; for disk_create(), with the server as opaque. */
@@ -38,6 +39,9 @@ int server_start(struct server *server, struct loop *loop, struct disk *disk,
 
 /* Some front-end's memory was lost (vublk_guard_memory()): ends the session if it is this one's. */
 void server_check_memory(struct server *server);
+
+/* Logs what the session is at, and its rings. */
+void server_report(const struct server *server);
 
 /* Accepts nobody any more, ends the session, then quits the loop with status 0. */
 void server_stop(struct server *server);

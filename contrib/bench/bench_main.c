@@ -14,6 +14,7 @@
 #include "bench_options.h"
 #include "bench_report.h"
 #include "bench_run.h"
+#include "std_fds.h"
 
 #define EXIT_USAGE 2
 
@@ -169,6 +170,7 @@ int main(int argc, char **argv)
 	struct bench_options options;
 	char error[512];
 
+	std_fds_occupy();
 	if (bench_options_parse(&options, argc, argv, error, sizeof(error))) {
 		fprintf(stderr, "vublk-bench: %s\n", error);
 		return EXIT_USAGE;
