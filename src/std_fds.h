@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 /*
- * Puts /dev/null in the place of standard descriptors that are closed: what is opened next, an image
- * perhaps, would be taken for standard error. First thing in main().
+ * Puts /dev/null in the place of standard descriptors that are closed: what is opened next, an
+ * image perhaps, would be taken for standard error. First thing in main().
  */
 static inline void std_fds_occupy(void)
 {
