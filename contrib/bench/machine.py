@@ -12,6 +12,12 @@ import time
 import children
 
 
+def without_place(word):
+	"""A word of a command line without the directories of this machine."""
+	option, equals, value = word.rpartition("=")
+	return option + equals + (os.path.basename(value.rstrip("/")) if value.startswith("/") else value)
+
+
 def _first(path, pattern, default="unknown"):
 	try:
 		with open(path, encoding="ascii", errors="replace") as file:
@@ -46,7 +52,7 @@ def describe(settings, directory):
 	flags = _first("/proc/cpuinfo", r"^flags\s*: (.*)", "")
 	return {
 		"date": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
-		"command": shlex.join(sys.argv),
+		"command": shlex.join(["contrib/bench/compare", *map(without_place, sys.argv[1:])]),
 		"cpu": _first("/proc/cpuinfo", r"^model name\s*: (.*)", platform.machine()),
 		"cores": os.cpu_count(),
 		"virtual_machine": "hypervisor" in flags.split(),

@@ -44,6 +44,12 @@ g = next(iter(r["workloads"].values()))["contenders"]
 sys.exit(not eval(sys.argv[2]))' "$TMPDIR/out/results.json" "$1"
 }
 
+names_no_place()
+{
+	grep -q 'contrib/bench/compare' "$TMPDIR/out/results.md" || return
+	! grep -F -e "$TMPDIR" -e "$SRCDIR" -e "$BUILDDIR" "$TMPDIR"/out/results.{md,json,svg}
+}
+
 plot_is_xml()
 {
 	python3 -c 'import sys, xml.dom.minidom as m
@@ -126,6 +132,7 @@ passes 'the JSON has what the generator said' in_json \
 	'all(m["raw"]["ios"] > 0 for c in g.values() for m in c["rounds"])'
 passes 'the JSON has the machine' in_json 'r["runs"][0]["cpu"] and r["runs"][0]["versions"]["qsd"]'
 passes 'the plot is an SVG' plot_is_xml
+passes 'no file tells where on this machine it was made' names_no_place
 passes 'a document is updated between its markers' updates_document
 passes 'a row that cannot be measured is told of' tells_of_failure
 passes 'a wrong option is refused' refuses --only='('
