@@ -23,13 +23,19 @@ SETTLE = 0.5     # seconds until all is quiet: longer than any adaptive polling
 TOLERANCE = 0.03 # of a rate that is to be equal
 
 
+def without_socket(measured):
+	"""What was measured, without the path of a socket that is gone already."""
+	measured.pop("socket", None)
+	return measured
+
+
 def progress(text):
 	print(f"compare: {text}", file=sys.stderr, flush=True)
 
 
 def _parse(output, program):
 	try:
-		return json.loads(output[output.index("{"):])
+		return json.loads(output[output.index("{"):], object_hook=without_socket)
 	except ValueError as error:
 		raise BenchError(f"{program} printed no JSON, but {output[:80]!r}") from error
 
