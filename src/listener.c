@@ -19,6 +19,7 @@
 
 #include "host_limits.h"
 #include "log.h"
+#include "now.h"
 
 /* ---- a path ---- */
 
@@ -84,7 +85,7 @@ static int try_connect(const struct sockaddr_un *addr)
 	return err;
 }
 
-/* Removes a socket that nobody listens on. */
+/* Removes a socket that nobody listens on. -EADDRINUSE, not logged, if somebody does. */
 static int remove_stale(const struct sockaddr_un *addr)
 {
 	const char *path = addr->sun_path;
@@ -101,14 +102,34 @@ static int remove_stale(const struct sockaddr_un *addr)
 	err = try_connect(addr);
 	if (err == -EACCES)
 		return cannot("find out who uses", path, err);
-	if (err != -ECONNREFUSED) {
-		/* Connected, or -EAGAIN (its backlog is full), or a socket of another type. */
-		log_error("%s is in use by another process", path);
+	/* Connected, or -EAGAIN (its backlog is full), or a socket of another type. */
+	if (err != -ECONNREFUSED)
 		return -EADDRINUSE;
-	}
 	if (unlink(path) && errno != ENOENT)
 		return cannot("replace the stale socket", path, -errno);
 	return 0;
+}
+
+/*
+ * Gives the socket to the group. Whoever may write to the directory may have put something else in
+ * its place meanwhile: no link is followed, and what is no socket is left alone.
+ */
+static int set_access(const char *path, gid_t gid, mode_t mode)
+{
+	const int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	char place[64];
+	struct stat st;
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	snprintf(place, sizeof(place), "/proc/self/fd/%d", fd);
+	if (fstat(fd, &st) || !S_ISSOCK(st.st_mode))
+		err = -EEXIST;
+	else if (fchownat(fd, "", (uid_t)-1, gid, AT_EMPTY_PATH) || chmod(place, mode))
+		err = -errno;
+	close(fd);
+	return err;
 }
 
 /* The permissions hold from the first moment on: the mode is set before the name exists. */
@@ -128,10 +149,10 @@ static int bind_with_mode(int fd, const struct sockaddr_un *addr, const struct o
 	before = umask(~(options->socket_group ? mode & 0700 : mode) & 0777);
 	err = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? -errno : 0;
 	umask(before);
-	if (!err && options->socket_group &&
-	    (chown(addr->sun_path, (uid_t)-1, gid) || chmod(addr->sun_path, mode))) {
-		err = -errno;
-		unlink(addr->sun_path);
+	if (!err && options->socket_group) {
+		err = set_access(addr->sun_path, gid, mode);
+		if (err && err != -EEXIST)
+			unlink(addr->sun_path);
 	}
 	return err ? cannot("make the socket", addr->sun_path, err) : 0;
 }
@@ -161,6 +182,36 @@ static int listen_at(struct listener *listener, const struct options *options)
 	listener->dev = st.st_dev;
 	listener->ino = st.st_ino;
 	return 0;
+}
+
+#define FIRST_PAUSE_MS 20u
+#define LAST_PAUSE_MS  1000u /* each look is a connection to whoever is there */
+
+/*
+ * A process that was killed accepts until its last I/O has ended, so one that is there is waited
+ * for, like the image's lock. 0, -errno (logged), or -ECANCELED.
+ */
+static int listen_in_time(struct listener *listener, const struct options *options,
+			  const atomic_bool *stopping)
+{
+	const int64_t end = now_ns() + (int64_t)options->lock_timeout * 1000000000;
+	unsigned pause_ms = FIRST_PAUSE_MS;
+	int err;
+
+	while ((err = listen_at(listener, options)) == -EADDRINUSE && now_ns() < end) {
+		const struct timespec pause = {pause_ms / 1000, pause_ms % 1000 * 1000000};
+
+		if (stopping && atomic_load(stopping))
+			return -ECANCELED;
+		if (pause_ms == FIRST_PAUSE_MS)
+			log_warning("%s is in use by another process; waiting up to %u s for it",
+				    options->socket_path, options->lock_timeout);
+		nanosleep(&pause, NULL);
+		pause_ms = pause_ms * 2 < LAST_PAUSE_MS ? pause_ms * 2 : LAST_PAUSE_MS;
+	}
+	if (err == -EADDRINUSE)
+		log_error("%s is in use by another process", options->socket_path);
+	return err;
 }
 
 /* ---- a descriptor ---- */
@@ -202,13 +253,14 @@ static int from_systemd(struct listener *listener)
 	return -EINVAL;
 }
 
-int listener_open(struct listener *listener, const struct options *options)
+int listener_open(struct listener *listener, const struct options *options,
+		  const atomic_bool *stopping)
 {
 	int err;
 
 	*listener = (struct listener){.fd = -1};
 	if (options->socket_path)
-		err = listen_at(listener, options);
+		err = listen_in_time(listener, options, stopping);
 	else if (options->fd >= 0)
 		err = check_socket(listener, options->fd, "--fd");
 	else

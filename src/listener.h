@@ -22,10 +22,13 @@ struct listener {
 
 /*
  * Gets the socket that the options (or, without --socket-path and --fd, systemd's LISTEN_FDS) name.
- * A stale socket under the path is replaced; one that somebody listens on, or a file that is no
- * socket, is left alone: -EADDRINUSE, -EEXIST. Every error is logged in one line; -errno.
+ * A stale socket under the path is replaced; one that somebody listens on is waited for, as long as
+ * for the image's lock (--lock-timeout), and then, like a file that is no socket, left alone:
+ * -EADDRINUSE, -EEXIST. Every error is logged in one line; -errno. -ECANCELED, not logged, soon
+ * after *stopping (or NULL) has become true.
  */
-int listener_open(struct listener *listener, const struct options *options);
+int listener_open(struct listener *listener, const struct options *options,
+		  const atomic_bool *stopping);
 
 /*
  * Removes the path if we made it and it is still ours; once, for a successor's socket may have the

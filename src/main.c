@@ -53,6 +53,7 @@ struct program {
 	sigset_t signals;
 	struct call stop_call, report_call;
 	atomic_bool reporting; /* report_call is posted */
+	atomic_bool stopping;
 };
 
 static void library_log(enum vublk_log_level level, const char *line)
@@ -93,6 +94,7 @@ static _Noreturn void stop_in_time(struct program *program, int number)
 {
 	const struct timespec timeout = {.tv_sec = program->options.stop_timeout};
 
+	atomic_store(&program->stopping, true);
 	mailbox_post(loop_mailbox(program->loop), &program->stop_call);
 	log_info("stopping: %s", strsignal(number));
 	nanosleep(&timeout, NULL);
@@ -305,9 +307,9 @@ static int serve(struct program *program)
 		log_error("cannot make the disk: %s", strerror(-err));
 		return err;
 	}
-	err = listener_open(&program->listener, &program->options);
+	err = listener_open(&program->listener, &program->options, &program->stopping);
 	if (err)
-		return err;
+		return err == -ECANCELED ? 0 : err;
 	err = server_start(&program->server, program->loop, program->disk, &program->listener);
 	if (err)
 		return err;

@@ -33,7 +33,8 @@ static int bind_socket(const char *path, int backlog)
 /* The daemon on server's image and socket must give up, with one line that names the socket. */
 static void expect_socket_refused(void)
 {
-	CHECK_EQ(run(option("--socket-path", server.socket), option("--blk-file", server.image)),
+	CHECK_EQ(run(option("--socket-path", server.socket), option("--blk-file", server.image),
+		     "--lock-timeout=0"),
 		 1);
 	fe_daemon_stderr(&server, err, sizeof(err));
 	CHECK(one_clear_line(err));
@@ -96,7 +97,8 @@ static void socket_of_another_daemon_is_left_alone(void)
 	REQUIRE_OK(fe_image_make(other.image, MIB));
 	REQUIRE_OK(fe_daemon_spawn(&other,
 				   (const char *const[]){option("--socket-path", server.socket),
-							 option("--blk-file", other.image), NULL},
+							 option("--blk-file", other.image),
+							 "--lock-timeout=0", NULL},
 				   NULL, NULL));
 	CHECK_EQ(fe_daemon_wait(&other), 1);
 	check_serves();

@@ -3,6 +3,7 @@
 #include "src/listener.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +38,7 @@ static int open_listener(void)
 	int err;
 
 	capture_begin(STDERR_FILENO);
-	err = listener_open(&listener, &options);
+	err = listener_open(&listener, &options, NULL);
 	text = capture_end();
 	tap_check(!err == !*text, false, __FILE__, __LINE__, "error %d, and said: '%s'", err, text);
 	CHECK(!err || strchr(text, '\n') == text + strlen(text) - 1);
@@ -137,6 +138,45 @@ static void stale_socket_is_replaced(void)
 static void check_live(int fd)
 {
 	CHECK_EQ(open_listener(), -EADDRINUSE);
+	CHECK(exists());
+	close(fd);
+}
+
+/* The other process is still there at the first look, and then no longer. */
+static void *leave_after_a_look(void *arg)
+{
+	const int fd = *(int *)arg;
+	const int client = accept(fd, NULL, NULL);
+
+	close(client);
+	close(fd);
+	return NULL;
+}
+
+static void who_is_about_to_leave_is_waited_for(void)
+{
+	int fd = bind_other(SOCK_STREAM, 8);
+	pthread_t thread;
+	const char *text;
+
+	options.lock_timeout = 60;
+	REQUIRE_OK(pthread_create(&thread, NULL, leave_after_a_look, &fd));
+	capture_begin(STDERR_FILENO);
+	CHECK_OK(listener_open(&listener, &options, NULL));
+	text = capture_end();
+	CHECK(strstr(text, "warning: ") && strstr(text, "waiting up to 60 s"));
+	pthread_join(thread, NULL);
+	CHECK(exists());
+	listener_close(&listener);
+}
+
+static void stop_ends_the_wait(void)
+{
+	const int fd = bind_other(SOCK_STREAM, 8);
+	const atomic_bool stopping = true;
+
+	options.lock_timeout = 60;
+	CHECK_EQ(listener_open(&listener, &options, &stopping), -ECANCELED);
 	CHECK(exists());
 	close(fd);
 }
@@ -433,7 +473,7 @@ static int open_from_systemd(int fd, int n)
 	setenv("LISTEN_FDS", number, 1);
 	dup2(fd, FIRST_FD);
 	capture_begin(STDERR_FILENO);
-	err = listener_open(&listener, &options);
+	err = listener_open(&listener, &options, NULL);
 	capture_end();
 	dup2(saved, FIRST_FD);
 	close(saved);
@@ -475,6 +515,8 @@ static const struct tap_case path_cases[] = {
 	{"free_path_is_listened_on", free_path_is_listened_on},
 	{"path_is_removed_once", path_is_removed_once},
 	{"stale_socket_is_replaced", stale_socket_is_replaced},
+	{"who_is_about_to_leave_is_waited_for", who_is_about_to_leave_is_waited_for},
+	{"stop_ends_the_wait", stop_ends_the_wait},
 	{"live_socket_is_left_alone", live_socket_is_left_alone},
 	{"live_socket_whose_backlog_is_full", live_socket_whose_backlog_is_full},
 	{"socket_of_another_type_is_left_alone", socket_of_another_type_is_left_alone},
