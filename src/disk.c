@@ -52,6 +52,7 @@ struct disk {
 	struct queue *waiting, **last_waiting; /* for the lock */
 	struct loop_timer lock_timer;
 	uint64_t lock_since;
+	bool gave_up; /* waiting for it: the session ends, so that the front-end tries again */
 };
 
 /* ---- requests to the worker, and its answers ---- */
@@ -205,14 +206,16 @@ static void try_lock(struct loop_timer *timer)
 		return;
 	}
 	if (err == -EAGAIN)
-		log_error("%s: the image is %s by another process; gave up after %u s", disk->name,
-			  holder, disk->options->lock_timeout);
+		log_error("%s: the image is %s by another process; gave up after %u s; ending the "
+			  "connection, so that the front-end tries again",
+			  disk->name, holder, disk->options->lock_timeout);
 	else if (err)
 		log_error("%s: cannot lock the image: %s (--no-lock does without)", disk->name,
 			  strerror(-err));
 	else
 		log_info("%s: got the image's lock after %llu ms", disk->name,
 			 (unsigned long long)(waited / MS));
+	disk->gave_up = err;
 	lock_settled(disk, err);
 }
 
@@ -302,13 +305,14 @@ static void resume(void *opaque, bool again)
 {
 	struct disk *disk = opaque;
 
-	disk->events.resume(disk->opaque, again);
+	disk->events.resume(disk->opaque, again && !disk->gave_up);
 }
 
 static void disconnected(void *opaque)
 {
 	struct disk *disk = opaque;
 
+	disk->gave_up = false;
 	disk->events.disconnected(disk->opaque);
 }
 
