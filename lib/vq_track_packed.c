@@ -212,8 +212,11 @@ static int load_free(struct vublk_queue *vq)
 			return vq_track_corrupt(vq, "a loop in its list of free entries");
 		track->busy[at] = true; /* seen */
 		track->entry[at].next = next;
-		STORE(track->packed->desc[at].inflight, 0);
-		VQ_STEP("packed-recover-inflight");
+		/* Most are 0 already, and there may be many. */
+		if (LOAD(track->packed->desc[at].inflight)) {
+			STORE(track->packed->desc[at].inflight, 0);
+			VQ_STEP("packed-recover-inflight");
+		}
 		at = next;
 	}
 	return 0;
