@@ -31,6 +31,7 @@ int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *w
 		.disk = disk,
 		.file = -1,
 		.kick = {.fd = -1},
+		.rested = true,
 		.n_slots = size < QUEUE_MAX_REQUESTS ? size : QUEUE_MAX_REQUESTS,
 	};
 	/* Address space only, until a slot is used. */
@@ -107,7 +108,6 @@ static void kicked(struct engine_watch *watch)
 
 	if (err)
 		kicks_are_lost(queue, "is unusable", err);
-	queue->rested = true;
 	worker_heat(queue->worker, queue);
 }
 
@@ -292,6 +292,8 @@ enum queue_state queue_service(struct queue *queue)
 
 bool queue_cool(struct queue *queue)
 {
+	/* Also if a request is there already, for which no kick comes. */
+	queue->rested = true;
 	/* Nobody kicks for what an earlier process took. */
 	if (vublk_queue_recovering(queue->vq))
 		return queue_pops(queue);

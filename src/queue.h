@@ -46,7 +46,7 @@ struct queue {
 	bool punch_hole_missing;
 	bool stopping, suspending;
 	bool registers; /* its memory is registered, or would be; queue_memory.c */
-	bool rested;    /* until it was kicked: the image may have changed; image_end.h */
+	bool rested;    /* since its last write: the image may have changed; image_end.h */
 
 	/* The worker's lists. */
 	bool hot, touched, unkicked;

@@ -136,6 +136,16 @@ void fe_vq_raw_kick(struct fe_vq *vq)
 		eventfd_write(vq->kick_fd, 1);
 }
 
+int fe_vq_wait_rest(const struct fe_vq *vq, uint64_t deadline)
+{
+	while (!vq->kind->rests(vq)) {
+		if (!fe_left_ms(deadline))
+			return -ETIMEDOUT;
+		sched_yield();
+	}
+	return 0;
+}
+
 int fe_vq_reap(struct fe_vq *vq, struct fe_used *used)
 {
 	struct fe_used next;

@@ -138,6 +138,12 @@ void fe_vq_publish(struct fe_vq *vq);
 /* Publishes, and notifies if the device wants it. Returns whether it did. */
 bool fe_vq_kick(struct fe_vq *vq);
 
+/*
+ * Waits until the device, which has done all that it was given, asks for a kick. 0 or -ETIMEDOUT,
+ * as long as it polls.
+ */
+int fe_vq_wait_rest(const struct fe_vq *vq, uint64_t deadline);
+
 /* Takes one completion: 1, 0 if there is none, -EPROTO for one that nobody waits for. */
 int fe_vq_reap(struct fe_vq *vq, struct fe_used *used);
 

@@ -34,6 +34,8 @@ struct fe_vq_kind {
 	void (*publish)(struct fe_vq *vq);
 	/* Does the device want a kick for what was published since we last asked? */
 	bool (*wants_kick)(struct fe_vq *vq);
+	/* Has it said that it wants one for the next chain? */
+	bool (*rests)(const struct fe_vq *vq);
 	/* The next completion as it stands there; false if there is none. */
 	bool (*peek)(const struct fe_vq *vq, struct fe_used *used);
 	/* Steps over it, and gives back the descriptors of `head`: NULL, nobody's. */

@@ -187,6 +187,18 @@ static uint32_t used_base(const struct fe_vq *vq)
 	return fe_packed_pos_to_wire(pos) * 0x10001u;
 }
 
+static bool packed_rests(const struct fe_vq *vq)
+{
+	const struct fe_packed *p = &vq->packed;
+	const uint32_t both = LOAD(*(uint32_t *)(void *)p->device);
+	const uint16_t flags = both >> 16 & 3;
+	const struct fe_pos event = fe_packed_pos_from_wire((uint16_t)both);
+
+	if (flags != VRING_PACKED_EVENT_FLAG_DESC)
+		return flags == VRING_PACKED_EVENT_FLAG_ENABLE;
+	return event.idx == p->avail.idx && event.wrap == p->avail.wrap;
+}
+
 const struct fe_vq_kind fe_vq_packed = {
 	.place = place,
 	.reset = reset,
@@ -195,6 +207,7 @@ const struct fe_vq_kind fe_vq_packed = {
 	.fill_table = fill_table,
 	.publish = fe_packed_publish,
 	.wants_kick = fe_packed_wants_kick,
+	.rests = packed_rests,
 	.peek = peek,
 	.consume = consume,
 	.n_used = n_used,

@@ -140,6 +140,13 @@ static void consume(struct fe_vq *vq, const uint16_t *head)
 	vq->free_head = *head;
 }
 
+static bool split_rests(const struct fe_vq *vq)
+{
+	if (vq->event_idx)
+		return LOAD(*fe_split_avail_event(vq)) == vq->avail_idx;
+	return !(LOAD(vq->ring.used->flags) & VRING_USED_F_NO_NOTIFY);
+}
+
 const struct fe_vq_kind fe_vq_split = {
 	.place = place,
 	.reset = reset,
@@ -148,6 +155,7 @@ const struct fe_vq_kind fe_vq_split = {
 	.fill_table = fill_table,
 	.publish = fe_split_publish,
 	.wants_kick = fe_split_wants_kick,
+	.rests = split_rests,
 	.peek = peek,
 	.consume = consume,
 	.n_used = fe_split_n_used,

@@ -37,6 +37,13 @@ static void serve_pattern(const char *option)
 	attach();
 }
 
+/* When the daemon asks for kicks its next write is the first after a rest. */
+static void truncate_at_rest(const struct fe_blk *idle)
+{
+	REQUIRE_OK(fe_vq_wait_rest(idle->vq, fe_deadline(5000)));
+	REQUIRE_OK(truncate(server.image, CUT));
+}
+
 static uint64_t image_size(void)
 {
 	struct stat st;
@@ -90,8 +97,8 @@ static void read_first(void)
 static void write_first(void)
 {
 	serve_pattern(NULL);
-	check_round_trip(&blk, 0, 4096);
-	REQUIRE_OK(truncate(server.image, CUT));
+	REQUIRE_EQ(fe_blk_write(&blk, 0, buf, 512), OK);
+	truncate_at_rest(&blk);
 	CHECK_EQ(fe_blk_write(&blk, SIZE / 2 / 512, buf, 4096), IOERR);
 	check_cut_off();
 }
@@ -104,6 +111,26 @@ static void write_first_through_the_page_cache(void)
 	check_cut_off();
 }
 
+/* The worker finds it before it hears of the kick, or looks at the ring for another reason. */
+static void write_first_without_a_kick(void)
+{
+	struct fe_blk_slot *slot, *done;
+
+	serve_pattern(NULL);
+	REQUIRE_EQ(fe_blk_write(&blk, 0, buf, 512), OK);
+	truncate_at_rest(&blk);
+	slot = fe_blk_get(&blk);
+	REQUIRE(slot);
+	REQUIRE_OK(fe_blk_submit(&blk, slot, VIRTIO_BLK_T_OUT, SIZE / 2 / 512, 4096));
+	fe_vq_publish(blk.vq);
+	REQUIRE_OK(fe_tell_vring_fd(&dev.conn, VHU_SET_VRING_CALL, 0, blk.vq->call_fd));
+	REQUIRE_OK(fe_vq_wait(blk.vq, fe_deadline(5000)));
+	REQUIRE_EQ(fe_blk_reap(&blk, &done), 1);
+	CHECK_EQ(*done->status, IOERR);
+	fe_blk_put(&blk, done);
+	check_cut_off();
+}
+
 static void two_workers(void)
 {
 	static struct fe_blk second;
@@ -113,7 +140,7 @@ static void two_workers(void)
 	attach(.n_queues = 2);
 	REQUIRE_OK(fe_blk_init(&second, &dev, 1, 4, 64 * KIB));
 	REQUIRE_EQ(fe_blk_write(&second, 0, buf, 512), OK);
-	REQUIRE_OK(truncate(server.image, CUT));
+	truncate_at_rest(&second);
 	CHECK_EQ(fe_blk_write(&second, SIZE / 2 / 512, buf, 4096), IOERR);
 	check_cut_off();
 	fe_blk_free(&second);
@@ -137,21 +164,21 @@ static void write_of_the_last_sector_first(void)
  */
 static void while_writing(void)
 {
-	const uint64_t deadline = fe_deadline(5000);
-	uint64_t sector = 0;
-	int status;
+	const uint64_t behind = SIZE * 3 / 4 / 512;
+	uint64_t deadline;
 
 	serve_pattern("--poll=always");
-	for (int i = 0; i < 1000; i++)
-		REQUIRE_EQ(fe_blk_write(&blk, (uint64_t)i * 8, buf, 512), OK);
+	for (uint64_t i = 0; i < 1000; i++)
+		REQUIRE_EQ(fe_blk_write(&blk, i * 8, buf, 512), OK);
 	REQUIRE_OK(truncate(server.image, CUT));
-	do {
-		sector = (sector + 8) % (SIZE / 2 / 512);
-		status = fe_blk_write(&blk, SIZE / 2 / 512 + sector, buf, 512);
-	} while (status == OK && fe_left_ms(deadline));
-	CHECK_EQ(status, IOERR);
-	CHECK(image_size() < SIZE);
+	deadline = fe_deadline(5000);
+	for (uint64_t sector = SIZE / 2 / 512; !n_told() && fe_left_ms(deadline); sector += 8)
+		fe_blk_write(&blk, sector < behind ? sector : SIZE / 2 / 512, buf, 512);
 	CHECK_EQ(n_told(), 1);
+	CHECK(image_size() <= behind * 512);
+	CHECK_EQ(fe_blk_write(&blk, behind, buf, 512), IOERR);
+	CHECK_EQ(fe_blk_write(&blk, LAST, buf, 512), IOERR);
+	CHECK_EQ(fe_blk_read(&blk, behind, buf, 512), IOERR);
 }
 
 /* While nobody is connected, too: the next session finds it short. */
@@ -182,6 +209,7 @@ static const struct tap_case cases[] = {
 	{"read_first", read_first},
 	{"write_first", write_first},
 	{"write_first_through_the_page_cache", write_first_through_the_page_cache},
+	{"write_first_without_a_kick", write_first_without_a_kick},
 	{"two_workers", two_workers},
 	{"write_of_the_last_sector_first", write_of_the_last_sector_first},
 	{"while_writing", while_writing},
