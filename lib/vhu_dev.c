@@ -189,6 +189,17 @@ void vublk_dev_report(const struct vublk_dev *dev)
 	vhu_vring_report(dev);
 }
 
+struct vublk_files vublk_dev_files(const struct vublk_dev *dev)
+{
+	struct vublk_files files = {.inflight = -1, .memory = -1};
+
+	if (dev->inflight)
+		files.inflight = vhu_inflight_file(dev->inflight, &files.inflight_offset);
+	if (dev->mem)
+		vhu_mem_files(dev->mem, &files.memory, 1);
+	return files;
+}
+
 bool vublk_dev_memory_lost(const struct vublk_dev *dev)
 {
 	return vhu_mem_is_lost(dev->mem) || vhu_inflight_is_lost(dev->inflight);

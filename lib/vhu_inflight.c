@@ -27,6 +27,8 @@ struct vhu_inflight {
 	size_t mapped; /* bytes */
 	uint8_t *first;
 	int guard;
+	int fd; /* a duplicate, or -1 */
+	uint64_t offset;
 };
 
 static size_t stride_of(unsigned queue_size, bool packed)
@@ -73,6 +75,8 @@ static int map(struct vhu_inflight **inflightp, const struct vhu_inflight *like,
 		free(inflight);
 		return err;
 	}
+	inflight->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	inflight->offset = offset;
 	*inflightp = inflight;
 	return 0;
 }
@@ -242,7 +246,15 @@ void vhu_inflight_put(struct vhu_inflight *inflight)
 		return;
 	vhu_guard_remove(inflight->guard);
 	munmap(inflight->base, inflight->mapped);
+	if (inflight->fd >= 0)
+		close(inflight->fd);
 	free(inflight);
+}
+
+int vhu_inflight_file(const struct vhu_inflight *inflight, uint64_t *offset)
+{
+	*offset = inflight->offset;
+	return inflight->fd;
 }
 
 void *vhu_inflight_queue(const struct vhu_inflight *inflight, unsigned index)

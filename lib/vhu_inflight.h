@@ -112,6 +112,9 @@ unsigned vhu_inflight_queue_size(const struct vhu_inflight *inflight);
 
 bool vhu_inflight_is_packed(const struct vhu_inflight *inflight);
 
+/* Its file, a duplicate of the region's own, or -1, and where in it it begins (bytes). */
+int vhu_inflight_file(const struct vhu_inflight *inflight, uint64_t *offset);
+
 /* Has the front-end truncated it? NULL: no. */
 bool vhu_inflight_is_lost(const struct vhu_inflight *inflight);
 

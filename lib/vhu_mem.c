@@ -20,9 +20,10 @@ struct mapping {
 	void *base;
 	size_t size; /* bytes mapped */
 	int guard;
-	int fd; /* a duplicate, see vublk_keep_memory_files(), or -1 */
+	int fd; /* a duplicate, or -1: not kept */
 };
 
+/* By the first region's the guest is known, see vublk_dev_files(); the others' cost descriptors. */
 static bool keep_files;
 
 void vublk_keep_memory_files(void)
@@ -144,7 +145,8 @@ static int check_file(const char *name, const struct vhu_region *r, int fd, uint
 	return 0;
 }
 
-static int map_region(const char *name, const struct vhu_region *r, int fd, struct region *to)
+static int map_region(const char *name, const struct vhu_region *r, int fd, bool keep,
+		      struct region *to)
 {
 	struct mapping *mapping;
 	uint64_t align = 0, skip, size;
@@ -182,7 +184,7 @@ static int map_region(const char *name, const struct vhu_region *r, int fd, stru
 	atomic_init(&mapping->refs, 1);
 	mapping->base = base;
 	mapping->size = size;
-	mapping->fd = keep_files ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+	mapping->fd = keep ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
 	*to = (struct region){r->guest_addr, r->user_addr, r->size, (uint8_t *)base + skip,
 			      mapping};
 	return 0;
@@ -195,12 +197,13 @@ static int insert(struct vhu_mem *mem, const char *name, const struct vhu_region
 	unsigned at = mem->n;
 	int err = check_region(name, mem, r);
 
+	while (at && mem->region[at - 1].gpa > r->guest_addr)
+		at--;
 	if (!err)
-		err = map_region(name, r, fd, &region);
+		err = map_region(name, r, fd, keep_files || !at, &region);
 	if (err)
 		return err;
-	for (; at && mem->region[at - 1].gpa > region.gpa; at--)
-		mem->region[at] = mem->region[at - 1];
+	memmove(&mem->region[at + 1], &mem->region[at], (mem->n - at) * sizeof(region));
 	mem->region[at] = region;
 	mem->n++;
 	return 0;

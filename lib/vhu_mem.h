@@ -54,7 +54,8 @@ bool vhu_mem_is_lost(const struct vhu_mem *mem);
 /* Where the map's regions are with us: the first `max` of them. Returns how many there are. */
 unsigned vhu_mem_ranges(const struct vhu_mem *mem, struct iovec *ranges, unsigned max);
 
-/* Their files, in the same order: the map's descriptors, or -1 (vublk_keep_memory_files()). */
+/* Their files, in the same order: the map's descriptors, or -1: not kept. The
+ * first region's is, as long as there are descriptors; see vublk_keep_memory_files(). */
 unsigned vhu_mem_files(const struct vhu_mem *mem, int *fds, unsigned max);
 
 /*

@@ -49,8 +49,8 @@ int vublk_guard_memory(void);
 
 /*
  * From now on the descriptors of memory that a front-end shares are kept while it is mapped, a
- * duplicate for each range, so that vublk_queue_memory_files() can tell them. Without this they are
- * closed at once. Before the first device is made.
+ * duplicate for each range, so that vublk_queue_memory_files() can tell them. Without this all but
+ * the first are closed at once. Before the first device is made.
  */
 void vublk_keep_memory_files(void);
 
@@ -136,6 +136,17 @@ void vublk_dev_disconnect(struct vublk_dev *dev);
  * of VUBLK_LOG_INFO.
  */
 void vublk_dev_report(const struct vublk_dev *dev);
+
+/*
+ * By what the guest of this session is known, also to another process that goes on with it: the
+ * files of its in-flight region, and of its first range of memory; -1 where there is none. The
+ * library's, and only until the front-end's next message.
+ */
+struct vublk_files {
+	int inflight, memory;
+	uint64_t inflight_offset; /* bytes: where in its file the region begins */
+};
+struct vublk_files vublk_dev_files(const struct vublk_dev *dev);
 
 /* Was memory of this session lost? Then nothing it holds means anything: end the session. */
 bool vublk_dev_memory_lost(const struct vublk_dev *dev);

@@ -13,12 +13,15 @@
 #include "blk_sync.h"
 #include "image.h"
 #include "image_end.h"
+#include "memory_fence.h"
 
 struct blk_disk {
 	const char *name; /* for messages */
 	const char *serial;
 	const struct image *image;
-	struct blk_sync *sync; /* of the image */
+	int fd; /* of the image, for its I/O: image->fd, or the claim on a device (disk_lock.h) */
+	const struct memory_fence *fence; /* its files are registered beside the image's */
+	struct blk_sync *sync;            /* of the image */
 	struct image_end *end; /* of the image; what is reached beyond its limit is an error */
 	uint64_t features;     /* negotiated */
 	atomic_bool wce;       /* the configuration space's writeback field */

@@ -6,9 +6,9 @@
  *	device --queue_start--> disk --call--> worker
  *	device <-vublk_queue_done-- disk <--call-- worker
  *
- * Before the first queue starts, the image is locked; after the last one has drained it is
- * released. A lock that another process holds is waited for with a timer: it may be an earlier
- * vublkd that was killed and whose last I/O has not ended, and until it has, nothing may run.
+ * Before the first queue starts, the disk is locked (disk_lock.h); after the last one has drained
+ * it is released. Queues that are started meanwhile wait: the lock may be an earlier vublkd's that
+ * was killed and whose last I/O has not ended, and until it has, nothing may run.
  */
 #include "disk.h"
 
@@ -20,16 +20,14 @@
 #include "blk_config.h"
 #include "blk_disk.h"
 #include "container.h"
-#include "image_lock.h"
+#include "disk_lock.h"
 #include "image_watch.h"
 #include "log.h"
 #include "queue.h"
 #include "vublk.h"
 #include "worker.h"
 
-#define MS            1000000ull
-#define LOCK_RETRY_NS (20 * MS)
-#define DRAIN_LOG_NS  (2000 * MS)
+#define DRAIN_LOG_NS UINT64_C(2000000000)
 
 struct disk {
 	struct blk_disk blk;
@@ -48,10 +46,8 @@ struct disk {
 	unsigned n_draining;
 	struct loop_timer drain_timer;
 
-	bool locked;
+	struct disk_lock lock;
 	struct queue *waiting, **last_waiting; /* for the lock */
-	struct loop_timer lock_timer;
-	uint64_t lock_since;
 	bool gave_up; /* waiting for it: the session ends, so that the front-end tries again */
 };
 
@@ -69,13 +65,6 @@ static void answer(struct queue *queue, void (*done)(struct call *call))
 	mailbox_post(loop_mailbox(disk_of(queue)->loop), &queue->call);
 }
 
-static void release_lock(struct disk *disk)
-{
-	if (disk->locked)
-		image_unlock(disk->blk.image->fd);
-	disk->locked = false;
-}
-
 /* The queue is gone, or never came to life. */
 static void queue_gone(struct queue *queue, int err)
 {
@@ -86,7 +75,7 @@ static void queue_gone(struct queue *queue, int err)
 	vublk_queue_set_opaque(vq, NULL);
 	if (!--disk->n_queues) {
 		image_watch_stop(&disk->watch);
-		release_lock(disk);
+		disk_lock_release(&disk->lock);
 	}
 	vublk_queue_done(vq, err);
 }
@@ -155,6 +144,15 @@ static void call_worker(struct queue *queue, void (*run)(struct call *call))
 	worker_call(queue->worker, &queue->call);
 }
 
+/* The lock is held: where I/O goes is known. */
+static void call_begin(struct queue *queue)
+{
+	struct disk *disk = disk_of(queue);
+
+	disk->blk.fd = disk->lock.claim >= 0 ? disk->lock.claim : disk->blk.image->fd;
+	call_worker(queue, begin);
+}
+
 static void drain_lasts(struct loop_timer *timer)
 {
 	struct disk *disk = container_of(timer, struct disk, drain_timer);
@@ -167,11 +165,12 @@ static void drain_lasts(struct loop_timer *timer)
 /* ---- the lock ---- */
 
 /* All that wait for the lock go on, or fail. */
-static void lock_settled(struct disk *disk, int err)
+static void lock_settled(struct disk_lock *lock, int err)
 {
+	struct disk *disk = container_of(lock, struct disk, lock);
 	struct queue *queue = disk->waiting;
 
-	loop_clear_timer(disk->loop, &disk->lock_timer);
+	disk->gave_up = err;
 	disk->waiting = NULL;
 	disk->last_waiting = &disk->waiting;
 	while (queue) {
@@ -180,78 +179,16 @@ static void lock_settled(struct disk *disk, int err)
 		if (err)
 			queue_gone(queue, err);
 		else
-			call_worker(queue, begin);
+			call_begin(queue);
 		queue = next;
 	}
 }
 
-/* Two that try in step would refuse each other for ever, so no two delays are alike. */
-static void set_lock_timer(struct disk *disk)
-{
-	const uint64_t jitter = loop_now() / 1000 % 97 * (LOCK_RETRY_NS / 97);
-
-	loop_set_timer(disk->loop, &disk->lock_timer, LOCK_RETRY_NS + jitter);
-}
-
-static void try_lock(struct loop_timer *timer)
-{
-	struct disk *disk = container_of(timer, struct disk, lock_timer);
-	const uint64_t waited = loop_now() - disk->lock_since;
-	const char *holder = NULL;
-	int err = image_lock(disk->blk.image->fd, !disk->blk.image->read_only, &holder);
-
-	disk->locked = !err;
-	if (err == -EAGAIN && waited < disk->options->lock_timeout * 1000 * MS) {
-		set_lock_timer(disk);
-		return;
-	}
-	if (err == -EAGAIN)
-		log_error("%s: the image is %s by another process; gave up after %u s; ending the "
-			  "connection, so that the front-end tries again",
-			  disk->name, holder, disk->options->lock_timeout);
-	else if (err)
-		log_error("%s: cannot lock the image: %s (--no-lock does without)", disk->name,
-			  strerror(-err));
-	else
-		log_info("%s: got the image's lock after %llu ms", disk->name,
-			 (unsigned long long)(waited / MS));
-	disk->gave_up = err;
-	lock_settled(disk, err);
-}
-
-static void wait_for_lock(struct disk *disk, struct queue *queue, const char *holder)
+static void wait_for_lock(struct disk *disk, struct queue *queue)
 {
 	queue->next = NULL;
 	*disk->last_waiting = queue;
 	disk->last_waiting = &queue->next;
-	if (disk->lock_timer.set)
-		return;
-	log_warning("%s: the image is %s by another process; waiting up to %u s for it", disk->name,
-		    holder, disk->options->lock_timeout);
-	disk->lock_since = loop_now();
-	set_lock_timer(disk);
-}
-
-/* 0: locked, or no lock is wanted; -EAGAIN: the queue waits for it; other -errno (logged). */
-static int take_lock(struct disk *disk, struct queue *queue)
-{
-	const struct image *image = disk->blk.image;
-	const char *holder = NULL;
-	int err;
-
-	if (disk->locked || !disk->options->lock || image->fd < 0)
-		return 0;
-	if (disk->waiting)
-		err = -EAGAIN;
-	else
-		err = image_lock(image->fd, !image->read_only, &holder);
-	disk->locked = !err;
-	if (err == -EAGAIN)
-		wait_for_lock(disk, queue, holder);
-	else if (err)
-		log_error("%s: cannot lock the image: %s (--no-lock does without)", disk->name,
-			  strerror(-err));
-	return err;
 }
 
 /* ---- what the device asks ---- */
@@ -276,10 +213,12 @@ static void queue_start(void *opaque, struct vublk_queue *vq)
 	vublk_queue_set_opaque(vq, queue);
 	disk->n_queues++;
 	image_watch_start(&disk->watch);
-	err = take_lock(disk, queue);
+	err = disk_lock_take(&disk->lock, disk->dev);
 	if (!err)
-		call_worker(queue, begin);
-	else if (err != -EAGAIN)
+		call_begin(queue);
+	else if (err == -EAGAIN)
+		wait_for_lock(disk, queue);
+	else
 		queue_gone(queue, err);
 }
 
@@ -406,17 +345,27 @@ int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *wo
 	disk->events = *events;
 	disk->opaque = opaque;
 	disk->last_waiting = &disk->waiting;
-	disk->lock_timer.fire = try_lock;
 	disk->drain_timer.fire = drain_lasts;
 	disk->name = make_name(options);
 	disk->blk = (struct blk_disk){
 		.name = disk->name,
 		.serial = options->serial,
 		.image = image,
+		.fd = -1,
+		.fence = &disk->lock.fence,
 		.end = &disk->end,
 		.sync = &disk->sync,
 		.wce = !image->durable,
 	};
+	disk->lock = (struct disk_lock){
+		.name = disk->name,
+		.loop = loop,
+		.image = image,
+		.exclusive = options->lock,
+		.timeout = options->lock_timeout,
+		.settled = lock_settled,
+	};
+	disk_lock_init(&disk->lock);
 	params = (struct vublk_params){
 		.name = disk->name,
 		.features = blk_config_features(image),
@@ -458,9 +407,16 @@ const char *disk_name(const struct disk *disk)
 	return disk->name;
 }
 
+void disk_set_identity(struct disk *disk, uint64_t identity)
+{
+	disk->lock.identity = identity;
+}
+
 void disk_disconnect(struct disk *disk)
 {
 	vublk_dev_disconnect(disk->dev);
-	if (disk->waiting)
-		lock_settled(disk, -ECANCELED);
+	if (disk->waiting) {
+		disk_lock_cancel(&disk->lock);
+		lock_settled(&disk->lock, -ECANCELED);
+	}
 }

@@ -7,6 +7,7 @@
 #define DISK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "loop.h"
 #include "options.h"
@@ -37,6 +38,12 @@ struct vublk_dev *disk_device(struct disk *disk);
 
 /* For messages. */
 const char *disk_name(const struct disk *disk);
+
+/*
+ * By what the disk's front-end knows it, so that a successor can be told from another disk of the
+ * same guest: not 0 and unlike all other disks', or 0: by nothing. Before the first connection.
+ */
+void disk_set_identity(struct disk *disk, uint64_t identity);
 
 /* Ends the session, if need be by giving up the wait for the image's lock. */
 void disk_disconnect(struct disk *disk);

@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -268,6 +269,45 @@ int listener_open(struct listener *listener, const struct options *options,
 	if (err)
 		listener_close(listener);
 	return err;
+}
+
+/* FNV-1a, on from `hash`. */
+static uint64_t mix(uint64_t hash, const void *data, size_t size)
+{
+	const unsigned char *byte = data;
+
+	while (size--)
+		hash = (hash ^ *byte++) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+uint64_t listener_identity(const struct listener *listener)
+{
+	/* One byte more than the kernel fills, which ends a path that has no end of its own. */
+	struct {
+		struct sockaddr_un un;
+		char end;
+	} addr = {0};
+	socklen_t size = sizeof(addr.un);
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	const char *path = addr.un.sun_path, *name;
+	char copy[sizeof(addr.un.sun_path) + 1];
+	struct stat st;
+
+	if (getsockname(listener->fd, (struct sockaddr *)&addr.un, &size) ||
+	    size <= offsetof(struct sockaddr_un, sun_path))
+		return 0;
+	size -= offsetof(struct sockaddr_un, sun_path);
+	if (!*path) /* abstract: unix(7) */
+		return mix(hash, path, size) | 1;
+	name = strrchr(path, '/');
+	name = name ? name + 1 : path;
+	snprintf(copy, sizeof(copy), "%s", path);
+	if (stat(dirname(copy), &st))
+		return mix(hash, path, strlen(path)) | 1;
+	hash = mix(hash, &st.st_dev, sizeof(st.st_dev));
+	hash = mix(hash, &st.st_ino, sizeof(st.st_ino));
+	return mix(hash, name, strlen(name)) | 1;
 }
 
 void listener_unlink(struct listener *listener)

@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "options.h"
@@ -29,6 +30,12 @@ struct listener {
  */
 int listener_open(struct listener *listener, const struct options *options,
 		  const atomic_bool *stopping);
+
+/*
+ * A number for the place where front-ends find the socket: the same in each process that listens
+ * there, however its path is spelled. 0: a socket pair's, which nobody finds again.
+ */
+uint64_t listener_identity(const struct listener *listener);
 
 /*
  * Removes the path if we made it and it is still ours; once, for a successor's socket may have the

@@ -18,6 +18,7 @@ src_libvublkd_la_SOURCES = \
 	src/capabilities.c src/capabilities.h \
 	src/container.h \
 	src/disk.c src/disk.h \
+	src/disk_lock.c src/disk_lock.h \
 	src/engine.c src/engine.h src/engine_internal.h \
 	src/engine_aio.c \
 	src/engine_epoll.c src/engine_epoll.h \
@@ -33,6 +34,7 @@ src_libvublkd_la_SOURCES = \
 	src/image_blocks.c src/image_blocks.h \
 	src/image_end.c src/image_end.h \
 	src/image_iopoll.c src/image_iopoll.h \
+	src/image_claim.c src/image_claim.h \
 	src/image_lock.c src/image_lock.h \
 	src/image_probe.c src/image_probe.h \
 	src/image_watch.c src/image_watch.h \
@@ -41,6 +43,7 @@ src_libvublkd_la_SOURCES = \
 	src/log.c src/log.h \
 	src/loop.c src/loop.h \
 	src/mailbox.c src/mailbox.h \
+	src/memory_fence.c src/memory_fence.h \
 	src/now.h \
 	src/offload.c src/offload.h \
 	src/options.c src/options.h \

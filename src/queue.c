@@ -30,6 +30,7 @@ int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *w
 		.worker = worker,
 		.disk = disk,
 		.file = -1,
+		.fence = {-1, -1},
 		.kick = {.fd = -1},
 		.rested = true,
 		.n_slots = size < QUEUE_MAX_REQUESTS ? size : QUEUE_MAX_REQUESTS,
@@ -152,18 +153,44 @@ static int watch_kick(struct queue *queue)
 
 /* ---- life ---- */
 
-int queue_begin(struct queue *queue)
+static void put_files(struct queue *queue)
 {
-	int err = worker_get_file(queue->worker, queue->disk->image->fd, &queue->file);
+	for (int i = 0; i < MEMORY_FENCE_FILES; i++) {
+		if (queue->fence[i] >= 0)
+			worker_put_file(queue->worker, queue->fence[i]);
+		queue->fence[i] = -1;
+	}
+	if (queue->file >= 0)
+		worker_put_file(queue->worker, queue->file);
+	queue->file = -1;
+}
 
+/* The image, and what an engine whose requests outlive the process is to hold as long. */
+static int get_files(struct queue *queue)
+{
+	const struct blk_disk *disk = queue->disk;
+	int err = worker_get_file(queue->worker, disk->fd, &queue->file);
+
+	for (int i = 0; !err && i < MEMORY_FENCE_FILES; i++)
+		if (disk->fence->fd[i] >= 0)
+			err = worker_get_file(queue->worker, disk->fence->fd[i], &queue->fence[i]);
 	if (err) {
 		log_error("%s: queue %u: the engine takes no more files: %s", queue->disk->name,
 			  vublk_queue_index(queue->vq), strerror(-err));
-		return err;
+		put_files(queue);
 	}
+	return err;
+}
+
+int queue_begin(struct queue *queue)
+{
+	int err = get_files(queue);
+
+	if (err)
+		return err;
 	err = queue_memory_begin(queue);
 	if (err)
-		goto put_file;
+		goto put_files;
 	err = vublk_queue_begin(queue->vq);
 	if (!err)
 		err = watch_kick(queue);
@@ -174,8 +201,8 @@ int queue_begin(struct queue *queue)
 		return 0;
 	}
 	queue_memory_end(queue);
-put_file:
-	worker_put_file(queue->worker, queue->file);
+put_files:
+	put_files(queue);
 	return err;
 }
 
@@ -334,6 +361,6 @@ void queue_publish(struct queue *queue)
 	worker_forget(queue->worker, queue);
 	vublk_queue_end(queue->vq);
 	queue_memory_end(queue);
-	worker_put_file(queue->worker, queue->file);
+	put_files(queue);
 	queue->drained(queue);
 }

@@ -29,8 +29,9 @@ struct queue {
 	_Alignas(64) struct vublk_queue *vq;
 	struct worker *worker;
 	const struct blk_disk *disk;
-	int file;                 /* the image, with the worker's engine */
-	struct engine_watch kick; /* .fd is -1 while nothing is watched */
+	int file;                      /* the image, with the worker's engine */
+	int fence[MEMORY_FENCE_FILES]; /* the same: held by it; -1: none */
+	struct engine_watch kick;      /* .fd is -1 while nothing is watched */
 	struct log_limit io_errors;
 
 	/* Slots: mapped once, touched when first used, then taken from the free list. */

@@ -192,6 +192,7 @@ int server_start(struct server *server, struct loop *loop, struct disk *disk,
 	server->listener = listener;
 	server->listen_watch.fd = server->conn_watch.fd = -1;
 	server->accept_timer.fire = accept_again;
+	disk_set_identity(disk, listener_identity(listener));
 	if (listener->connected) {
 		const int fd = listener->fd;
 

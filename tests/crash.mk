@@ -11,6 +11,7 @@ crash_tests = \
 	tests/crash/test-corrupt-region \
 	tests/crash/test-crash \
 	tests/crash/test-fence \
+	tests/crash/test-fence-memory \
 	tests/crash/test-kill-points
 
 check_PROGRAMS += $(crash_tests)
@@ -28,6 +29,10 @@ tests_crash_test_crash_LDADD = tests/crash/libcrash.la
 tests_crash_test_fence_CPPFLAGS = $(tests_crash_libcrash_la_CPPFLAGS)
 tests_crash_test_fence_SOURCES = tests/crash/test-fence.c
 tests_crash_test_fence_LDADD = tests/crash/libcrash.la
+
+tests_crash_test_fence_memory_CPPFLAGS = $(tests_crash_libcrash_la_CPPFLAGS)
+tests_crash_test_fence_memory_SOURCES = tests/crash/test-fence-memory.c
+tests_crash_test_fence_memory_LDADD = tests/crash/libcrash.la
 
 # All the steps that lib/ has, from the source: none can be forgotten.
 tests_crash_test_kill_points_CPPFLAGS = -Itests/crash $(tests_crash_libcrash_la_CPPFLAGS)

@@ -15,9 +15,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/loop.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/crash/crash.h"
+#include "tests/frontend/fe_loop.h"
 
 #define BACKLOG    128
 #define SIZE       MIB
@@ -110,6 +113,22 @@ struct outcome {
 	unsigned int overwritten; /* blocks */
 };
 
+/* The last ones first: those of the backlog land last. */
+static void write_second(uint64_t seed)
+{
+	attach_deep(&second_dev, &second_blk, 4096);
+	for (unsigned int i = BACKLOG; i--;)
+		submit_write(&second_blk, i, 4096, seed);
+	REQUIRE_OK(fe_blk_drain(&second_blk));
+}
+
+static void end_round(void)
+{
+	fe_blk_free(&second_blk);
+	fe_dev_close(&second_dev);
+	detach();
+}
+
 static void one_round(struct outcome *o, unsigned int round, const char *const extra[])
 {
 	const uint64_t first = 2 * round + 1, second = first + 1;
@@ -119,11 +138,7 @@ static void one_round(struct outcome *o, unsigned int round, const char *const e
 	kill_with_backlog(first);
 	REQUIRE_OK(fe_daemon_serve(&server, extra));
 	held = is_held();
-	attach_deep(&second_dev, &second_blk, 4096);
-	/* The last ones first: those of the backlog land last. */
-	for (unsigned int i = BACKLOG; i--;)
-		submit_write(&second_blk, i, 4096, second);
-	REQUIRE_OK(fe_blk_drain(&second_blk));
+	write_second(second);
 	o->waited += crash_logged(WAITS);
 	o->held += held;
 	/* SIGTERM waits for its own I/O; the lock is then free, or was the fence. */
@@ -131,9 +146,13 @@ static void one_round(struct outcome *o, unsigned int round, const char *const e
 	while (is_held())
 		usleep(1000);
 	o->overwritten += count_overwritten(second);
-	fe_blk_free(&second_blk);
-	fe_dev_close(&second_dev);
-	detach();
+	end_round();
+}
+
+static void report(const struct outcome *o)
+{
+	tap_diag("the first one's I/O was still under way in %u of %u rounds, waited for in %u",
+		 o->held, ROUNDS, o->waited);
 }
 
 static void fence(void)
@@ -143,8 +162,7 @@ static void fence(void)
 	make_image();
 	for (unsigned int i = 0; i < ROUNDS; i++)
 		one_round(&o, i, options);
-	tap_diag("the first one's I/O was still under way in %u of %u rounds, waited for in %u",
-		 o.held, ROUNDS, o.waited);
+	report(&o);
 	CHECK_EQ(o.overwritten, 0);
 	/* libaio's process does not end before its I/O; then there is nothing to wait for. */
 	if (!o.held && !o.waited)
@@ -167,9 +185,69 @@ static void no_fence(void)
 	CHECK_EQ(o.waited, 0);
 }
 
+/* ---- a block device, of which there are two nodes ---- */
+
+static bool is_claimed(const char *node)
+{
+	const int fd = open(node, O_RDWR | O_EXCL | O_CLOEXEC);
+
+	if (fd >= 0)
+		close(fd);
+	else
+		REQUIRE_EQ(errno, EBUSY);
+	return fd < 0;
+}
+
+/* As with a container that is started anew, whose /dev is another one. */
+static void other_node(void)
+{
+	static char file[300], nodes[2][300];
+	struct outcome o = {0};
+	struct stat st;
+	int loop, fd;
+
+	needs_vublkd();
+	make_image();
+	memcpy(file, server.image, sizeof(file));
+	loop = fe_loop_make(file, 512, LO_FLAGS_DIRECT_IO, nodes[0], sizeof(nodes[0]));
+	if (loop < 0)
+		tap_skip("no loop device: %s", strerror(-loop));
+	snprintf(nodes[1], sizeof(nodes[1]), "%s/node", dir);
+	REQUIRE_OK(fstat(loop, &st));
+	REQUIRE_OK(mknod(nodes[1], S_IFBLK | 0600, st.st_rdev));
+	fd = open(nodes[1], O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		tap_skip("device nodes do not work in %s", dir);
+	close(fd);
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		const uint64_t first = 2 * i + 1, second = first + 1;
+
+		memcpy(server.image, nodes[0], sizeof(nodes[0]));
+		REQUIRE_OK(fe_daemon_serve(&server, options));
+		kill_with_backlog(first);
+		memcpy(server.image, nodes[1], sizeof(nodes[1]));
+		o.held += is_claimed(nodes[1]);
+		REQUIRE_OK(fe_daemon_serve(&server, options));
+		write_second(second);
+		o.waited += crash_logged(WAITS);
+		CHECK(is_claimed(nodes[0]));
+		REQUIRE_EQ(fe_daemon_stop(&server, SIGTERM, NULL), 0);
+		while (is_claimed(nodes[0]))
+			usleep(1000);
+		o.overwritten += count_overwritten(second);
+		end_round();
+	}
+	report(&o);
+	CHECK_EQ(o.overwritten, 0);
+	CHECK(o.waited * 2 >= o.held);
+	close(loop);
+	memcpy(server.image, file, sizeof(file));
+}
+
 static const struct tap_case cases[] = {
 	{"fence", fence},
 	{"no_fence", no_fence},
+	{"other_node", other_node},
 	{0},
 };
 

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/frontend/fe_loop.h"
 #include "tests/proto/proto.h"
 
 #define READS            100
@@ -328,6 +329,104 @@ static void two_readers_of_one_image(void)
 	CHECK_EQ(fe_daemon_stop(&first, SIGTERM, NULL), 0);
 }
 
+/* ---- a block device ---- */
+
+static char file[300];
+static int loop_fd;
+
+/* Serves a loop device on the case's image; server.image is its node. */
+static void serve_device(const char *first, const char *second)
+{
+	needs_vublkd();
+	REQUIRE_OK(fe_image_make(server.image, MIB));
+	memcpy(file, server.image, sizeof(file));
+	loop_fd = fe_loop_make(file, 512, 0, server.image, sizeof(server.image));
+	if (loop_fd < 0) {
+		memcpy(server.image, file, sizeof(file));
+		tap_skip("no loop device: %s", strerror(-loop_fd));
+	}
+	serve_again(first, second);
+}
+
+/* Has the device to itself, as who mounts it; -EBUSY while another one has. */
+static int claim(void)
+{
+	const int fd = open(server.image, O_RDWR | O_EXCL | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int look_for_claim(void *arg)
+{
+	const int fd = claim();
+
+	(void)arg;
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static void device_is_claimed_while_rings_run(void)
+{
+	serve_device(NULL, NULL);
+	greet();
+	CHECK(look_for_claim(NULL));
+	detach();
+	attach();
+	for (unsigned int i = 0; i < 3; i++) {
+		CHECK_EQ(claim(), -EBUSY);
+		CHECK(locked(WRITES));
+		check_round_trip(&blk, 0, 4096);
+		CHECK_EQ(fe_blk_flush(&blk), VIRTIO_BLK_S_OK);
+		REQUIRE_OK(fe_dev_stop_vq(&dev, 0));
+		CHECK_EQ(fe_wait_for(look_for_claim, NULL, fe_deadline(FE_TIMEOUT_MS)), 1);
+		REQUIRE_OK(fe_dev_start_vq(&dev, 0));
+	}
+	detach();
+	CHECK_EQ(fe_wait_for(look_for_claim, NULL, fe_deadline(FE_TIMEOUT_MS)), 1);
+}
+
+/* It is mounted, say. */
+static void device_in_use_is_waited_for(void)
+{
+	int other;
+
+	serve_device("--lock-timeout=20", NULL);
+	other = claim();
+	REQUIRE(other >= 0);
+	start_without_waiting();
+	CHECK_OK(fe_daemon_await_log(&server, "the device is in use"));
+	CHECK_EQ(blk.vq->ring.used->idx, 0);
+	CHECK(!any_locked()); /* who cannot have all has nothing */
+	close(other);
+	CHECK_OK(fe_vq_wait(blk.vq, fe_deadline(FE_TIMEOUT_MS)));
+	CHECK_EQ(claim(), -EBUSY);
+	check_serves();
+}
+
+static void device_is_shared_if_asked_for(void)
+{
+	static const char *const options[] = {"--no-lock", "--read-only"};
+
+	for (unsigned int i = 0; i < 2; i++) {
+		char sector[512];
+		int other;
+
+		if (i) {
+			fe_daemon_stop(&server, SIGTERM, NULL);
+			serve_again(options[i]);
+		} else {
+			serve_device(options[i], NULL);
+		}
+		other = claim();
+		REQUIRE(other >= 0);
+		attach();
+		CHECK_EQ(fe_blk_read(&blk, 0, sector, 512), VIRTIO_BLK_S_OK);
+		detach();
+		close(other);
+	}
+}
+
 #define ROW(name) \
 	{ \
 #name, name \
@@ -345,6 +444,9 @@ static const struct tap_case cases[] = {
 	ROW(killed_daemon_leaves_no_lock),
 	ROW(qemu_tools_see_us),
 	ROW(two_readers_of_one_image),
+	ROW(device_is_claimed_while_rings_run),
+	ROW(device_in_use_is_waited_for),
+	ROW(device_is_shared_if_asked_for),
 	{0},
 };
 

@@ -13,6 +13,9 @@ static struct image_end blk_disk_end;
 
 static struct blk_sync blk_disk_sync;
 
+/* Nothing is behind us. */
+static const struct memory_fence blk_disk_fence = {{-1, -1}};
+
 static inline void blk_disk_make(struct blk_disk *disk, struct image *image)
 {
 	*image = (struct image){
@@ -37,6 +40,8 @@ static inline void blk_disk_make(struct blk_disk *disk, struct image *image)
 		.name = "test",
 		.serial = "serial",
 		.image = image,
+		.fd = image->fd,
+		.fence = &blk_disk_fence,
 		.end = &blk_disk_end,
 		.sync = &blk_disk_sync,
 		.features = blk_config_features(image),

@@ -145,6 +145,7 @@ static void gate_make_disk(struct blk_disk *disk, struct image *image)
 {
 	static struct image_end end;
 	static struct blk_sync sync;
+	static const struct memory_fence fence = {{-1, -1}};
 
 	*image = (struct image){.fd = 0,
 				.end = 1 << 30,
@@ -162,6 +163,8 @@ static void gate_make_disk(struct blk_disk *disk, struct image *image)
 	*disk = (struct blk_disk){.name = "test",
 				  .serial = "",
 				  .image = image,
+				  .fd = image->fd,
+				  .fence = &fence,
 				  .end = &end,
 				  .sync = &sync,
 				  .features =

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -427,6 +428,85 @@ static void connected_descriptor(void)
 	close(pair[1]);
 }
 
+/* ---- how it is known ---- */
+
+static uint64_t identity_at(const char *path)
+{
+	uint64_t identity;
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+	REQUIRE_OK(open_listener());
+	identity = listener_identity(&listener);
+	listener_close(&listener);
+	return identity;
+}
+
+static void identity_is_that_of_the_place(void)
+{
+	const uint64_t here = identity_at("./socket");
+	char path[sizeof(addr.sun_path)];
+
+	CHECK(here != 0);
+	CHECK_EQ(identity_at("socket"), here);
+	REQUIRE_OK(mkdir("other", 0700));
+	CHECK_EQ(identity_at("other/../socket"), here);
+	CHECK(identity_at("other/socket") != here);
+	CHECK(identity_at("socket2") != here);
+	REQUIRE_OK(symlink(".", "link"));
+	CHECK_EQ(identity_at("link/socket"), here);
+	/* A path that fills all the room that there is, and so has no end. */
+	memset(path, 'x', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	CHECK(identity_at(path) != here);
+}
+
+static uint64_t identity_of(int fd)
+{
+	REQUIRE_OK(open_fd(fd));
+	return listener_identity(&listener);
+}
+
+static int bind_abstract(const char *name)
+{
+	struct sockaddr_un abstract = {.sun_family = AF_UNIX};
+	const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(abstract.sun_path + 1, sizeof(abstract.sun_path) - 1, "%s-%d", name, getpid());
+	REQUIRE_OK(bind(fd, (struct sockaddr *)&abstract,
+			(socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+				    strlen(abstract.sun_path + 1))));
+	REQUIRE_OK(listen(fd, 1));
+	return fd;
+}
+
+static void identity_of_a_descriptor(void)
+{
+	const uint64_t here = identity_at("./socket");
+	uint64_t one, two;
+	int pair[2], accepted, peer, fd;
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "./socket");
+	fd = bind_other(SOCK_STREAM, 8);
+	peer = connect_to_it();
+	REQUIRE(peer >= 0);
+	accepted = accept(fd, NULL, NULL);
+	CHECK_EQ(identity_of(fd), here);
+	listener_close(&listener);
+	/* A connection that somebody else has accepted. */
+	CHECK_EQ(identity_of(accepted), here);
+	listener_close(&listener);
+	close(peer);
+	REQUIRE_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	CHECK_EQ(identity_of(pair[0]), 0);
+	listener_close(&listener);
+	close(pair[1]);
+	one = identity_of(bind_abstract("one"));
+	listener_close(&listener);
+	two = identity_of(bind_abstract("two"));
+	listener_close(&listener);
+	CHECK(one && two && one != two && one != here);
+}
+
 static void check_wrong_fd(int fd)
 {
 	REQUIRE(fd >= 0);
@@ -541,6 +621,8 @@ static const struct tap_case path_cases[] = {
 static const struct tap_case fd_cases[] = {
 	{"listening_descriptor", listening_descriptor},
 	{"connected_descriptor", connected_descriptor},
+	{"identity_is_that_of_the_place", identity_is_that_of_the_place},
+	{"identity_of_a_descriptor", identity_of_a_descriptor},
 	{"descriptor_of_another_kind", descriptor_of_another_kind},
 	{"descriptor_that_is_not_open", descriptor_that_is_not_open},
 	{"socket_from_systemd", socket_from_systemd},
