@@ -113,7 +113,12 @@ int vublk_dev_connect(struct vublk_dev *dev, int sock)
 int vublk_dev_input(struct vublk_dev *dev)
 {
 	for (unsigned i = 0; i < MESSAGES_AT_ONCE; i++) {
-		int err = vhu_msg_receive(&dev->msg, dev->sock);
+		int err;
+
+		/* A ring that waited is beginning now. */
+		if (dev->pending)
+			return 1;
+		err = vhu_msg_receive(&dev->msg, dev->sock);
 
 		if (err == -EPROTO)
 			vhu_log(VUBLK_LOG_ERROR,
@@ -154,6 +159,7 @@ static void forget(struct vublk_dev *dev)
 	dev->features = dev->protocol_features = 0;
 	dev->status = 0;
 	dev->row = NULL;
+	dev->in_hand = false;
 	dev->err = 0;
 	dev->leaving = dev->stopping = false;
 	/* Last, for now the front-end may come back. */

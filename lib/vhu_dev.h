@@ -13,6 +13,9 @@
  *	                         |                          ^
  *	                         +--pending > 0--> WAITING --last answer
  *
+ * A ring that cannot begin yet (vublk_queue_wait()) is not counted, so that the session goes on;
+ * when it can, it is, with no message in hand.
+ *
  * A session that ends (vublk_dev_disconnect()) waits for what is pending, stops the rings, waits
  * again, and then forgets everything.
  */
@@ -30,6 +33,7 @@
 enum vhu_vring_phase {
 	VRING_STOPPED,  /* no worker has it; everything may change */
 	VRING_STARTING, /* queue_start asked for */
+	VRING_WAITING,  /* the same, but put off: no worker has it, and it may be withdrawn */
 	VRING_RUNNING,  /* changes only through queue_update */
 	VRING_DRAINING, /* queue_stop asked for */
 };
@@ -67,7 +71,8 @@ struct vublk_dev {
 	struct vhu_vring *vring;       /* params.num_queues of them */
 
 	/* The message in hand. */
-	const struct vhu_row *row; /* NULL: none, or one that no row describes */
+	bool in_hand;              /* there is one */
+	const struct vhu_row *row; /* NULL: none that a row describes */
 	int err;                   /* handle()'s, or the first one that a queue answered */
 	unsigned pending;          /* answers awaited, and a handler that is running */
 	bool leaving, stopping;    /* vublk_dev_disconnect() was called; has stopped the rings */

@@ -109,6 +109,7 @@ int vhu_dispatch(struct vublk_dev *dev)
 	const char *why;
 	int err;
 
+	dev->in_hand = true;
 	dev->row = request < VHU_REQUEST_LIMIT && rows[request].handle ? &rows[request] : NULL;
 	why = refusal(dev, dev->row, msg);
 	vhu_log(VUBLK_LOG_DEBUG, "%s: %s (%u), %u bytes, %u descriptors", dev->name,
@@ -173,5 +174,6 @@ int vhu_dispatch_finish(struct vublk_dev *dev)
 			dev->name, vhu_msg_name(dev->msg.header.request), strerror(-err));
 	vhu_msg_reset(&dev->msg);
 	dev->row = NULL;
+	dev->in_hand = false;
 	return err;
 }

@@ -54,6 +54,21 @@ static int start(struct vublk_dev *dev, struct vhu_vring *vring)
 	return 0;
 }
 
+/* The ring is at rest. */
+static void rest(struct vhu_vring *vring)
+{
+	vring->layout.base = vq_base(&vring->vq);
+	vring->phase = VRING_STOPPED;
+	vq_teardown(&vring->vq);
+}
+
+/* A ring that was to begin is not to. */
+static void withdraw(struct vublk_dev *dev, struct vhu_vring *vring)
+{
+	dev->params.ops->queue_withdraw(dev->params.opaque, &vring->vq);
+	rest(vring);
+}
+
 static void stop(struct vublk_dev *dev, struct vhu_vring *vring, bool drain)
 {
 	vring->phase = VRING_DRAINING;
@@ -69,6 +84,8 @@ int vhu_vring_settle(struct vublk_dev *dev, struct vhu_vring *vring)
 		return start(dev, vring);
 	if (!wanted && vring->phase == VRING_RUNNING)
 		stop(dev, vring, true);
+	else if (!wanted && vring->phase == VRING_WAITING)
+		withdraw(dev, vring);
 	return 0;
 }
 
@@ -88,7 +105,9 @@ static void remap_one(struct vublk_dev *dev, struct vhu_vring *vring)
 	struct vq_ring ring;
 	int err;
 
-	if (vring->phase != VRING_RUNNING && !vring->unmapped)
+	if (vring->phase == VRING_WAITING)
+		withdraw(dev, vring);
+	else if (vring->phase != VRING_RUNNING && !vring->unmapped)
 		return;
 	err = vq_translate(&vring->vq, &vring->layout, dev->mem, dev->features, &ring);
 	vring->unmapped = err;
@@ -139,6 +158,8 @@ void vhu_vring_stop_all(struct vublk_dev *dev, bool drain)
 		dev->vring[i].started = false;
 		if (dev->vring[i].phase == VRING_RUNNING)
 			stop(dev, &dev->vring[i], drain);
+		else if (dev->vring[i].phase == VRING_WAITING)
+			withdraw(dev, &dev->vring[i]);
 	}
 }
 
@@ -163,9 +184,7 @@ static void answered(struct vublk_dev *dev, struct vhu_vring *vring, int err)
 	} else {
 		if (vring->phase == VRING_STARTING)
 			fail(vring, err);
-		vring->layout.base = vq_base(&vring->vq);
-		vring->phase = VRING_STOPPED;
-		vq_teardown(&vring->vq);
+		rest(vring);
 	}
 	if (err && !dev->err)
 		dev->err = err;
@@ -181,7 +200,25 @@ void vublk_queue_done(struct vublk_queue *queue, int err)
 	if (dev->leaving)
 		vublk_dev_disconnect(dev);
 	else
-		dev->params.ops->resume(dev->params.opaque, !vhu_dispatch_finish(dev));
+		dev->params.ops->resume(dev->params.opaque,
+					!dev->in_hand || !vhu_dispatch_finish(dev));
+}
+
+void vublk_queue_wait(struct vublk_queue *queue)
+{
+	struct vublk_dev *dev = queue->dev;
+
+	/* The message that had it started counts itself. */
+	dev->pending--;
+	dev->vring[queue->index].phase = VRING_WAITING;
+}
+
+void vublk_queue_wait_over(struct vublk_queue *queue)
+{
+	struct vublk_dev *dev = queue->dev;
+
+	dev->pending++;
+	dev->vring[queue->index].phase = VRING_STARTING;
 }
 
 /* ---- messages ---- */
@@ -304,6 +341,8 @@ static int get_base(struct vublk_dev *dev, struct vhu_msg *msg, bool drain)
 	vring->failed = vring->unmapped = false;
 	if (vring->phase == VRING_RUNNING)
 		stop(dev, vring, drain);
+	else if (vring->phase == VRING_WAITING)
+		withdraw(dev, vring);
 	return 0;
 }
 
@@ -419,9 +458,8 @@ int vhu_vring_set_err(struct vublk_dev *dev, struct vhu_msg *msg)
 static const char *state_name(const struct vhu_vring *vring)
 {
 	static const char *const phases[] = {
-		[VRING_STOPPED] = "stopped",
-		[VRING_STARTING] = "starting",
-		[VRING_RUNNING] = "running",
+		[VRING_STOPPED] = "stopped",          [VRING_STARTING] = "starting",
+		[VRING_WAITING] = "waiting to begin", [VRING_RUNNING] = "running",
 		[VRING_DRAINING] = "draining",
 	};
 

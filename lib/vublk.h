@@ -65,9 +65,12 @@ struct vublk_ops {
 	/*
 	 * Begin serving the queue: from now on its worker owns it. Answer with
 	 * vublk_queue_done(), at once or later; with an error the queue stays stopped and counts
-	 * as broken.
+	 * as broken. Meanwhile the front-end gets no answers: what may take long is to be waited
+	 * for with vublk_queue_wait().
 	 */
 	void (*queue_start)(void *opaque, struct vublk_queue *queue);
+	/* A queue that waits is not to begin after all: forget it, at once. No answer. */
+	void (*queue_withdraw)(void *opaque, struct vublk_queue *queue);
 	/*
 	 * Stop serving it: pop nothing more, wait for what is in flight, publish it, then answer
 	 * with vublk_queue_done(queue, 0). Stopping cannot fail. Without `drain`, and if the queue
@@ -155,6 +158,14 @@ bool vublk_dev_memory_lost(const struct vublk_dev *dev);
 
 /* Answers a queue_start, queue_stop or queue_update; err is 0 or -errno. */
 void vublk_queue_done(struct vublk_queue *queue, int err);
+
+/*
+ * From within queue_start: the queue cannot begin yet, and nobody serves it. The session goes on,
+ * so that its ring may change, or be stopped (queue_withdraw), until vublk_queue_wait_over(): then
+ * it is as if queue_start had been called now, and vublk_queue_done() is awaited.
+ */
+void vublk_queue_wait(struct vublk_queue *queue);
+void vublk_queue_wait_over(struct vublk_queue *queue);
 
 /* Its number in the device, from 0. Any thread. */
 unsigned vublk_queue_index(const struct vublk_queue *queue);

@@ -65,18 +65,24 @@ static void answer(struct queue *queue, void (*done)(struct call *call))
 	mailbox_post(loop_mailbox(disk_of(queue)->loop), &queue->call);
 }
 
+static void forget(struct queue *queue)
+{
+	struct disk *disk = disk_of(queue);
+
+	vublk_queue_set_opaque(queue->vq, NULL);
+	queue_destroy(queue);
+	if (--disk->n_queues)
+		return;
+	image_watch_stop(&disk->watch);
+	disk_lock_release(&disk->lock);
+}
+
 /* The queue is gone, or never came to life. */
 static void queue_gone(struct queue *queue, int err)
 {
-	struct disk *disk = disk_of(queue);
 	struct vublk_queue *vq = queue->vq;
 
-	queue_destroy(queue);
-	vublk_queue_set_opaque(vq, NULL);
-	if (!--disk->n_queues) {
-		image_watch_stop(&disk->watch);
-		disk_lock_release(&disk->lock);
-	}
+	forget(queue);
 	vublk_queue_done(vq, err);
 }
 
@@ -173,6 +179,9 @@ static void lock_settled(struct disk_lock *lock, int err)
 	disk->gave_up = err;
 	disk->waiting = NULL;
 	disk->last_waiting = &disk->waiting;
+	/* First all of them: with the last answer the session goes on, or ends. */
+	for (struct queue *q = queue; q; q = q->next)
+		vublk_queue_wait_over(q->vq);
 	while (queue) {
 		struct queue *next = queue->next;
 
@@ -189,6 +198,18 @@ static void wait_for_lock(struct disk *disk, struct queue *queue)
 	queue->next = NULL;
 	*disk->last_waiting = queue;
 	disk->last_waiting = &queue->next;
+	vublk_queue_wait(queue->vq);
+}
+
+static void unlink_waiting(struct disk *disk, const struct queue *queue)
+{
+	struct queue **at = &disk->waiting;
+
+	while (*at != queue)
+		at = &(*at)->next;
+	*at = queue->next;
+	if (!*at)
+		disk->last_waiting = at;
 }
 
 /* ---- what the device asks ---- */
@@ -220,6 +241,17 @@ static void queue_start(void *opaque, struct vublk_queue *vq)
 		wait_for_lock(disk, queue);
 	else
 		queue_gone(queue, err);
+}
+
+static void queue_withdraw(void *opaque, struct vublk_queue *vq)
+{
+	struct disk *disk = opaque;
+	struct queue *queue = vublk_queue_opaque(vq);
+
+	unlink_waiting(disk, queue);
+	if (!disk->waiting)
+		disk_lock_cancel(&disk->lock);
+	forget(queue);
 }
 
 static void queue_stop(void *opaque, struct vublk_queue *vq, bool drain)
@@ -307,6 +339,7 @@ static void set_features(void *opaque, uint64_t features)
 
 static const struct vublk_ops ops = {
 	.queue_start = queue_start,
+	.queue_withdraw = queue_withdraw,
 	.queue_stop = queue_stop,
 	.queue_update = queue_update,
 	.resume = resume,
@@ -415,8 +448,4 @@ void disk_set_identity(struct disk *disk, uint64_t identity)
 void disk_disconnect(struct disk *disk)
 {
 	vublk_dev_disconnect(disk->dev);
-	if (disk->waiting) {
-		disk_lock_cancel(&disk->lock);
-		lock_settled(&disk->lock, -ECANCELED);
-	}
 }

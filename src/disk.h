@@ -45,7 +45,7 @@ const char *disk_name(const struct disk *disk);
  */
 void disk_set_identity(struct disk *disk, uint64_t identity);
 
-/* Ends the session, if need be by giving up the wait for the image's lock. */
+/* Ends the session. */
 void disk_disconnect(struct disk *disk);
 
 #endif

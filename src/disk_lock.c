@@ -139,7 +139,9 @@ int disk_lock_take(struct disk_lock *lock, const struct vublk_dev *dev)
 	lock->dev = dev;
 	err = attempt(lock, &why);
 	if (err == -EAGAIN) {
-		log_warning("%s: %s; waiting up to %u s", lock->name, why.text, lock->timeout);
+		if (log_limit_ok(&lock->waits, LOG_LEVEL_WARNING, "waits"))
+			log_warning("%s: %s; waiting up to %u s", lock->name, why.text,
+				    lock->timeout);
 		lock->since = loop_now();
 		set_timer(lock);
 	} else if (err) {

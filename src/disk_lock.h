@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "log.h"
 #include "loop.h"
 #include "memory_fence.h"
 
@@ -39,6 +40,7 @@ struct disk_lock {
 	const struct vublk_dev *dev; /* whose session waits */
 	struct loop_timer timer;
 	uint64_t since; /* loop_now() */
+	struct log_limit waits;
 };
 
 /* Makes it, of a lock whose first part is set. */

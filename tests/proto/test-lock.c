@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -329,6 +330,58 @@ static void two_readers_of_one_image(void)
 	CHECK_EQ(fe_daemon_stop(&first, SIGTERM, NULL), 0);
 }
 
+/* A monitor that asks something meanwhile must not stand still for as long. */
+static void messages_are_answered_while_waiting(void)
+{
+	const int other_call = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	uint64_t start, features;
+	char id[20];
+	int other;
+
+	needs_vublkd();
+	serve(MIB);
+	other = hold(WRITES);
+	start = fe_now_ns();
+	attach(.n_queues = 2); /* with acknowledgements */
+	CHECK_OK(fe_daemon_await_log(&server, "waiting"));
+	for (unsigned int i = 0; i < 100; i++)
+		CHECK_OK(fe_ask_u64(&dev.conn, VHU_GET_FEATURES, &features));
+	CHECK_OK(fe_dev_enable_vq(&dev, 0, false));
+	CHECK_OK(fe_dev_enable_vq(&dev, 0, true));
+	CHECK_OK(fe_dev_share_memory(&dev));
+	CHECK_OK(fe_tell_vring_fd(&dev.conn, VHU_SET_VRING_CALL, 1, other_call));
+	CHECK(fe_now_ns() - start < 1000000000ull * tap_stretch(3));
+	CHECK_EQ(dev.vq[0].ring.used->idx, 0);
+	/* One is stopped and stays so, the other begins. */
+	CHECK_OK(fe_dev_stop_vq(&dev, 1));
+	close(other);
+	CHECK_EQ(fe_blk_get_id(&blk, id, sizeof(id)), VIRTIO_BLK_S_OK);
+	check_round_trip(&blk, 0, 4096);
+	CHECK_OK(fe_dev_start_vq(&dev, 1));
+	close(other_call);
+}
+
+/* Whoever stops waiting leaves nothing behind, and is no reason to fill the log. */
+static void waiting_may_be_stopped_and_begun_again(void)
+{
+	static char err[65536];
+	int other;
+
+	needs_vublkd();
+	serve(MIB, "--lock-timeout=100");
+	other = hold(WRITES);
+	attach();
+	for (unsigned int i = 0; i < 300; i++) {
+		REQUIRE_OK(fe_dev_stop_vq(&dev, 0));
+		REQUIRE_OK(fe_dev_start_vq(&dev, 0));
+	}
+	REQUIRE_OK(fe_dev_stop_vq(&dev, 0));
+	close(other);
+	CHECK_OK(fe_dev_start_vq(&dev, 0));
+	check_round_trip(&blk, 0, 4096);
+	CHECK(fe_daemon_stderr(&server, err, sizeof(err)) < 10000);
+}
+
 /* ---- a block device ---- */
 
 static char file[300];
@@ -444,6 +497,8 @@ static const struct tap_case cases[] = {
 	ROW(killed_daemon_leaves_no_lock),
 	ROW(qemu_tools_see_us),
 	ROW(two_readers_of_one_image),
+	ROW(messages_are_answered_while_waiting),
+	ROW(waiting_may_be_stopped_and_begun_again),
 	ROW(device_is_claimed_while_rings_run),
 	ROW(device_in_use_is_waited_for),
 	ROW(device_is_shared_if_asked_for),

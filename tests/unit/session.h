@@ -50,6 +50,7 @@ static struct {
 
 	/* The device's user. */
 	bool later;        /* answers wait for session_answer() */
+	bool wait;         /* queues that are started wait for session_wait_over() */
 	int start_err;     /* of every queue_start */
 	int config_err;    /* of every set_config */
 	char events[1024]; /* what it was asked, see session_check() */
@@ -107,7 +108,23 @@ static inline void session_queue_start(void *opaque, struct vublk_queue *queue)
 	CHECK(opaque == &session);
 	session.queue[vublk_queue_index(queue)] = queue;
 	session_note("start%u ", vublk_queue_index(queue));
-	session_ask_user(SESSION_START, queue, NULL, session.start_err);
+	if (session.wait)
+		vublk_queue_wait(queue);
+	else
+		session_ask_user(SESSION_START, queue, NULL, session.start_err);
+}
+
+/* A queue that waits begins, or fails. */
+static inline void session_wait_over(unsigned index, int err)
+{
+	vublk_queue_wait_over(session.queue[index]);
+	session_ask_user(SESSION_START, session.queue[index], NULL, err);
+}
+
+static inline void session_queue_withdraw(void *opaque, struct vublk_queue *queue)
+{
+	CHECK(opaque == &session);
+	session_note("withdraw%u ", vublk_queue_index(queue));
 }
 
 static inline void session_queue_stop(void *opaque, struct vublk_queue *queue, bool drain)
@@ -161,6 +178,7 @@ static inline void session_set_features(void *opaque, uint64_t features)
 
 static const struct vublk_ops session_ops = {
 	.queue_start = session_queue_start,
+	.queue_withdraw = session_queue_withdraw,
 	.queue_stop = session_queue_stop,
 	.queue_update = session_queue_update,
 	.resume = session_resume,
