@@ -37,12 +37,18 @@ static int start(struct vublk_dev *dev, struct vhu_vring *vring)
 {
 	int err;
 
-	if (!vring->layout.size || !vring->addr_set || !dev->mem) {
+	if (!vring->layout.size || !vring->addr_set) {
 		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u is started without its %s", dev->name,
-			vring->vq.index,
-			!vring->layout.size ? "size"
-			: !vring->addr_set  ? "addresses"
-					    : "memory");
+			vring->vq.index, !vring->layout.size ? "size" : "addresses");
+		return fail(vring, -EINVAL);
+	}
+	if (!dev->mem || !vhu_mem_ranges(dev->mem, NULL, 0)) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: queue %u is started, but no memory is shared; QEMU needs a memory "
+			"backend, as -object memory-backend-memfd,id=mem,share=on,size=SIZE "
+			"-machine memory-backend=mem, libvirt <memoryBacking> with <source "
+			"type='memfd'/> and <access mode='shared'/>",
+			dev->name, vring->vq.index);
 		return fail(vring, -EINVAL);
 	}
 	err = vq_setup(&vring->vq, &vring->layout, dev->mem, dev->inflight, dev->features);

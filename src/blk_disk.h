@@ -13,7 +13,9 @@
 #include "blk_sync.h"
 #include "image.h"
 #include "image_end.h"
+#include "io_errors.h"
 #include "memory_fence.h"
+#include "sharing.h"
 
 struct blk_disk {
 	const char *name; /* for messages */
@@ -23,8 +25,10 @@ struct blk_disk {
 	const struct memory_fence *fence; /* its files are registered beside the image's */
 	struct blk_sync *sync;            /* of the image */
 	struct image_end *end; /* of the image; what is reached beyond its limit is an error */
-	uint64_t features;     /* negotiated */
-	atomic_bool wce;       /* the configuration space's writeback field */
+	struct io_errors *errors;
+	struct sharing_signs *signs;
+	uint64_t features; /* negotiated */
+	atomic_bool wce;   /* the configuration space's writeback field */
 };
 
 /*

@@ -316,10 +316,26 @@ void blk_req_io_done(struct blk_req *req)
 	}
 }
 
+static enum io_errors_kind error_kind(uint32_t type)
+{
+	switch (type) {
+	case VIRTIO_BLK_T_IN:
+		return IO_ERRORS_READ;
+	case VIRTIO_BLK_T_OUT:
+		return IO_ERRORS_WRITE;
+	case VIRTIO_BLK_T_FLUSH:
+		return IO_ERRORS_FLUSH;
+	default:
+		return IO_ERRORS_OTHER;
+	}
+}
+
 void blk_req_host_done(struct blk_req *req, int err)
 {
 	struct queue *queue = req->queue;
 
+	if (err)
+		io_errors_count(queue->disk->errors, error_kind(req->type));
 	if (err && log_limit_ok(&queue->io_errors, LOG_LEVEL_ERROR, "I/O errors"))
 		log_error("%s: queue %u: %s of %llu bytes at sector %llu failed: %s",
 			  queue->disk->name, vublk_queue_index(queue->vq), type_name(req->type),

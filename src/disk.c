@@ -46,6 +46,8 @@ struct disk {
 	unsigned n_draining;
 	struct loop_timer drain_timer;
 
+	struct io_errors errors;
+	struct sharing sharing;
 	struct disk_lock lock;
 	struct queue *waiting, **last_waiting; /* for the lock */
 	bool gave_up; /* waiting for it: the session ends, so that the front-end tries again */
@@ -73,6 +75,7 @@ static void forget(struct queue *queue)
 	queue_destroy(queue);
 	if (--disk->n_queues)
 		return;
+	sharing_stop(&disk->sharing);
 	image_watch_stop(&disk->watch);
 	disk_lock_release(&disk->lock);
 }
@@ -232,8 +235,10 @@ static void queue_start(void *opaque, struct vublk_queue *vq)
 		return;
 	}
 	vublk_queue_set_opaque(vq, queue);
-	disk->n_queues++;
-	image_watch_start(&disk->watch);
+	if (!disk->n_queues++) {
+		image_watch_start(&disk->watch);
+		sharing_start(&disk->sharing);
+	}
 	err = disk_lock_take(&disk->lock, disk->dev);
 	if (!err)
 		call_begin(queue);
@@ -284,6 +289,7 @@ static void disconnected(void *opaque)
 	struct disk *disk = opaque;
 
 	disk->gave_up = false;
+	io_errors_end_session(&disk->errors);
 	disk->events.disconnected(disk->opaque);
 }
 
@@ -351,13 +357,12 @@ static const struct vublk_ops ops = {
 
 /* ---- life ---- */
 
-/* The last part of the image's path. */
+/* What the operator calls it, or where it lies: the last part alone many disks of a host share. */
 static char *make_name(const struct options *options)
 {
-	const char *path = options->image.path ? options->image.path : "null";
-	const char *slash = strrchr(path, '/');
-
-	return strdup(slash && slash[1] ? slash + 1 : path);
+	if (options->name)
+		return strdup(options->name);
+	return strdup(options->image.path ? options->image.path : "null");
 }
 
 int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *workers,
@@ -387,6 +392,8 @@ int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *wo
 		.fd = -1,
 		.fence = &disk->lock.fence,
 		.end = &disk->end,
+		.errors = &disk->errors,
+		.signs = &disk->sharing.signs,
 		.sync = &disk->sync,
 		.wce = !image->durable,
 	};
@@ -409,9 +416,11 @@ int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *wo
 	};
 	image_end_init(&disk->end, image, disk->name);
 	blk_sync_init(&disk->sync);
+	io_errors_init(&disk->errors, disk->name, loop);
 	image_watch_open(&disk->watch, &disk->end, loop);
 	if (disk->name)
 		err = vublk_dev_create(&disk->dev, &params);
+	sharing_init(&disk->sharing, disk->name, loop, disk->dev);
 	if (err) {
 		disk_destroy(disk);
 		return err;

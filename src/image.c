@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "image_blocks.h"
+#include "image_format.h"
 #include "image_probe.h"
 #include "host_limits.h"
 #include "log.h"
@@ -393,6 +394,17 @@ static int open_with_facts(struct image *image, const struct image_options *opti
 	return r ? r : find_facts(image, options->path, facts);
 }
 
+static void check_format(const struct image *image, const char *path)
+{
+	const char *format = image_format_find(image->fd);
+
+	if (format)
+		log_warning("%s: it begins like a %s image, and is served as it is, raw: the guest "
+			    "sees that file, and not the disk in it; \"qemu-img convert -O raw\" "
+			    "makes a raw one, and qemu-storage-daemon serves other formats",
+			    path, format);
+}
+
 int image_open(struct image *image, const struct image_options *options)
 {
 	struct image_facts facts;
@@ -410,6 +422,8 @@ int image_open(struct image *image, const struct image_options *options)
 			    options->path);
 	if (!r)
 		r = make_disk(image, options, &facts);
+	if (!r && options->path)
+		check_format(image, options->path);
 	if (r) {
 		image_close(image);
 		return r;

@@ -246,12 +246,16 @@ static int from_systemd(struct listener *listener)
 
 	if (n == 1)
 		return check_socket(listener, SD_LISTEN_FDS_START, "from LISTEN_FDS");
-	if (n > 1)
-		log_error("%d sockets in LISTEN_FDS; one was expected", n);
-	else
-		log_error(
-			"no socket: give --socket-path or --fd, or use systemd socket activation");
+	log_error("%d sockets in LISTEN_FDS; one was expected", n);
 	return -EINVAL;
+}
+
+bool listener_is_named(const struct options *options)
+{
+	if (options->socket_path || options->fd >= 0 || sd_listen_fds(0) > 0)
+		return true;
+	log_error("no socket: give --socket-path or --fd, or use systemd socket activation");
+	return false;
 }
 
 int listener_open(struct listener *listener, const struct options *options,

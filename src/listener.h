@@ -21,6 +21,9 @@ struct listener {
 	ino_t ino;
 };
 
+/* Is there anything from which the socket could come? If not, the error is logged. */
+bool listener_is_named(const struct options *options);
+
 /*
  * Gets the socket that the options (or, without --socket-path and --fd, systemd's LISTEN_FDS) name.
  * A stale socket under the path is replaced; one that somebody listens on is waited for, as long as

@@ -35,10 +35,12 @@ src_libvublkd_la_SOURCES = \
 	src/image_end.c src/image_end.h \
 	src/image_iopoll.c src/image_iopoll.h \
 	src/image_claim.c src/image_claim.h \
+	src/image_format.c src/image_format.h \
 	src/image_lock.c src/image_lock.h \
 	src/image_probe.c src/image_probe.h \
 	src/image_watch.c src/image_watch.h \
 	src/host_limits.c src/host_limits.h \
+	src/io_errors.c src/io_errors.h \
 	src/listener.c src/listener.h \
 	src/log.c src/log.h \
 	src/loop.c src/loop.h \
@@ -52,6 +54,7 @@ src_libvublkd_la_SOURCES = \
 	src/queue_memory.c \
 	src/registered_memory.c src/registered_memory.h \
 	src/server.c src/server.h \
+	src/sharing.c src/sharing.h \
 	src/thread.c src/thread.h \
 	src/worker.c src/worker.h
 src_libvublkd_la_LIBADD = src/libcmdline.la lib/libvublk.la $(LIBURING_LIBS) $(LIBAIO_LIBS) $(JANSSON_LIBS) \

@@ -279,6 +279,28 @@ static void prepare_fixed_buffers(void)
 		 "on without --fixed-buffers");
 }
 
+/* All that one wants to know of a log that somebody sends. */
+static void say_what_is_served(const struct program *program)
+{
+	const struct options *options = &program->options;
+	const struct image *image = &program->image;
+
+	log_info("serving %s%s%s: %s%s, %llu bytes in blocks of %u (physical %u), engine %s, cache "
+		 "%s, %u worker%s; version %s",
+		 disk_name(program->disk), options->name && options->image.path ? ", image " : "",
+		 options->name && options->image.path ? options->image.path : "",
+		 image->fd < 0      ? "no image"
+		 : image->is_device ? "a block device"
+				    : "a file",
+		 image->read_only ? ", read-only" : "", (unsigned long long)image->size,
+		 image->block_size, image->physical_block_size,
+		 program->worker_config[0].class->name,
+		 image->direct || image->fd < 0 ? "none"
+		 : image->durable               ? "writethrough"
+						: "writeback",
+		 options->num_workers, options->num_workers == 1 ? "" : "s", PACKAGE_VERSION);
+}
+
 static int serve(struct program *program)
 {
 	int err = loop_create(&program->loop);
@@ -314,8 +336,7 @@ static int serve(struct program *program)
 	if (err)
 		return err;
 	sd_notify(0, "READY=1");
-	log_info("serving %s, %llu bytes", disk_name(program->disk),
-		 (unsigned long long)program->image.size);
+	say_what_is_served(program);
 	err = loop_run(program->loop);
 	if (err < 0)
 		log_error("the control loop failed: %s", strerror(-err));
@@ -328,7 +349,6 @@ static int run(struct program *program)
 
 	program->image.fd = program->listener.fd = -1;
 	vublk_set_log(library_log);
-	log_set_level(program->options.log_level);
 	raise_descriptor_limit();
 	if (program->options.engine_options.fixed_buffers)
 		prepare_fixed_buffers();
@@ -347,7 +367,7 @@ static int flush_output(void)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return EXIT_SUCCESS;
-	fprintf(stderr, "vublkd: cannot write to standard output: %s\n", strerror(errno));
+	log_error("cannot write to standard output: %s", strerror(errno));
 	return EXIT_FAILURE;
 }
 
@@ -356,7 +376,7 @@ static int print_capabilities(void)
 	int err = capabilities_print();
 
 	if (err)
-		fprintf(stderr, "vublkd: cannot write the capabilities: %s\n", strerror(-err));
+		log_error("cannot write the capabilities: %s", strerror(-err));
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -368,7 +388,8 @@ int main(int argc, char *argv[])
 
 	std_fds_occupy();
 	if (options_parse(&program.options, argc, argv, error, sizeof(error))) {
-		fprintf(stderr, "vublkd: %s\n", error);
+		log_set_level(LOG_LEVEL_ERROR);
+		log_error("%s", error);
 		return EXIT_USAGE;
 	}
 	switch (program.options.action) {
@@ -383,5 +404,8 @@ int main(int argc, char *argv[])
 	case OPTIONS_SERVE:
 		break;
 	}
+	log_set_level(program.options.log_level);
+	if (!listener_is_named(&program.options))
+		return EXIT_USAGE;
 	return run(&program);
 }

@@ -26,6 +26,7 @@
 #define MAX_QUEUES              256u
 #define MAX_POLL_US             1000000u
 #define MAX_SERIAL              20 /* VIRTIO_BLK_ID_BYTES */
+#define MAX_NAME                100
 #define MAX_TIMEOUT             86400u
 #define MAX_PHYSICAL_BLOCK_SIZE (UINT64_C(2) << 20) /* as QEMU's */
 #define SECTOR                  512u
@@ -44,6 +45,7 @@ enum option_id {
 	OPT_BLOCK_SIZE,
 	OPT_PHYSICAL_BLOCK_SIZE,
 	OPT_OPTIMAL_IO_SIZE,
+	OPT_NAME,
 	OPT_SERIAL,
 	OPT_NUM_QUEUES,
 	OPT_SEG_MAX,
@@ -197,6 +199,18 @@ static int set_optimal_io_size(struct option_parser *parser, const struct option
 	if (!parse_size(value, &n) || !n || n % SECTOR || n > UINT32_MAX)
 		return option_fail_value(parser, row, value, "a multiple of 512 below 4G");
 	options_of(parser)->image.optimal_io_size = (uint32_t)n;
+	return 0;
+}
+
+static int set_name(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	if (!*value || strlen(value) > MAX_NAME)
+		return option_fail(parser, "--%s wants a name of 1 to %d bytes", row->name,
+				   MAX_NAME);
+	for (const unsigned char *c = (const unsigned char *)value; *c; c++)
+		if (*c < ' ' || *c == 0x7f)
+			return option_fail(parser, "--%s wants no control characters", row->name);
+	options_of(parser)->name = value;
 	return 0;
 }
 
@@ -407,6 +421,8 @@ static const struct option_row rows[N_OPTIONS] = {
 				     "physical block size (default: the image's)"},
 	[OPT_OPTIMAL_IO_SIZE] = {"optimal-io-size", "SIZE", set_optimal_io_size,
 				 "preferred size of requests (default: the image's)"},
+	[OPT_NAME] = {"name", "STRING", set_name,
+		      "the disk in messages (default: the image's path)"},
 	[OPT_SERIAL] = {"serial", "STRING", set_serial,
 			"serial number the guest sees, up to 20 characters"},
 	[OPT_NUM_QUEUES] = {"num-queues", "N", set_num_queues,

@@ -41,6 +41,7 @@ struct options {
 	int cpu[OPTIONS_MAX_WORKERS]; /* the first n_cpus: --cpu-affinity, in the order given */
 	unsigned n_cpus;
 	int64_t poll_ns;       /* see poll_policy_init(); default POLL_AUTO */
+	const char *name;      /* for messages, printable; NULL: the image's path */
 	const char *serial;    /* at most 20 bytes, printable ASCII; "" by default */
 	bool lock;             /* default true, --no-lock */
 	unsigned lock_timeout; /* seconds, default 30; 0: do not wait */

@@ -102,6 +102,18 @@ static void kicks_are_lost(struct queue *queue, const char *why, int err)
 	worker_heat(queue->worker, queue);
 }
 
+/* Nothing has ever been in the ring. There may be now; see sharing.h. */
+static void note_empty_kick(struct queue *queue)
+{
+	struct sharing_signs *signs = queue->disk->signs;
+
+	if (queue->kicked)
+		atomic_store(&signs->kicked_again, true);
+	else
+		atomic_store(&signs->kicked, true);
+	queue->kicked = true;
+}
+
 static void kicked(struct engine_watch *watch)
 {
 	struct queue *queue = container_of(watch, struct queue, kick);
@@ -109,6 +121,8 @@ static void kicked(struct engine_watch *watch)
 
 	if (err)
 		kicks_are_lost(queue, "is unusable", err);
+	if (!queue->popped)
+		note_empty_kick(queue);
 	worker_heat(queue->worker, queue);
 }
 
@@ -307,6 +321,10 @@ enum queue_state queue_service(struct queue *queue)
 	queue->in_flight += n;
 	if (n)
 		queue->sequential = false;
+	if (n && !queue->popped) {
+		queue->popped = true;
+		atomic_store(&queue->disk->signs->popped, true);
+	}
 	if (n && queue->registers)
 		queue_memory_check(queue);
 	for (unsigned i = 0; i < n; i++)

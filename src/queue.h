@@ -46,8 +46,9 @@ struct queue {
 	bool zero_range_missing; /* the image has answered -EOPNOTSUPP */
 	bool punch_hole_missing;
 	bool stopping, suspending;
-	bool registers; /* its memory is registered, or would be; queue_memory.c */
-	bool rested;    /* since its last write: the image may have changed; image_end.h */
+	bool kicked, popped; /* ever: see sharing.h */
+	bool registers;      /* its memory is registered, or would be; queue_memory.c */
+	bool rested;         /* since its last write: the image may have changed; image_end.h */
 
 	/* The worker's lists. */
 	bool hot, touched, unkicked;

@@ -37,6 +37,7 @@ proto_tests = \
 	tests/proto/test-hostile-packed \
 	tests/proto/test-hostile-ring \
 	tests/proto/test-lock \
+	tests/proto/test-log \
 	tests/proto/test-memory \
 	tests/proto/test-merge \
 	tests/proto/test-message \
@@ -98,6 +99,10 @@ tests_proto_test_hostile_ring_LDADD = tests/proto/libproto.la
 tests_proto_test_lock_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_lock_SOURCES = tests/proto/test-lock.c
 tests_proto_test_lock_LDADD = tests/proto/libproto.la
+
+tests_proto_test_log_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
+tests_proto_test_log_SOURCES = tests/proto/test-log.c
+tests_proto_test_log_LDADD = tests/proto/libproto.la
 
 tests_proto_test_memory_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_proto_test_memory_SOURCES = tests/proto/test-memory.c

@@ -146,6 +146,8 @@ static void gate_make_disk(struct blk_disk *disk, struct image *image)
 	static struct image_end end;
 	static struct blk_sync sync;
 	static const struct memory_fence fence = {{-1, -1}};
+	static struct io_errors errors = {.posted = true};
+	static struct sharing_signs signs;
 
 	*image = (struct image){.fd = 0,
 				.end = 1 << 30,
@@ -165,6 +167,8 @@ static void gate_make_disk(struct blk_disk *disk, struct image *image)
 				  .image = image,
 				  .fd = image->fd,
 				  .fence = &fence,
+				  .errors = &errors,
+				  .signs = &signs,
 				  .end = &end,
 				  .sync = &sync,
 				  .features =
