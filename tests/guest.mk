@@ -13,6 +13,7 @@ EXTRA_DIST += \
 	tests/meta/test-runner.sh \
 	tests/guest/init \
 	tests/guest/lib.sh \
+	tests/guest/load.sh \
 	tests/guest/test-basic.sh \
 	tests/guest/test-boot.sh \
 	tests/guest/test-features.sh \
@@ -21,4 +22,5 @@ EXTRA_DIST += \
 	tests/guest/test-read-only.sh \
 	tests/guest/test-small-ring.sh \
 	tests/guest/test-uml.sh \
+	tests/guest/test-yank.sh \
 	contrib/demo/demo

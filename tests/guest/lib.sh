@@ -657,7 +657,7 @@ qemu_with_monitor()
 	MONITOR_READY=''
 }
 
-# qmp COMMAND: a QMP command without arguments; returns when QEMU has answered.
+# qmp COMMAND [ARGUMENTS]: a QMP command, its arguments as JSON; returns when QEMU has answered.
 qmp()
 {
 	local line
@@ -666,7 +666,7 @@ qmp()
 		MONITOR_READY=1
 		qmp qmp_capabilities
 	fi
-	echo "{\"execute\": \"$1\"}" >&"$MONITOR_IN"
+	echo "{\"execute\": \"$1\"${2:+, \"arguments\": $2}}" >&"$MONITOR_IN"
 	while read -r -t "$STOP_DEADLINE" line <&"$MONITOR_OUT"; do
 		case $line in
 		'{"return"'*) return 0 ;;

@@ -7,48 +7,17 @@
 # (each writer comes to its end), none fails (neither in the guest's programs nor in its kernel's
 # log), and the data is right: at once, at the end, after a reboot, and in the host's opinion. With
 # split rings and with packed ones, two queues each.
+# shellcheck disable=SC2317 # load_life calls them
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 guest_begin
 [[ $VUBLKD_PEER == vublkd ]] || skip_all "qemu-storage-daemon does not track what is in flight"
 
-readonly WRITERS=4 # of start_load
-image=$WORK/disk.img
+# shellcheck source-path=SCRIPTDIR source=load.sh
+. "$(dirname "$0")/load.sh"
+
 rounds=17 stops=2 # 20 kills
 [[ $VUBLKD_VARIANT != nouring ]] || rounds=5 stops=1
-
-GUEST_SCRIPT=$WORK/guest.sh
-cat >"$GUEST_SCRIPT" <<'END'
-begin()
-{
-	wait_for_disk /dev/vda || return
-	check_is "number of queues" 2 "$(ls /sys/block/vda/mq | wc -l)"
-	check_rings "$1"
-	check "mkfs.ext4" mkfs.ext4 -q /dev/vda
-	check "mount" mount /dev/vda /mnt
-	start_load /mnt/load /dev/vda
-}
-
-again()
-{
-	wait_for_disk /dev/vda || return
-	check "mount" mount /dev/vda /mnt
-	verify_files /mnt/load "$1"
-}
-
-leave()
-{
-	check "umount" umount /mnt
-	check "the guest's e2fsck finds the disk clean" e2fsck -fn /dev/vda
-	check_kernel_is_happy
-}
-END
-
-# Lets some of the guest's work be done, so that each end meets another moment of it.
-work_on()
-{
-	sleep "0.$(printf %03d $((RANDOM % 150)))"
-}
 
 # An emulated guest is slower than the disk, so there is seldom much in flight. While the daemon
 # stands still the guest's requests pile up; then it takes them all at once, and up to 2 ms later
@@ -96,25 +65,6 @@ kill_again_and_again()
 	((kills < 20)) || check "some requests were in flight at a kill" [ "$(taken_over)" -gt 0 ]
 }
 
-# life KIND: a guest with that kind of rings, from an empty disk to the host's look at it.
-life()
-{
-	head -c $((96 * 1024 * 1024)) /dev/urandom >"$image" # for reading holes is no I/O
-	daemon_start "--blk-file=$image" --num-queues=2 --log-level=debug
-	QUEUES=2 qemu_start
-	guest_call begin "$1"
-	kill_again_and_again "$1"
-	guest_call end_load /mnt/load
-	guest_call verify_files /mnt/load "$VALUE"
-	guest_call leave
-	guest_reboot
-	guest_call again "$VALUE"
-	guest_call leave
-	guest_poweroff
-	check_image_fsck "$image"
-	daemon_stop
-}
-
-QEMU_DISK_OPTIONS='' life split
-QEMU_DISK_OPTIONS=,packed=on life packed
+QEMU_DISK_OPTIONS='' load_life split kill_again_and_again
+QEMU_DISK_OPTIONS=,packed=on load_life packed kill_again_and_again
 guest_end

@@ -1,0 +1,63 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# A guest under a checksummed load whose back-end has a hard life: what test-kill.sh and test-yank.sh
+# share. Sourced after lib.sh's guest_begin.
+
+export WRITERS=4 # of start_load
+image=$WORK/disk.img
+VERIFY_VALUE=''
+
+GUEST_SCRIPT=$WORK/guest.sh
+cat >"$GUEST_SCRIPT" <<'END'
+begin()
+{
+	wait_for_disk /dev/vda || return
+	check_is "number of queues" 2 "$(ls /sys/block/vda/mq | wc -l)"
+	check_rings "$1"
+	check "mkfs.ext4" mkfs.ext4 -q /dev/vda
+	check "mount" mount /dev/vda /mnt
+	start_load /mnt/load /dev/vda
+}
+
+again()
+{
+	wait_for_disk /dev/vda || return
+	check "mount" mount /dev/vda /mnt
+	verify_files /mnt/load "$1"
+}
+
+leave()
+{
+	check "umount" umount /mnt
+	check "the guest's e2fsck finds the disk clean" e2fsck -fn /dev/vda
+	check_kernel_is_happy
+}
+END
+
+# Lets some of the guest's work be done, so that each end meets another moment of it.
+work_on()
+{
+	sleep "0.$(printf %03d $((RANDOM % 150)))"
+}
+
+# load_life KIND FUNCTION: a guest with that kind of rings and two queues, from an empty disk to the
+# host's look at it; in between the function (which gets the kind) does to its back-end what it likes.
+load_life()
+{
+	head -c $((96 * 1024 * 1024)) /dev/urandom >"$image" # for reading holes is no I/O
+	daemon_start "--blk-file=$image" --num-queues=2 --log-level=debug
+	QUEUES=2 qemu_start
+	guest_call begin "$1"
+	"$2" "$1"
+	guest_call end_load /mnt/load
+	VERIFY_VALUE=$VALUE
+	guest_call verify_files /mnt/load "$VERIFY_VALUE"
+	guest_call leave
+	guest_reboot
+	guest_call again "$VERIFY_VALUE"
+	guest_call leave
+	guest_poweroff
+	check_image_fsck "$image"
+	daemon_stop
+}

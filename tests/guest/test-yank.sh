@@ -1,0 +1,52 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# timeout: 300
+#
+# QEMU hangs up by itself (QMP "yank") while a guest writes and reads, again and again, and connects
+# again each time. Unlike after a daemon's death somebody still serves at that moment: where QEMU
+# says that a ring goes on is where it was when it hung up, and we have gone on. No request may be
+# lost or given back twice, and no ring may be found broken. With split rings and with packed ones,
+# two queues each.
+#
+#	VUBLKD_TEST_YANKS=60	how often
+# shellcheck disable=SC2317 # load_life calls them
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+guest_begin
+[[ $VUBLKD_PEER == vublkd ]] || skip_all "qemu-storage-daemon does not track what is in flight"
+# shellcheck source-path=SCRIPTDIR source=load.sh
+. "$(dirname "$0")/load.sh"
+
+yanks=${VUBLKD_TEST_YANKS:-12}
+# The old connection's end, as QEMU sees it.
+GUEST_EXPECTED='ring restore failed|Failed to set msg fds|Unexpected end-of-file'
+GUEST_EXPECTED+='|Failed to (read|write) msg|Input/output error'
+
+yank()
+{
+	DAEMON_LOG_SEEN=$(wc -l <"$DAEMON_LOG")
+	BEATS_FROM=$(stat -c %s "$CONSOLE")
+	qmp yank '{"instances": [{"type": "chardev", "id": "c0"}]}'
+	daemon_runs
+}
+
+# yank_again_and_again KIND
+yank_again_and_again()
+{
+	local i
+
+	beats_await $((WRITERS + 1))
+	for ((i = 0; i < yanks; i++)); do
+		work_on
+		yank
+		beats_await 1
+	done
+	beats_await $((WRITERS + 1))
+	ok "$1 rings: hung up $yanks times, and the guest goes on"
+	check "no ring is broken" no grep -E "is broken|broken:" "$DAEMON_LOG"
+	echo "# $1 rings: $(taken_over) requests were in flight when a session ended"
+}
+
+MONITOR=1 QEMU_DISK_OPTIONS='' load_life split yank_again_and_again
+MONITOR=1 QEMU_DISK_OPTIONS=,packed=on load_life packed yank_again_and_again
+guest_end
