@@ -31,6 +31,7 @@ leave()
 {
 	check "umount" umount /mnt
 	check "the guest's e2fsck finds the disk clean" e2fsck -fn /dev/vda
+	check_is "requests that wait for their end" "0 0" "$(xargs </sys/block/vda/inflight)"
 	check_kernel_is_happy
 }
 END
@@ -39,6 +40,23 @@ END
 work_on()
 {
 	sleep "0.$(printf %03d $((RANDOM % 150)))"
+}
+
+# The same, up to 2 ms: too short for a sleep.
+work_at_once()
+{
+	local until=$((${EPOCHREALTIME/./} + RANDOM % 2000))
+
+	while ((${EPOCHREALTIME/./} < until)); do :; done
+}
+
+# daemon_stands_still COMMAND...: runs it between two signals. An emulated guest is slower than the
+# disk, so there is seldom much in flight; now its requests pile up.
+daemon_stands_still()
+{
+	kill -STOP "$DAEMON_PID"
+	"$@"
+	kill -CONT "$DAEMON_PID"
 }
 
 # load_life KIND FUNCTION: a guest with that kind of rings and two queues, from an empty disk to the

@@ -19,18 +19,11 @@ guest_begin
 rounds=17 stops=2 # 20 kills
 [[ $VUBLKD_VARIANT != nouring ]] || rounds=5 stops=1
 
-# An emulated guest is slower than the disk, so there is seldom much in flight. While the daemon
-# stands still the guest's requests pile up; then it takes them all at once, and up to 2 ms later
-# (too short for a sleep) it is killed.
+# All that has piled up is taken at once, and up to 2 ms later it is killed.
 pile_up()
 {
-	local until
-
-	kill -STOP "$DAEMON_PID"
-	work_on
-	until=$((${EPOCHREALTIME/./} + RANDOM % 2000))
-	kill -CONT "$DAEMON_PID"
-	while ((${EPOCHREALTIME/./} < until)); do :; done
+	daemon_stands_still work_on
+	work_at_once
 }
 
 # start_after COMMAND: ends the daemon by the command and starts another one. (The rings have to run
