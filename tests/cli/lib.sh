@@ -46,6 +46,32 @@ ok()
 	case_is "$result" "$description" "$output"
 }
 
+# await COMMAND...: until it succeeds, or for so long that it never will. It is tried each AWAIT_EVERY
+# seconds.
+await()
+{
+	local end=$((SECONDS + 20 * ${TEST_SLOW_FACTOR:-1}))
+
+	until "$@"; do
+		((SECONDS < end)) || return 1
+		sleep "${AWAIT_EVERY:-0.02}"
+	done
+}
+
+# sessions SOCKET N: so many front-ends, one after the other, get an answer.
+sessions()
+{
+	timeout $((20 * ${TEST_SLOW_FACTOR:-1})) python3 - "$1" "$2" <<-'END'
+	import socket, struct, sys
+	for i in range(int(sys.argv[2])):
+	    s = socket.socket(socket.AF_UNIX)
+	    s.connect(sys.argv[1])
+	    s.sendall(struct.pack("=III", 1, 1, 0)) # GET_FEATURES
+	    assert len(s.recv(100)) == 20
+	    s.close()
+	END
+}
+
 cases_end()
 {
 	echo "1..$CASES"

@@ -19,17 +19,6 @@ start()
 	await socket_is_there
 }
 
-# await COMMAND...: until it succeeds, or for so long that it never will.
-await()
-{
-	local end=$((SECONDS + 20 * ${TEST_SLOW_FACTOR:-1}))
-
-	until "$@"; do
-		((SECONDS < end)) || return 1
-		sleep 0.02
-	done
-}
-
 socket_is_there()
 {
 	[[ -S socket ]]
@@ -55,20 +44,6 @@ stop()
 	fi
 }
 
-# sessions N: so many front-ends, one after the other, get an answer.
-sessions()
-{
-	timeout $((20 * ${TEST_SLOW_FACTOR:-1})) python3 - "$1" <<-'END'
-	import socket, struct, sys
-	for i in range(int(sys.argv[1])):
-	    s = socket.socket(socket.AF_UNIX)
-	    s.connect("socket")
-	    s.sendall(struct.pack("=III", 1, 1, 0)) # GET_FEATURES
-	    assert len(s.recv(100)) == 20
-	    s.close()
-	END
-}
-
 ### Standard descriptors ##########################################################################
 
 is_null()
@@ -82,7 +57,7 @@ is_null()
 
 start <&- >&- 2>&-
 passes "closed standard descriptors are nothing else's" is_null
-passes "a front-end is served" sessions 1
+passes "a front-end is served" sessions socket 1
 stop
 
 ### Signals #######################################################################################
@@ -94,7 +69,7 @@ done
 passes "SIGUSR1 is answered in the log" await has_logged 'no front-end is connected'
 passes "SIGHUP is, too" await has_logged 'SIGHUP: '
 passes "and SIGUSR2" await has_logged 'SIGUSR2: '
-passes "none of them ends it" sessions 1
+passes "none of them ends it" sessions socket 1
 stop
 
 ### A log that nobody reads #######################################################################
@@ -112,7 +87,7 @@ try:
 except BlockingIOError:
     pass
 END
-passes "front-ends are served" sessions 400
+passes "front-ends are served" sessions socket 400
 # With room again it tells of what it could not say.
 dd if=pipe of=/dev/null bs=4096 count=8 iflag=nonblock status=none 2>/dev/null
 kill -USR1 "$PID"
@@ -133,7 +108,7 @@ exec {reader}<&-
 ### A front-end that comes and goes ###############################################################
 
 start 2>log
-passes "front-ends are served" sessions 1000
+passes "front-ends are served" sessions socket 1000
 few_lines()
 {
 	(($(wc -l <log) < 200)) || { wc -l log; return 1; }
