@@ -54,7 +54,7 @@ GUEST_EXPECTED=''  # the same of what QEMU may say
 GUEST_PID=''
 GUEST_IN=''        # fd that writes to the guest's console
 CONSOLE_SEEN=0     # lines of it that have been dealt with
-BEATS_FROM=0       # bytes of it when the last daemon ended
+BEATS_FROM=0       # bytes of it when the last session ended
 CASES=0
 FAILED=0           # of them
 export VALUE=''    # what the last guest_call had as its value, if any
@@ -284,7 +284,13 @@ daemon_kill()
 daemon_has_ended()
 {
 	DAEMON_PID=''
-	[[ -n $GUEST_PID ]] || return 0
+	[[ -z $GUEST_PID ]] || session_ends
+}
+
+# What comes from now on is after the end of QEMU's session with the daemon, whoever ends it.
+session_ends()
+{
+	DAEMON_LOG_SEEN=$(wc -l <"$DAEMON_LOG")
 	BEATS_FROM=$(stat -c %s "$CONSOLE")
 	# It cannot ask any more where the rings stopped.
 	GUEST_EXPECTED='ring restore failed|Failed to set msg fds|Unexpected end-of-file|Failed to read msg'
