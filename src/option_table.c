@@ -17,7 +17,7 @@ int option_fail(struct option_parser *parser, const char *format, ...)
 	vsnprintf(parser->error, parser->error_size, format, ap);
 	va_end(ap);
 	for (char *c = parser->error; *c; c++)
-		if (*c > 0 && *c < ' ')
+		if ((*c > 0 && *c < ' ') || *c == 0x7f)
 			*c = '?'; /* it stays one line, whatever was quoted */
 	return -EINVAL;
 }

@@ -6,6 +6,7 @@
 include tests/frontend.mk
 include tests/cost.mk
 include tests/crash.mk
+include tests/fuzz.mk
 include tests/guest.mk
 include tests/unit.mk
 
@@ -36,7 +37,7 @@ debian13: all $(SANITIZED)
 
 # The root stays: it is the machine's, and takes a while.
 clean-local:
-	rm -rf sanitized tests/log tests/guest-cache debian13/build debian13.log
+	rm -rf sanitized tests/log tests/guest-cache fuzz debian13/build debian13.log
 
 distclean-local:
 	rm -rf debian13

@@ -226,6 +226,7 @@ static void surplus_values(void)
 static void quoted_text_stays_one_line(void)
 {
 	CHECK_REFUSED(PARSE_WITH("two\nlines\033[2J"), "'two?lines?[2J'");
+	CHECK_REFUSED(PARSE_WITH("a\177b"), "'a?b'");
 }
 
 static void long_text_fits_the_buffer(void)

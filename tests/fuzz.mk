@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The fuzz targets, which tests/fuzz/fuzz builds: with another compiler, and only when it runs them.
+EXTRA_DIST += \
+	tests/fuzz/fuzz \
+	tests/fuzz/fuzz.h \
+	tests/fuzz/fuzz-config.c \
+	tests/fuzz/fuzz-options.c \
+	tests/fuzz/fuzz-request.c \
+	tests/fuzz/fuzz-session.c \
+	tests/fuzz/seeds.py \
+	tests/fuzz/standalone.c \
+	tests/fuzz/test-fuzz.sh

@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The library under a hostile front-end and guest: any messages with any descriptors, guest memory,
+ * rings and in-flight region written at any time, sessions that end and begin again with what was
+ * there. The user is a worker that answers at once, or lets a queue wait, and holds chains as long
+ * as it likes.
+ *
+ * What must hold: no access to memory that is not the guest's, every chain that is popped can be
+ * read, written and pushed once, a session that ends leaves nothing behind, descriptors included.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/vhu_proto.h"
+#include "lib/vublk.h"
+#include "tests/fuzz/fuzz.h"
+
+#define MEMORY   65536u /* bytes of guest memory, and of a region */
+#define USER     0x100000u
+#define QUEUES   3u
+#define CHAINS   24u
+#define FEATURES 0x7full
+
+struct slot {
+	struct vublk_chain chain;
+	struct iovec iov[4];
+	bool popped;
+};
+
+struct fuzz_queue {
+	struct vublk_queue *vq;
+	bool waiting, running;
+	struct slot slot[CHAINS];
+};
+
+static struct {
+	struct vublk_dev *dev;
+	int peer;
+	int memory_fd, region_fd, event_fd;
+	uint8_t *memory, *region;
+	struct fuzz_queue queue[QUEUES];
+	bool wait;     /* queues that are started have to */
+	bool over;     /* the connection has to end */
+	bool finished; /* it has ended */
+} fuzz;
+
+/* ---- the user ---- */
+
+static volatile uint8_t sink;
+
+/* All of it must be there. */
+static void touch(const struct vublk_chain *chain)
+{
+	uint64_t size = 0;
+
+	for (unsigned i = 0; i < chain->n_out; i++) {
+		const uint8_t *base = chain->out[i].iov_base;
+
+		FUZZ_CHECK(chain->out[i].iov_len > 0);
+		sink = base[0] ^ base[chain->out[i].iov_len - 1];
+		size += chain->out[i].iov_len;
+	}
+	FUZZ_CHECK(size == chain->out_size);
+	size = 0;
+	for (unsigned i = 0; i < chain->n_in; i++) {
+		uint8_t *base = chain->in[i].iov_base;
+
+		FUZZ_CHECK(chain->in[i].iov_len > 0);
+		base[0] ^= 1;
+		base[chain->in[i].iov_len - 1] ^= 1;
+		size += chain->in[i].iov_len;
+	}
+	FUZZ_CHECK(size == chain->in_size);
+}
+
+static void push(struct fuzz_queue *queue, struct slot *slot)
+{
+	/* Its memory is there as long as it is held, whatever the front-end has taken away. */
+	touch(&slot->chain);
+	vublk_queue_push(queue->vq, &slot->chain,
+			 slot->chain.in_size > UINT32_MAX ? UINT32_MAX
+							  : (uint32_t)slot->chain.in_size);
+	slot->popped = false;
+}
+
+/* One more chain; false: there is none, or no place for it. */
+static bool pop(struct fuzz_queue *queue)
+{
+	for (unsigned i = 0; i < CHAINS; i++) {
+		struct slot *slot = &queue->slot[i];
+		int ret;
+
+		if (slot->popped)
+			continue;
+		vublk_chain_init(&slot->chain, slot->iov, 4);
+		ret = vublk_queue_pop(queue->vq, &slot->chain);
+		FUZZ_CHECK(ret <= 1);
+		slot->popped = ret == 1;
+		if (slot->popped)
+			touch(&slot->chain);
+		return slot->popped;
+	}
+	return false;
+}
+
+static void begin(struct fuzz_queue *queue)
+{
+	const int err = vublk_queue_begin(queue->vq);
+
+	queue->running = !err;
+	vublk_queue_done(queue->vq, err);
+}
+
+static void queue_start(void *opaque, struct vublk_queue *vq)
+{
+	struct fuzz_queue *queue = &fuzz.queue[vublk_queue_index(vq)];
+
+	(void)opaque;
+	FUZZ_CHECK(!queue->running && !queue->waiting);
+	queue->vq = vq;
+	queue->waiting = fuzz.wait;
+	if (queue->waiting)
+		vublk_queue_wait(vq);
+	else
+		begin(queue);
+}
+
+static void queue_withdraw(void *opaque, struct vublk_queue *vq)
+{
+	struct fuzz_queue *queue = &fuzz.queue[vublk_queue_index(vq)];
+
+	(void)opaque;
+	FUZZ_CHECK(queue->waiting);
+	queue->waiting = false;
+}
+
+static void queue_stop(void *opaque, struct vublk_queue *vq, bool drain)
+{
+	struct fuzz_queue *queue = &fuzz.queue[vublk_queue_index(vq)];
+	const bool drop = !drain && vublk_queue_tracked(vq);
+	bool again;
+
+	(void)opaque;
+	FUZZ_CHECK(queue->running);
+	do {
+		again = false;
+		for (unsigned i = 0; i < CHAINS; i++) {
+			struct slot *slot = &queue->slot[i];
+
+			if (slot->popped && drop)
+				vublk_queue_drop(vq, &slot->chain);
+			else if (slot->popped)
+				push(queue, slot);
+			slot->popped = false;
+		}
+		/* What an earlier process took is done, too. */
+		while (!drop && vublk_queue_recovering(vq) && pop(queue))
+			again = true;
+		vublk_queue_publish(vq);
+	} while (again);
+	vublk_queue_end(vq);
+	queue->running = false;
+	vublk_queue_done(vq, 0);
+}
+
+static void queue_update(void *opaque, struct vublk_queue *vq, struct vublk_update *update)
+{
+	(void)opaque;
+	FUZZ_CHECK(fuzz.queue[vublk_queue_index(vq)].running);
+	vublk_queue_apply(vq, update);
+	vublk_queue_done(vq, 0);
+}
+
+static void resume(void *opaque, bool again)
+{
+	(void)opaque;
+	fuzz.over |= !again;
+}
+
+static void disconnected(void *opaque)
+{
+	(void)opaque;
+	fuzz.finished = true;
+}
+
+static void get_config(void *opaque, uint8_t config[VUBLK_MAX_CONFIG])
+{
+	(void)opaque;
+	memset(config, 0x5a, VUBLK_MAX_CONFIG);
+}
+
+static int set_config(void *opaque, uint32_t offset, const uint8_t *data, uint32_t size,
+		      bool migration)
+{
+	(void)opaque;
+	FUZZ_CHECK(offset <= VUBLK_MAX_CONFIG && size <= VUBLK_MAX_CONFIG - offset);
+	for (uint32_t i = 0; i < size; i++)
+		if (data[i] == 0x77 && !migration)
+			return -EPERM;
+	return 0;
+}
+
+static void set_features(void *opaque, uint64_t features)
+{
+	(void)opaque, (void)features;
+}
+
+static const struct vublk_ops ops = {
+	.queue_start = queue_start,
+	.queue_withdraw = queue_withdraw,
+	.queue_stop = queue_stop,
+	.queue_update = queue_update,
+	.resume = resume,
+	.disconnected = disconnected,
+	.get_config = get_config,
+	.set_config = set_config,
+	.set_features = set_features,
+};
+
+/* ---- the front-end ---- */
+
+static void take_replies(void)
+{
+	char data[4096], control[CMSG_SPACE(8 * sizeof(int))];
+
+	for (;;) {
+		struct iovec iov = {data, sizeof(data)};
+		struct msghdr msg = {.msg_iov = &iov,
+				     .msg_iovlen = 1,
+				     .msg_control = control,
+				     .msg_controllen = sizeof(control)};
+
+		if (recvmsg(fuzz.peer, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) <= 0)
+			return;
+		for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+			int *fd = (int *)(void *)CMSG_DATA(c);
+
+			for (size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); n--; fd++)
+				close(*fd);
+		}
+	}
+}
+
+static void send_message(uint32_t request, uint32_t flags, const void *payload, uint32_t size,
+			 const int *fds, unsigned n_fds)
+{
+	struct vhu_header header = {request, flags, size};
+	struct iovec iov[] = {{&header, sizeof(header)}, {(void *)payload, size}};
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(8 * sizeof(int))] = {0};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
+
+	if (fuzz.over)
+		return;
+	if (n_fds) {
+		struct cmsghdr *c = (void *)control;
+
+		msg.msg_control = control;
+		msg.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, n_fds * sizeof(int));
+	}
+	if (sendmsg(fuzz.peer, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		return;
+	if (vublk_dev_input(fuzz.dev) < 0)
+		fuzz.over = true;
+	take_replies();
+}
+
+static void tell(uint32_t request, const void *payload, uint32_t size, int fd)
+{
+	send_message(request, VHU_VERSION | VHU_FLAG_NEED_REPLY, payload, size, &fd, fd >= 0);
+}
+
+static void tell_u64(uint32_t request, uint64_t value, int fd)
+{
+	tell(request, &value, sizeof(value), fd);
+}
+
+static void tell_state(uint32_t request, uint32_t index, uint32_t num)
+{
+	const struct vhu_vring_state state = {index, num};
+
+	tell(request, &state, sizeof(state), -1);
+}
+
+static int any_fd(uint8_t kind)
+{
+	const int fds[] = {fuzz.memory_fd, fuzz.region_fd, fuzz.event_fd, fuzz.peer};
+
+	return fds[kind % 4];
+}
+
+static void any_message(struct fuzz_input *in)
+{
+	const uint32_t request = fuzz_u8(in) % 52, flags = fuzz_u8(in);
+	const uint32_t size = fuzz_u8(in) | (flags & 0x80 ? 0x100u : 0);
+	const unsigned n_fds = fuzz_u8(in) % 5;
+	uint8_t payload[512];
+	int fds[4];
+
+	fuzz_bytes(in, payload, size);
+	for (unsigned i = 0; i < n_fds; i++)
+		fds[i] = any_fd(fuzz_u8(in));
+	send_message(request, VHU_VERSION ^ (flags & 0x4f), payload, size, fds, n_fds);
+}
+
+static void share_memory(struct fuzz_input *in)
+{
+	const uint64_t half = fuzz_u8(in) & 1 ? MEMORY / 2 : MEMORY;
+	const struct vhu_mem_table table = {
+		.count = 1, .region = {{.guest_addr = 0, .size = half, .user_addr = USER}}};
+
+	tell(VHU_SET_MEM_TABLE, &table, 8 + sizeof(struct vhu_region), fuzz.memory_fd);
+}
+
+static void tell_addresses(struct fuzz_input *in)
+{
+	const struct vhu_vring_addr addr = {
+		.index = fuzz_u8(in) % QUEUES,
+		.desc = USER + fuzz_u8(in) * 256u,
+		.avail = USER + fuzz_u8(in) * 256u,
+		.used = USER + fuzz_u8(in) * 256u,
+	};
+
+	tell(VHU_SET_VRING_ADDR, &addr, sizeof(addr), -1);
+}
+
+static void tell_region(struct fuzz_input *in)
+{
+	const struct vhu_inflight_desc desc = {
+		.mmap_size = fuzz_u16(in) + 1u,
+		.mmap_offset = fuzz_u8(in) & ~7u,
+		.num_queues = fuzz_u8(in) % (QUEUES + 2),
+		.queue_size = 1u << fuzz_u8(in) % 10,
+	};
+
+	tell(VHU_SET_INFLIGHT_FD, &desc, sizeof(desc), fuzz.region_fd);
+}
+
+static void write_memory(struct fuzz_input *in, uint8_t *memory)
+{
+	const uint16_t at = fuzz_u16(in);
+	const uint8_t size = fuzz_u8(in) % 65;
+	uint8_t bytes[64];
+
+	fuzz_bytes(in, bytes, size);
+	for (unsigned i = 0; i < size; i++)
+		memory[(at + i) % MEMORY] = bytes[i];
+}
+
+/* ---- the worker ---- */
+
+static void work(struct fuzz_input *in)
+{
+	struct fuzz_queue *queue = &fuzz.queue[fuzz_u8(in) % QUEUES];
+	const uint8_t pops = fuzz_u8(in) % 16, pushes = fuzz_u8(in) % 16;
+	const uint8_t from = fuzz_u8(in);
+
+	if (!queue->running)
+		return;
+	vublk_queue_want_kicks(queue->vq, false);
+	for (unsigned i = 0; i < pops && pop(queue); i++)
+		;
+	for (unsigned i = 0; i < pushes; i++) {
+		struct slot *slot = &queue->slot[(from + i * 5u) % CHAINS];
+
+		if (slot->popped)
+			push(queue, slot);
+	}
+	vublk_queue_publish(queue->vq);
+	if (from & 1)
+		vublk_queue_want_kicks(queue->vq, true);
+	vublk_queue_note(queue->vq, from);
+}
+
+static void stop_waiting(struct fuzz_input *in)
+{
+	struct fuzz_queue *queue = &fuzz.queue[fuzz_u8(in) % QUEUES];
+
+	if (!queue->waiting)
+		return;
+	queue->waiting = false;
+	vublk_queue_wait_over(queue->vq);
+	begin(queue);
+}
+
+/* ---- a run ---- */
+
+static void hello(void)
+{
+	int pair[2];
+
+	FUZZ_CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
+	fuzz.peer = pair[0];
+	fuzz.over = fuzz.finished = false;
+	FUZZ_CHECK(!vublk_dev_connect(fuzz.dev, pair[1]));
+}
+
+static void goodbye(void)
+{
+	vublk_dev_disconnect(fuzz.dev);
+	FUZZ_CHECK(fuzz.finished);
+	close(fuzz.peer);
+	for (unsigned i = 0; i < QUEUES; i++)
+		FUZZ_CHECK(!fuzz.queue[i].running && !fuzz.queue[i].waiting);
+}
+
+static void step(struct fuzz_input *in)
+{
+	switch (fuzz_u8(in) % 20) {
+	case 0:
+		any_message(in);
+		break;
+	case 1:
+		tell_u64(VHU_SET_FEATURES, fuzz_u64(in), -1);
+		break;
+	case 2: {
+		const uint8_t choice = fuzz_u8(in);
+
+		tell_u64(VHU_SET_FEATURES,
+			 1ull << VIRTIO_F_VERSION_1 |
+				 (choice & 1 ? 1ull << VIRTIO_F_RING_PACKED : 0) |
+				 (choice & 2 ? 1ull << VIRTIO_RING_F_INDIRECT_DESC : 0) |
+				 (choice & 4 ? 1ull << VIRTIO_RING_F_EVENT_IDX : 0) |
+				 (choice & 8 ? 1ull << VHU_F_PROTOCOL_FEATURES : 0),
+			 -1);
+		break;
+	}
+	case 3:
+		tell_u64(VHU_SET_PROTOCOL_FEATURES, fuzz_u64(in), -1);
+		break;
+	case 4:
+		share_memory(in);
+		break;
+	case 5:
+		tell_state(VHU_SET_VRING_NUM, fuzz_u8(in) % QUEUES, fuzz_u8(in));
+		break;
+	case 6:
+		tell_addresses(in);
+		break;
+	case 7:
+		tell_state(VHU_SET_VRING_BASE, fuzz_u8(in) % QUEUES, fuzz_u16(in));
+		break;
+	case 8:
+		tell_u64(VHU_SET_VRING_KICK, fuzz_u8(in) % QUEUES, fuzz.event_fd);
+		break;
+	case 9:
+		tell_state(VHU_SET_VRING_ENABLE, fuzz_u8(in) % QUEUES, fuzz_u8(in) & 1);
+		break;
+	case 10:
+		tell_state(VHU_GET_VRING_BASE, fuzz_u8(in) % QUEUES, 0);
+		break;
+	case 11:
+		tell_region(in);
+		break;
+	case 12:
+	case 13:
+		write_memory(in, fuzz.memory);
+		break;
+	case 14:
+		write_memory(in, fuzz.region);
+		break;
+	case 15:
+	case 16:
+		work(in);
+		break;
+	case 17:
+		fuzz.wait = fuzz_u8(in) & 1;
+		break;
+	case 18:
+		stop_waiting(in);
+		break;
+	default:
+		goodbye();
+		hello();
+	}
+}
+
+static uint8_t *make_memory(const char *name, int *fd)
+{
+	void *memory;
+
+	*fd = memfd_create(name, MFD_CLOEXEC);
+	FUZZ_CHECK(*fd >= 0 && !ftruncate(*fd, MEMORY));
+	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+	FUZZ_CHECK(memory != MAP_FAILED);
+	return memory;
+}
+
+static unsigned open_descriptors(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 100; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const struct vublk_params params = {
+		.name = "fuzz",
+		.features = FEATURES,
+		.known_features = FEATURES | 1 << 14,
+		.num_queues = QUEUES,
+		.ops = &ops,
+	};
+	struct fuzz_input in = {data, size};
+	unsigned before;
+
+	if (!fuzz.memory) {
+		fuzz.memory = make_memory("memory", &fuzz.memory_fd);
+		fuzz.region = make_memory("region", &fuzz.region_fd);
+		fuzz.event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	}
+	before = open_descriptors();
+	memset(fuzz.memory, 0, MEMORY);
+	memset(fuzz.region, 0, MEMORY);
+	memset(fuzz.queue, 0, sizeof(fuzz.queue));
+	fuzz.wait = false;
+	FUZZ_CHECK(!vublk_dev_create(&fuzz.dev, &params));
+	hello();
+	while (in.left)
+		step(&in);
+	goodbye();
+	vublk_dev_destroy(fuzz.dev);
+	FUZZ_CHECK(open_descriptors() == before);
+	return 0;
+}
