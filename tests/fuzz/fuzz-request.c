@@ -56,7 +56,9 @@ static struct {
 	unsigned n;
 	struct io *op[64];
 	unsigned n_ops;
-	bool sync_failed; /* once, which is remembered */
+	bool sync_failed;   /* once, which is remembered ... */
+	bool failed_before; /* ... from the next round on */
+	bool odd;           /* a transfer has stopped within a block: such a file takes anything */
 	bool bounced[BUFFERS];
 	struct blk_req *waiting[REQUESTS];
 	unsigned n_waiting;
@@ -145,7 +147,7 @@ static void submit(struct engine *engine, struct io *io)
 
 	(void)engine;
 	FUZZ_CHECK(io->file == HANDLE && fuzz.n_ops < 64);
-	if (io->op == IO_READ || io->op == IO_WRITE) {
+	if ((io->op == IO_READ || io->op == IO_WRITE) && !fuzz.odd) {
 		FUZZ_CHECK(io->niov > 0 && io->niov <= 1024);
 		for (unsigned i = 0; i < io->niov; i++) {
 			FUZZ_CHECK((uintptr_t)io->iov[i].iov_base % image->mem_align == 0);
@@ -222,6 +224,7 @@ static int64_t execute(struct io *io, uint8_t how, uint16_t amount)
 		/* It may get nowhere, twice, and that is an error. */
 		if (amount < 4096)
 			mark_failed(io);
+		fuzz.odd |= amount % SECTOR;
 		return move(io, amount);
 	}
 	return move(io, UINT64_MAX);
@@ -361,7 +364,7 @@ static struct effect expected(const struct guest *guest)
 		}
 		e.at = sector * SECTOR;
 		e.size = guest->size;
-		if (e.writes && guest->size && fuzz.sync_failed && blk_disk_durable(&fuzz.disk))
+		if (e.writes && guest->size && fuzz.failed_before && blk_disk_durable(&fuzz.disk))
 			e.status = VIRTIO_BLK_S_IOERR;
 		return e;
 	case VIRTIO_BLK_T_DISCARD:
@@ -488,7 +491,7 @@ static void make_disk(struct fuzz_input *in)
 	blk_sync_init(&blk_disk_sync);
 	fuzz.disk.features = blk_config_features(&fuzz.image);
 	fuzz.disk.wce = !(kind & 64);
-	fuzz.sync_failed = false;
+	fuzz.sync_failed = fuzz.odd = false;
 	vq_init(&fuzz.vq, "fuzz", 0);
 	fuzz.engine.class = &engine_class;
 	fuzz.queue = (struct queue){
@@ -511,6 +514,7 @@ static void one_round(struct fuzz_input *in)
 	fuzz.used = 0;
 	for (unsigned i = 0; i < n && make_request(in); i++)
 		;
+	fuzz.failed_before = fuzz.sync_failed;
 	memcpy(fuzz.before, fuzz.content, DISK);
 	memcpy(fuzz.pool_before, fuzz.pool, POOL);
 	for (unsigned i = 0; i < fuzz.n; i++)
