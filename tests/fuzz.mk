@@ -6,7 +6,12 @@ EXTRA_DIST += \
 	tests/fuzz/fuzz-config.c \
 	tests/fuzz/fuzz-options.c \
 	tests/fuzz/fuzz-request.c \
+	tests/fuzz/fuzz-ring.c \
 	tests/fuzz/fuzz-session.c \
+	tests/fuzz/ring_driver.c \
+	tests/fuzz/ring_model.c \
+	tests/fuzz/ring_model.h \
+	tests/fuzz/ring_model_blk.c \
 	tests/fuzz/seeds.py \
 	tests/fuzz/standalone.c \
 	tests/fuzz/test-fuzz.sh

@@ -150,9 +150,100 @@ def options():
     return {name: b"\0".join(a.encode() for a in args) + b"\0" for name, args in lines.items()}
 
 
+def ring():
+    pop, publish, want, dont = bytes([3]), bytes([6]), bytes([15]), bytes([7])
+    die = bytes([0xf0]) + u16(0x1234)  # the base that the next process is told is wrong
+
+    # Bits of kind: packed, EVENT_IDX, indirect tables, read-only, an in-flight region.
+    def begin(kind, entries=None, base=0):
+        if entries is None:
+            entries = 21 if kind & 1 else 5
+        return bytes([kind, entries]) + u16(base)
+
+    def offer(kind, framing, sector, *pieces):
+        return (bytes([0, kind, framing | len(pieces), sector]) +
+                b"".join(u16(n) for piece in pieces for n in piece))
+
+    def zero(kind, sector, sectors, flags=0):
+        return bytes([0, kind, 0, sector, sector, sectors, flags])
+
+    def poke(at, data):
+        return bytes([2]) + u16(at) + bytes([len(data)]) + data
+
+    def done(how=0, amount=0, which=0):
+        return bytes([5 + 8 * which, how]) + u16(amount)
+
+    def slot(addr, length, flags):
+        return packed(addr, length, 9, flags | 0x80)
+
+    one = poke(0x1002, u16(1))  # the available index of a split ring
+    table = offer(0, 64, 3, (0x3e00, 1))
+    pair = offer(0, 0, 3, (0, 1)) + offer(1, 0, 5, (0x1000, 0), (0x3f00, 1))
+    three = pair + offer(0, 0, 9, (9, 0))
+    both = pop * 2 + done(0, 0, 1) + publish + done() + publish
+    seeds = {}
+    for name, kind in (("split", 0), ("packed", 1)):
+        tracked = kind | 16
+        seeds.update({
+            name: begin(kind) + pair + both,
+            name + " events": begin(kind | 2, None, 0x8006 if kind else 0xfffd) + dont +
+                (pair + both + want) * 2,
+            name + " tables": begin(kind | 4) + table + offer(9, 64, 2, (0, 0)) + both,
+            name + " short": begin(kind) + pair + pop + done(3, 99) + done(3, 511) + done() + pop +
+                done(1) + publish,
+            name + " others": begin(kind) + offer(2, 0, 0) + pop + done() +
+                offer(3, 0, 0, (0x200, 0)) + pop + zero(4, 2, 4) + pop + done() +
+                zero(4, 2, 4, 1) + pop + zero(5, 8, 8, 1) + pop + done(2) + done(2) + done() +
+                offer(7, 0, 0) + pop + publish,
+            name + " refused": begin(kind | 8) + offer(1, 0, 0, (0, 0)) + pop +
+                offer(0, 0, 200, (0, 0)) + pop + offer(64, 0, 0) + pop + publish,
+            name + " just beyond": begin(kind) + offer(0, 0, 65, (0, 0)) + pop + publish,
+            name + " status within": begin(kind) + offer(96, 0, 1, (0, 513)) + pop + done() +
+                publish,
+            name + " wraps": begin(kind, 6 if kind else 1) + (pair + both) * 4,
+            name + " killed": begin(tracked) + pair + pop + die + pop * 2 + done(3, 99) + die +
+                pop * 2 + done() + die + pop * 2 + done() * 2 + publish,
+            name + " killed in order": begin(tracked) + three + pop * 2 + die + pop * 3 + die +
+                pop * 3 + done(0, 0, 2) + done(0, 0, 1) + done() + publish,
+            name + " killed between batches": begin(tracked) + three + pop * 3 +
+                (done() + publish) * 2 + die + pop + done() + publish,
+            name + " killed with table": begin(tracked | 4) + table + pair + pop * 3 +
+                done(0, 0, 1) + publish + die + pop * 3 + done() * 2 + publish + die,
+        })
+    seeds.update({
+        "split table across": begin(4) + poke(0x7ff8, desc(0x2000, 16, 1, 1) +
+                                              desc(0x3000, 1, 2, 0)) +
+            poke(0, desc(0x7ff8, 32, 4, 0)) + one + pop + publish,
+        "split table in table": begin(4) + poke(0x3800, desc(0x3810, 16, 4, 0) +
+                                                desc(0x3000, 1, 2, 0)) +
+            poke(0, desc(0x3800, 16, 4, 0)) + one + pop,
+        "split readable last": begin(0) + poke(0, desc(0x3000, 1, 3, 1) +
+                                               desc(0x2000, 16, 0, 0)) + one + pop,
+        "split last head": begin(0) + offer(0, 0, 1) + poke(0x1004, u16(64)) + pop,
+        "split last next": begin(0) + offer(0, 0, 1) + poke(14, u16(64)) + pop,
+        "split next beyond": begin(0) + offer(0, 0, 1) + poke(14, u16(80)) +
+            poke(0x500, desc(0x3000, 1, 2, 0)) + pop,
+        "split twice": begin(16) + offer(2, 0, 1) + pop + poke(0x1006, u16(0)) +
+            poke(0x1002, u16(2)) + pop + done() + publish,
+        "split no index": begin(0) + poke(0x1002, u16(65)) + pop + want,
+        "split loop": begin(0) + offer(0, 0, 1, (0, 0)) + poke(12, bytes([1, 0, 0, 0])) + pop +
+            publish,
+        "packed loop": begin(1, 2) + offer(0, 0, 1, (0, 0), (0, 0), (0, 0)) + pop + publish,
+        "packed full": begin(1, 2, 0x8000) + offer(2, 0, 0) + pop + poke(32, slot(0, 16, 1)) +
+            poke(0, slot(0x3000, 1, 1)) + pop + publish,
+        "packed table in list": begin(5, 7, 0x8000) +
+            poke(0x3800, slot(0x3000, 1, 2)[:14] + u16(2)) +
+            poke(0, slot(0x2000, 16, 1) + slot(0x3800, 16, 4)) + pop + publish,
+        "discard too large": begin(0) + zero(4, 0, 20) + pop + zero(5, 0, 40) + pop + publish,
+        "zeroes in parts": begin(0) + zero(5, 0, 4) + pop + done(2) + done(3, 99) + done() +
+            publish,
+    })
+    return seeds
+
+
 def main():
-    for target, seeds in (("session", session()), ("request", request()), ("config", config()),
-                          ("options", options())):
+    for target, seeds in (("session", session()), ("request", request()), ("ring", ring()),
+                          ("config", config()), ("options", options())):
         directory = os.path.join(sys.argv[1], target)
         os.makedirs(directory, exist_ok=True)
         for name, data in seeds.items():
