@@ -6,7 +6,7 @@
 # minute in all. FUZZ_SECONDS lets each run longer. Without libFuzzer the seeds are all.
 # shellcheck source-path=SCRIPTDIR source=../cli/lib.sh
 . "$(dirname "$0")/../cli/lib.sh"
-readonly FUZZ=$SRCDIR/tests/fuzz/fuzz SECONDS_EACH=${FUZZ_SECONDS:-15}
+readonly FUZZ=$SRCDIR/tests/fuzz/fuzz SECONDS_EACH=${FUZZ_SECONDS:-12}
 
 for target in $("$FUZZ" list); do
 	output=$("$FUZZ" "$target" "$SECONDS_EACH" -verbosity=0 2>&1)
