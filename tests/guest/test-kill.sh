@@ -17,7 +17,6 @@ guest_begin
 . "$(dirname "$0")/load.sh"
 
 rounds=17 stops=2 # 20 kills
-[[ $VUBLKD_VARIANT != nouring ]] || rounds=5 stops=1
 
 # All that has piled up is taken at once, and up to 2 ms later it is killed.
 pile_up()

@@ -17,11 +17,7 @@ guest_begin
 # shellcheck source-path=SCRIPTDIR source=load.sh
 . "$(dirname "$0")/load.sh"
 
-case $VUBLKD_VARIANT in
-libaio | nouring) yanks=3 ;; # once each way
-*) yanks=12 ;;
-esac
-yanks=${VUBLKD_TEST_YANKS:-$yanks}
+yanks=${VUBLKD_TEST_YANKS:-12}
 
 yank()
 {
