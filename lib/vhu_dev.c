@@ -172,6 +172,7 @@ static void forget(struct vublk_dev *dev)
 void vublk_dev_disconnect(struct vublk_dev *dev)
 {
 	dev->leaving = true;
+	vhu_vring_let_go(dev);
 	if (dev->pending)
 		return; /* vublk_queue_done() comes back here */
 	if (!dev->stopping) {

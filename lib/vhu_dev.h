@@ -45,6 +45,7 @@ struct vhu_vring {
 	struct vublk_update update; /* while a queue_update is pending */
 	enum vhu_vring_phase phase;
 	bool updating;
+	bool held; /* WAITING, and to be drained when it has begun: counted in `pending` */
 	bool addr_set;
 	bool started; /* SET_VRING_KICK came, GET_VRING_BASE did not */
 	bool enabled;
@@ -116,6 +117,9 @@ int vhu_vring_remap(struct vublk_dev *dev, struct vhu_mem *mem);
 
 /* Asks every running ring to stop; see queue_stop about `drain`. */
 void vhu_vring_stop_all(struct vublk_dev *dev, bool drain);
+
+/* The session ends: what is held back until it can be drained is not waited for. */
+void vhu_vring_let_go(struct vublk_dev *dev);
 
 /* Makes every ring (all stopped) as it was before the session. */
 void vhu_vring_reset_all(struct vublk_dev *dev);

@@ -75,6 +75,20 @@ static void withdraw(struct vublk_dev *dev, struct vhu_vring *vring)
 	rest(vring);
 }
 
+/*
+ * A ring that waits is to stop. What an earlier process has left in flight has to be done before
+ * that is acknowledged, and so the wait goes on, and the message with it; else it is over.
+ */
+static void stop_waiting(struct vublk_dev *dev, struct vhu_vring *vring, bool drain)
+{
+	if (drain && vq_track_has_left(vring->vq.track, vring->vq.packed)) {
+		vring->held = true;
+		dev->pending++;
+	} else {
+		withdraw(dev, vring);
+	}
+}
+
 static void stop(struct vublk_dev *dev, struct vhu_vring *vring, bool drain)
 {
 	vring->phase = VRING_DRAINING;
@@ -91,7 +105,7 @@ int vhu_vring_settle(struct vublk_dev *dev, struct vhu_vring *vring)
 	if (!wanted && vring->phase == VRING_RUNNING)
 		stop(dev, vring, true);
 	else if (!wanted && vring->phase == VRING_WAITING)
-		withdraw(dev, vring);
+		stop_waiting(dev, vring, true);
 	return 0;
 }
 
@@ -165,7 +179,7 @@ void vhu_vring_stop_all(struct vublk_dev *dev, bool drain)
 		if (dev->vring[i].phase == VRING_RUNNING)
 			stop(dev, &dev->vring[i], drain);
 		else if (dev->vring[i].phase == VRING_WAITING)
-			withdraw(dev, &dev->vring[i]);
+			stop_waiting(dev, &dev->vring[i], drain);
 	}
 }
 
@@ -199,8 +213,12 @@ static void answered(struct vublk_dev *dev, struct vhu_vring *vring, int err)
 void vublk_queue_done(struct vublk_queue *queue, int err)
 {
 	struct vublk_dev *dev = queue->dev;
+	struct vhu_vring *vring = &dev->vring[queue->index];
 
-	answered(dev, &dev->vring[queue->index], err);
+	answered(dev, vring, err);
+	if (vring->held && vring->phase == VRING_RUNNING)
+		stop(dev, vring, true);
+	vring->held = false;
 	if (--dev->pending)
 		return;
 	if (dev->leaving)
@@ -222,9 +240,23 @@ void vublk_queue_wait(struct vublk_queue *queue)
 void vublk_queue_wait_over(struct vublk_queue *queue)
 {
 	struct vublk_dev *dev = queue->dev;
+	struct vhu_vring *vring = &dev->vring[queue->index];
 
-	dev->pending++;
-	dev->vring[queue->index].phase = VRING_STARTING;
+	if (!vring->held)
+		dev->pending++;
+	vring->phase = VRING_STARTING;
+}
+
+void vhu_vring_let_go(struct vublk_dev *dev)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		struct vhu_vring *vring = &dev->vring[i];
+
+		if (vring->held && vring->phase == VRING_WAITING) {
+			vring->held = false;
+			dev->pending--;
+		}
+	}
 }
 
 /* ---- messages ---- */
@@ -348,7 +380,7 @@ static int get_base(struct vublk_dev *dev, struct vhu_msg *msg, bool drain)
 	if (vring->phase == VRING_RUNNING)
 		stop(dev, vring, drain);
 	else if (vring->phase == VRING_WAITING)
-		withdraw(dev, vring);
+		stop_waiting(dev, vring, drain);
 	return 0;
 }
 

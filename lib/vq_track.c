@@ -68,6 +68,18 @@ void vq_track_free(struct vq_track *track)
 	free(track);
 }
 
+bool vq_track_has_left(const struct vq_track *track, bool packed)
+{
+	for (unsigned i = 0; vq_track_is_used(track) && i < track->n; i++) {
+		const uint8_t *at =
+			packed ? &track->packed->desc[i].inflight : &track->split->desc[i].inflight;
+
+		if (__atomic_load_n(at, __ATOMIC_RELAXED))
+			return true;
+	}
+	return false;
+}
+
 bool vq_track_is_used(const struct vq_track *track)
 {
 	/* Both layouts begin alike. */

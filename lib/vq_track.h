@@ -78,6 +78,9 @@ void vq_track_free(struct vq_track *track);
  */
 bool vq_track_is_used(const struct vq_track *track);
 
+/* Does the region say that an earlier process has left requests in flight? NULL: no. */
+bool vq_track_has_left(const struct vq_track *track, bool packed);
+
 /*
  * Finds out where an earlier process stopped: sets next_avail, used_idx and the wrap counters,
  * and the list of requests to be popped again; in a region that nobody has used it notes what the

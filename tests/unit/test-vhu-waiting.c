@@ -5,8 +5,10 @@
  */
 #include <errno.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include "lib/vhu_inflight.h"
 #include "tests/unit/session.h"
 
 static int tell_kick(void)
@@ -208,6 +210,82 @@ static void one_waits_and_another_stops(void)
 	session_check("stop0 ");
 }
 
+/* ---- an earlier process has left something in flight ---- */
+
+/* The same, with a region that says so of queue 0. */
+static void setup_left(void)
+{
+	const struct fe_seg seg = {.addr = 0x1000, .len = 8};
+	struct vhu_inflight_desc desc = {.num_queues = 1, .queue_size = SESSION_RING_SIZE};
+	struct inflight_split *region;
+	int fd;
+
+	session_open_prepared();
+	REQUIRE_OK(vhu_inflight_create(1, SESSION_RING_SIZE, false, &fd, &desc.mmap_size));
+	region = mmap(NULL, desc.mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	REQUIRE(region != MAP_FAILED);
+	REQUIRE(fe_vq_add(&session.ring, &seg, 1, NULL) == 0);
+	fe_vq_publish(&session.ring);
+	region->version = 1;
+	region->desc_num = SESSION_RING_SIZE;
+	region->desc[0].inflight = 1;
+	munmap(region, desc.mmap_size);
+	REQUIRE_EQ(session_tell(VHU_SET_INFLIGHT_FD, &desc, sizeof(desc), &fd, 1), 0);
+	close(fd);
+	session.wait = true;
+	REQUIRE_EQ(tell_kick(), 0);
+	REQUIRE_EQ(tell_enable(1), 0);
+	session_check("start0 ");
+	session.wait = false;
+}
+
+/* A stop that is acknowledged has done it. */
+static void stop_waits_for_what_was_left(uint32_t request, uint32_t num)
+{
+	const struct vhu_vring_state state = {0, num};
+
+	CHECK_EQ(session_send(request, VHU_FLAG_NEED_REPLY, &state, sizeof(state), NULL, 0), 1);
+	CHECK(session_is_quiet());
+	session_check("");
+	session_wait_over(0, 0);
+	session_check("stop0 resume:1 ");
+	CHECK(!session_is_quiet());
+}
+
+static void base_waits_for_what_was_left(void)
+{
+	stop_waits_for_what_was_left(VHU_GET_VRING_BASE, 0);
+}
+
+static void disable_waits_for_what_was_left(void)
+{
+	stop_waits_for_what_was_left(VHU_SET_VRING_ENABLE, 0);
+}
+
+static void stop_is_refused_if_it_fails(void)
+{
+	const struct vhu_vring_state state = {0, 0};
+
+	CHECK_EQ(session_send(VHU_SET_VRING_ENABLE, VHU_FLAG_NEED_REPLY, &state, sizeof(state),
+			      NULL, 0),
+		 1);
+	session_wait_over(0, -EBUSY);
+	session_check("resume:1 ");
+	CHECK_EQ(session_take_ack(VHU_SET_VRING_ENABLE), 1);
+}
+
+/* It stays in the region, for who comes next. */
+static void end_of_the_session_while_it_is_held(void)
+{
+	const struct vhu_vring_state state = {0, 0};
+
+	CHECK_EQ(session_send(VHU_GET_VRING_BASE, 0, &state, sizeof(state), NULL, 0), 1);
+	vublk_dev_disconnect(session.dev);
+	session_check("withdraw0 features:0 disconnected ");
+	close(session.peer.fd);
+	session_connect();
+}
+
 /* With it the session ends, too; see session_close(). */
 static void end_of_the_session(void)
 {
@@ -249,8 +327,20 @@ static const struct tap_case cases[] = {
 	{0},
 };
 
+static const struct tap_case left_cases[] = {
+	{"base_waits_for_what_was_left", base_waits_for_what_was_left},
+	{"disable_waits_for_what_was_left", disable_waits_for_what_was_left},
+	{"stop_is_refused_if_it_fails", stop_is_refused_if_it_fails},
+	{"end_of_the_session_while_it_is_held", end_of_the_session_while_it_is_held},
+	{0},
+};
+
 static const struct tap_suite suites[] = {
 	{.name = "waiting", .setup = setup, .teardown = session_close, .cases = cases},
+	{.name = "waiting, something left",
+	 .setup = setup_left,
+	 .teardown = session_close,
+	 .cases = left_cases},
 	{0},
 };
 
