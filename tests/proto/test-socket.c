@@ -226,7 +226,7 @@ static void socket_activation_meant_for_another(void)
 {
 	serve_fd(bind_socket(server.socket, 4), "--log-level=info",
 		 (const char *const[]){"LISTEN_PID=1", "LISTEN_FDS=1", NULL});
-	CHECK_EQ(fe_daemon_wait(&server), 1);
+	CHECK_EQ(fe_daemon_wait(&server), 2);
 }
 
 static void second_front_end_is_turned_away(void)
