@@ -76,24 +76,23 @@ static void withdraw(struct vublk_dev *dev, struct vhu_vring *vring)
 }
 
 /*
- * A ring that waits is to stop. What an earlier process has left in flight has to be done before
- * that is acknowledged, and so the wait goes on, and the message with it; else it is over.
+ * Has a ring stop that runs, or waits to begin. What an earlier process has left in flight has to
+ * be done before a stop that drains is acknowledged: then the wait goes on, and the message with
+ * it; else it is over.
  */
-static void stop_waiting(struct vublk_dev *dev, struct vhu_vring *vring, bool drain)
-{
-	if (drain && vq_track_has_left(vring->vq.track, vring->vq.packed)) {
-		vring->held = true;
-		dev->pending++;
-	} else {
-		withdraw(dev, vring);
-	}
-}
-
 static void stop(struct vublk_dev *dev, struct vhu_vring *vring, bool drain)
 {
-	vring->phase = VRING_DRAINING;
-	dev->pending++;
-	dev->params.ops->queue_stop(dev->params.opaque, &vring->vq, drain);
+	if (vring->phase == VRING_RUNNING) {
+		vring->phase = VRING_DRAINING;
+		dev->pending++;
+		dev->params.ops->queue_stop(dev->params.opaque, &vring->vq, drain);
+	} else if (vring->phase == VRING_WAITING) {
+		vring->held = drain && vq_track_has_left(vring->vq.track, vring->vq.packed);
+		if (vring->held)
+			dev->pending++;
+		else
+			withdraw(dev, vring);
+	}
 }
 
 int vhu_vring_settle(struct vublk_dev *dev, struct vhu_vring *vring)
@@ -102,10 +101,8 @@ int vhu_vring_settle(struct vublk_dev *dev, struct vhu_vring *vring)
 
 	if (wanted && vring->phase == VRING_STOPPED && !vring->failed)
 		return start(dev, vring);
-	if (!wanted && vring->phase == VRING_RUNNING)
+	if (!wanted)
 		stop(dev, vring, true);
-	else if (!wanted && vring->phase == VRING_WAITING)
-		stop_waiting(dev, vring, true);
 	return 0;
 }
 
@@ -176,10 +173,7 @@ void vhu_vring_stop_all(struct vublk_dev *dev, bool drain)
 {
 	for (unsigned i = 0; i < dev->params.num_queues; i++) {
 		dev->vring[i].started = false;
-		if (dev->vring[i].phase == VRING_RUNNING)
-			stop(dev, &dev->vring[i], drain);
-		else if (dev->vring[i].phase == VRING_WAITING)
-			stop_waiting(dev, &dev->vring[i], drain);
+		stop(dev, &dev->vring[i], drain);
 	}
 }
 
@@ -216,7 +210,7 @@ void vublk_queue_done(struct vublk_queue *queue, int err)
 	struct vhu_vring *vring = &dev->vring[queue->index];
 
 	answered(dev, vring, err);
-	if (vring->held && vring->phase == VRING_RUNNING)
+	if (vring->held)
 		stop(dev, vring, true);
 	vring->held = false;
 	if (--dev->pending)
@@ -377,10 +371,7 @@ static int get_base(struct vublk_dev *dev, struct vhu_msg *msg, bool drain)
 		return -EINVAL;
 	vring->started = false;
 	vring->failed = vring->unmapped = false;
-	if (vring->phase == VRING_RUNNING)
-		stop(dev, vring, drain);
-	else if (vring->phase == VRING_WAITING)
-		stop_waiting(dev, vring, drain);
+	stop(dev, vring, drain);
 	return 0;
 }
 
