@@ -159,7 +159,6 @@ static void forget(struct vublk_dev *dev)
 	dev->features = dev->protocol_features = 0;
 	dev->status = 0;
 	dev->row = NULL;
-	dev->in_hand = false;
 	dev->err = 0;
 	dev->leaving = dev->stopping = false;
 	/* Last, for now the front-end may come back. */

@@ -72,8 +72,7 @@ struct vublk_dev {
 	struct vhu_vring *vring;       /* params.num_queues of them */
 
 	/* The message in hand. */
-	bool in_hand;              /* there is one */
-	const struct vhu_row *row; /* NULL: none that a row describes */
+	const struct vhu_row *row; /* NULL: there is none */
 	int err;                   /* handle()'s, or the first one that a queue answered */
 	unsigned pending;          /* answers awaited, and a handler that is running */
 	bool leaving, stopping;    /* vublk_dev_disconnect() was called; has stopped the rings */

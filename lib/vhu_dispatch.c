@@ -85,11 +85,14 @@ static const struct vhu_row rows[VHU_REQUEST_LIMIT] = {
 	[VHU_GET_STATUS] = {vhu_dev_get_status, .reply_size = 8, .needs = PF(STATUS)},
 };
 
+/* Of a message that no row describes. */
+static const struct vhu_row unknown;
+
 /* What the row itself can find wrong, in words; NULL: nothing. */
 static const char *refusal(const struct vublk_dev *dev, const struct vhu_row *row,
 			   const struct vhu_msg *msg)
 {
-	if (!row)
+	if (!row->handle)
 		return "the message is not known here";
 	if ((dev->protocol_features & row->needs) != row->needs)
 		return "its protocol feature is not negotiated";
@@ -109,8 +112,7 @@ int vhu_dispatch(struct vublk_dev *dev)
 	const char *why;
 	int err;
 
-	dev->in_hand = true;
-	dev->row = request < VHU_REQUEST_LIMIT && rows[request].handle ? &rows[request] : NULL;
+	dev->row = request < VHU_REQUEST_LIMIT ? &rows[request] : &unknown;
 	why = refusal(dev, dev->row, msg);
 	vhu_log(VUBLK_LOG_DEBUG, "%s: %s (%u), %u bytes, %u descriptors", dev->name,
 		vhu_msg_name(request), request, msg->header.size, msg->n_fds);
@@ -152,21 +154,21 @@ static int answer(struct vublk_dev *dev)
 {
 	struct vhu_msg *msg = &dev->msg;
 
-	if (dev->row && dev->row->reply_size)
+	if (dev->row->reply_size)
 		return send_reply(dev);
 	if (msg->header.flags & VHU_FLAG_NEED_REPLY && vhu_dev_has(dev, VHU_PROTOCOL_F_REPLY_ACK)) {
 		const uint64_t ack = dev->err ? 1 : 0;
 
 		return vhu_msg_reply(msg, dev->sock, &ack, sizeof(ack));
 	}
-	return dev->err && dev->row && dev->row->vital ? dev->err : 0;
+	return dev->err && dev->row->vital ? dev->err : 0;
 }
 
 int vhu_dispatch_finish(struct vublk_dev *dev)
 {
 	int err;
 
-	if (!dev->err && dev->row && dev->row->finish)
+	if (!dev->err && dev->row->finish)
 		dev->err = dev->row->finish(dev, &dev->msg);
 	err = answer(dev);
 	if (err)
@@ -174,6 +176,5 @@ int vhu_dispatch_finish(struct vublk_dev *dev)
 			dev->name, vhu_msg_name(dev->msg.header.request), strerror(-err));
 	vhu_msg_reset(&dev->msg);
 	dev->row = NULL;
-	dev->in_hand = false;
 	return err;
 }

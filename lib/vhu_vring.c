@@ -218,8 +218,7 @@ void vublk_queue_done(struct vublk_queue *queue, int err)
 	if (dev->leaving)
 		vublk_dev_disconnect(dev);
 	else
-		dev->params.ops->resume(dev->params.opaque,
-					!dev->in_hand || !vhu_dispatch_finish(dev));
+		dev->params.ops->resume(dev->params.opaque, !dev->row || !vhu_dispatch_finish(dev));
 }
 
 void vublk_queue_wait(struct vublk_queue *queue)
