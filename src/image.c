@@ -182,6 +182,7 @@ static int find_facts(struct image *image, const char *path, struct image_facts 
 		r = drop_direct(image, path);
 		facts->mem_align = facts->offset_align = 1;
 	}
+	image_probe_head(image->fd, facts);
 	image->is_device = facts->is_device;
 	image->is_fuse = is_on_fuse(image->fd);
 	image->mem_align = facts->mem_align;
@@ -241,10 +242,8 @@ static int choose_block_size(struct image *image, const struct image_options *op
 			     const struct image_facts *facts)
 {
 	const uint32_t host = larger(image->offset_align, facts->logical);
-	enum image_blocks made_for = IMAGE_BLOCKS_UNKNOWN;
+	const enum image_blocks made_for = image_blocks_find(facts->head, facts->size);
 
-	if (options->path)
-		made_for = image_blocks_find(image->fd, facts->size);
 	image->range_align = image->is_device ? facts->logical : 1;
 	image->block_size = options->block_size;
 	if (image->block_size)
@@ -394,9 +393,9 @@ static int open_with_facts(struct image *image, const struct image_options *opti
 	return r ? r : find_facts(image, options->path, facts);
 }
 
-static void check_format(const struct image *image, const char *path)
+static void check_format(const struct image_facts *facts, const char *path)
 {
-	const char *format = image_format_find(image->fd);
+	const char *format = image_format_find(facts->head);
 
 	if (format)
 		log_warning("%s: it begins like a %s image, and is served as it is, raw: the guest "
@@ -422,8 +421,8 @@ int image_open(struct image *image, const struct image_options *options)
 			    options->path);
 	if (!r)
 		r = make_disk(image, options, &facts);
-	if (!r && options->path)
-		check_format(image, options->path);
+	if (!r)
+		check_format(&facts, options->path);
 	if (r) {
 		image_close(image);
 		return r;

@@ -6,16 +6,14 @@
  */
 #include "image_blocks.h"
 
+#include <assert.h>
 #include <endian.h>
-#include <errno.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define SMALL 512u
 #define LARGE 4096u
-#define HEAD  (2 * LARGE) /* bytes, to be read */
+static_assert(IMAGE_HEAD >= 2 * LARGE, "both blocks in which a GPT may be");
 
 #define GPT_REVISION 0x00010000u
 #define MBR_ENTRIES  4
@@ -66,7 +64,7 @@ static uint64_t mbr_end(const unsigned char *head)
 	return end;
 }
 
-static enum image_blocks look_at(const unsigned char *head, uint64_t size)
+enum image_blocks image_blocks_find(const unsigned char head[IMAGE_HEAD], uint64_t size)
 {
 	const bool small = is_gpt_header(head + SMALL), large = is_gpt_header(head + LARGE);
 	const uint64_t end = mbr_end(head);
@@ -78,22 +76,4 @@ static enum image_blocks look_at(const unsigned char *head, uint64_t size)
 	if (!end || end * SMALL > size)
 		return IMAGE_BLOCKS_UNKNOWN;
 	return end * LARGE > size ? IMAGE_BLOCKS_512 : IMAGE_BLOCKS_UNCLEAR;
-}
-
-enum image_blocks image_blocks_find(int fd, uint64_t size)
-{
-	enum image_blocks found = IMAGE_BLOCKS_UNKNOWN;
-	unsigned char *head = aligned_alloc(HEAD, HEAD);
-	ssize_t n = -1;
-
-	if (!head)
-		return found;
-	memset(head, 0, HEAD);
-	do {
-		n = pread(fd, head, HEAD, 0);
-	} while (n < 0 && errno == EINTR);
-	if (n > 0)
-		found = look_at(head, size);
-	free(head);
-	return found;
 }

@@ -2,13 +2,8 @@
 /* See image_format.h. */
 #include "image_format.h"
 
-#include <errno.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#define HEAD 4096u
 
 static const struct {
 	const char *name;
@@ -29,28 +24,10 @@ static const struct {
 	{"Parallels", 0, MAGIC("WithouFreSpacExt")},
 };
 
-static const char *look_at(const char *head)
+const char *image_format_find(const unsigned char head[IMAGE_HEAD])
 {
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
 		if (!memcmp(head + formats[i].at, formats[i].magic, formats[i].size))
 			return formats[i].name;
 	return NULL;
-}
-
-const char *image_format_find(int fd)
-{
-	char *head = aligned_alloc(HEAD, HEAD);
-	const char *found = NULL;
-	ssize_t n;
-
-	if (!head)
-		return NULL;
-	memset(head, 0, HEAD);
-	do {
-		n = pread(fd, head, HEAD, 0);
-	} while (n < 0 && errno == EINTR);
-	if (n > 0)
-		found = look_at(head);
-	free(head);
-	return found;
 }

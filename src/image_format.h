@@ -7,10 +7,9 @@
 #ifndef IMAGE_FORMAT_H
 #define IMAGE_FORMAT_H
 
-/*
- * The name of the format that an open file or block device (O_DIRECT or not) begins like, as
- * "qcow2"; NULL: of none that is known. Any thread; waits for a read.
- */
-const char *image_format_find(int fd);
+#include "image_probe.h"
+
+/* The name of the format that an image begins like, as "qcow2"; NULL: of none that is known. */
+const char *image_format_find(const unsigned char head[IMAGE_HEAD]);
 
 #endif

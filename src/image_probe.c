@@ -12,6 +12,7 @@
 #include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -193,4 +194,14 @@ int image_probe(int fd, bool direct, struct image_facts *facts)
 	if (!r && direct)
 		find_alignment(fd, &st, facts);
 	return r;
+}
+
+void image_probe_head(int fd, struct image_facts *facts)
+{
+	ssize_t n;
+
+	memset(facts->head, 0, sizeof(facts->head));
+	do {
+		n = pread(fd, facts->head, sizeof(facts->head), 0);
+	} while (n < 0 && errno == EINTR);
 }

@@ -11,8 +11,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define IMAGE_HEAD 8192u
+
 /* All in bytes. */
 struct image_facts {
+	/* What it begins with, see image_probe_head(). */
+	_Alignas(4096) unsigned char head[IMAGE_HEAD];
 	bool is_device;
 	uint64_t size;                /* as it is, not rounded */
 	uint32_t logical;             /* a device's logical block size; 512 for a file */
@@ -32,6 +36,12 @@ struct image_facts {
  * alignments are 1). May read a little of it. 0 or -errno of the call that failed. Any thread.
  */
 int image_probe(int fd, bool direct, struct image_facts *facts);
+
+/*
+ * Reads what the file begins with, with the flags that it is open with now; zeros behind its end,
+ * or if it cannot be read. Any thread; waits for the read.
+ */
+void image_probe_head(int fd, struct image_facts *facts);
 
 /*
  * The smallest alignment of 512 and 4096 with which O_DIRECT reads work; for kernels and file
