@@ -4,21 +4,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+
+#include "reopen.h"
 
 int image_claim(int device, int *fd)
 {
 	const int flags = fcntl(device, F_GETFL);
-	char path[32];
 
 	*fd = -1;
 	if (flags < 0)
 		return -errno;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", device);
-	do {
-		*fd = open(path, (flags & (O_ACCMODE | O_DIRECT)) | O_EXCL | O_CLOEXEC);
-	} while (*fd < 0 && errno == EINTR);
+	*fd = reopen(device, (flags & (O_ACCMODE | O_DIRECT)) | O_EXCL);
 	if (*fd >= 0)
 		return 0;
-	return errno == EBUSY ? -EAGAIN : -errno;
+	return *fd == -EBUSY ? -EAGAIN : *fd;
 }

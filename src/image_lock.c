@@ -12,9 +12,9 @@
 #include "image_lock.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
-#include <unistd.h>
+
+#include "ofd_lock.h"
 
 #define BYTE_USED     100 /* + permission: somebody uses it */
 #define BYTE_UNSHARED 200 /* + permission: somebody shares it with nobody */
@@ -27,7 +27,7 @@ enum permission {
 };
 
 struct lock_byte {
-	off_t byte;
+	uint64_t byte;
 	bool writer_only;   /* only when the image is to be written */
 	const char *holder; /* of a probe: what it means that another one holds the byte */
 };
@@ -49,23 +49,6 @@ static const struct lock_byte probes[] = {
 #define N_OWN    (sizeof(own) / sizeof(own[0]))
 #define N_PROBES (sizeof(probes) / sizeof(probes[0]))
 
-/* One fcntl on one byte; l_type afterwards, or -errno. F_RDLCK, F_WRLCK and F_UNLCK are >= 0. */
-static int lock_byte(int fd, int command, short type, off_t byte)
-{
-	struct flock lock = {
-		.l_type = type,
-		.l_whence = SEEK_SET,
-		.l_start = byte,
-		.l_len = 1,
-	};
-	int r;
-
-	do {
-		r = fcntl(fd, command, &lock);
-	} while (r < 0 && errno == EINTR);
-	return r < 0 ? -errno : lock.l_type;
-}
-
 static int take(int fd, bool write, const char **holder)
 {
 	for (size_t i = 0; i < N_OWN; i++) {
@@ -73,8 +56,8 @@ static int take(int fd, bool write, const char **holder)
 
 		if (own[i].writer_only && !write)
 			continue;
-		r = lock_byte(fd, F_OFD_SETLK, F_RDLCK, own[i].byte);
-		if (r == -EAGAIN || r == -EACCES) {
+		r = ofd_lock(fd, F_OFD_SETLK, F_RDLCK, own[i].byte, 1);
+		if (r == -EAGAIN) {
 			/* Not QEMU: it takes read locks only. */
 			*holder = "locked as a whole";
 			return -EAGAIN;
@@ -92,7 +75,7 @@ static int look(int fd, bool write, const char **holder)
 
 		if (probes[i].writer_only && !write)
 			continue;
-		r = lock_byte(fd, F_OFD_GETLK, F_WRLCK, probes[i].byte);
+		r = ofd_lock(fd, F_OFD_GETLK, F_WRLCK, probes[i].byte, 1);
 		if (r < 0)
 			return r;
 		if (r != F_UNLCK) {
@@ -119,5 +102,5 @@ int image_lock(int fd, bool write, const char **holder)
 void image_unlock(int fd)
 {
 	for (size_t i = 0; i < N_OWN; i++)
-		lock_byte(fd, F_OFD_SETLK, F_UNLCK, own[i].byte);
+		ofd_lock(fd, F_OFD_SETLK, F_UNLCK, own[i].byte, 1);
 }

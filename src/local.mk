@@ -48,11 +48,13 @@ src_libvublkd_la_SOURCES = \
 	src/memory_fence.c src/memory_fence.h \
 	src/now.h \
 	src/offload.c src/offload.h \
+	src/ofd_lock.c src/ofd_lock.h \
 	src/options.c src/options.h \
 	src/poll_policy.c src/poll_policy.h \
 	src/queue.c src/queue.h \
 	src/queue_memory.c \
 	src/registered_memory.c src/registered_memory.h \
+	src/reopen.c src/reopen.h \
 	src/server.c src/server.h \
 	src/sharing.c src/sharing.h \
 	src/thread.c src/thread.h \

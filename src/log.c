@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "now.h"
+#include "reopen.h"
 
 #define LINE_MAX_BYTES 1024
 #define CUT_MARK       "..."
@@ -68,7 +69,7 @@ static int own_stderr(void)
 
 	if (fstat(STDERR_FILENO, &st) < 0 || !(S_ISFIFO(st.st_mode) || isatty(STDERR_FILENO)))
 		return STDERR_FILENO;
-	fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	fd = reopen(STDERR_FILENO, O_WRONLY | O_NONBLOCK | O_NOCTTY);
 	return fd < 0 ? STDERR_FILENO : fd;
 }
 

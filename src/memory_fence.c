@@ -1,34 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* See memory_fence.h. */
-#define _GNU_SOURCE
 #include "memory_fence.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "log.h"
+#include "ofd_lock.h"
+#include "reopen.h"
 #include "vublk.h"
 
 /* Far behind what anybody else might lock: a byte for each of as many numbers. */
 #define BYTE(n) ((UINT64_C(1) << 61) + ((n) & ((UINT64_C(1) << 61) - 1)))
-
-/* One byte, or from 0 on all of them. */
-static int set_lock(int fd, short type, uint64_t byte)
-{
-	struct flock lock = {.l_type = type,
-			     .l_whence = SEEK_SET,
-			     .l_start = (off_t)byte,
-			     .l_len = byte ? 1 : 0};
-	int r;
-
-	do {
-		r = fcntl(fd, F_OFD_SETLK, &lock);
-	} while (r < 0 && errno == EINTR);
-	return r < 0 ? -errno : 0;
-}
 
 /*
  * Locks a byte of the file for a new open file of it, *own: that of the descriptor is the
@@ -36,20 +20,15 @@ static int set_lock(int fd, short type, uint64_t byte)
  */
 static int lock_file(int file, uint64_t byte, int *own)
 {
-	char path[32];
-	int fd, err;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
 	/* It is the front-end's, who may have a lease on it: fcntl(2). */
-	fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	err = set_lock(fd, F_WRLCK, byte);
-	if (err)
-		close(fd);
-	else
+	const int fd = reopen(file, O_RDWR | O_NONBLOCK);
+	int r = fd < 0 ? fd : ofd_lock(fd, F_OFD_SETLK, F_WRLCK, byte, 1);
+
+	if (r >= 0)
 		*own = fd;
-	return err == -EACCES ? -EAGAIN : err;
+	else if (fd >= 0)
+		close(fd);
+	return r < 0 ? r : 0;
 }
 
 void memory_fence_init(struct memory_fence *fence)
@@ -86,7 +65,7 @@ void memory_fence_release(struct memory_fence *fence)
 		if (fence->fd[i] < 0)
 			continue;
 		/* An engine may keep it open for a moment. */
-		set_lock(fence->fd[i], F_UNLCK, 0);
+		ofd_lock(fence->fd[i], F_OFD_SETLK, F_UNLCK, 0, 0);
 		close(fence->fd[i]);
 		fence->fd[i] = -1;
 	}
