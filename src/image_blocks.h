@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which logical blocks the content of an image was made for: a partition table counts in them, and
- * tells. The content is the guest's, and nothing of it is believed but that: a guest that lies about
- * its disk harms itself. Pure functions.
+ * Which logical blocks the content of an image was made for: a partition table counts in them,
+ * and tells. The content is the guest's, and nothing of it is believed but that: a guest that lies
+ * about its disk harms itself. Pure functions.
  */
 #ifndef IMAGE_BLOCKS_H
 #define IMAGE_BLOCKS_H

@@ -1,6 +1,7 @@
 # Command lines, for all our programs.
 noinst_LTLIBRARIES += src/libcmdline.la
 src_libcmdline_la_SOURCES = \
+	src/control_chars.h \
 	src/option_table.c src/option_table.h \
 	src/std_fds.h \
 	src/values.c src/values.h

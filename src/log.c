@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control_chars.h"
 #include "now.h"
 #include "reopen.h"
 
@@ -89,13 +90,6 @@ int log_level_by_name(const char *name)
 	return -1;
 }
 
-static void replace_controls(char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < ' ' || *text == 0x7f)
-			*text = '?';
-}
-
 /* Writes a line as a whole, without waiting. Was there room for it? */
 static bool put(const char *line, size_t length)
 {
@@ -123,7 +117,7 @@ static size_t compose(char *line, enum log_level level, const char *format, va_l
 	n = vsnprintf(line + length, room - length, format, ap);
 	if (n < 0)
 		n = snprintf(line + length, room - length, "(unprintable message)");
-	replace_controls(line + length);
+	replace_control_chars(line + length);
 	if ((size_t)n >= room - length) {
 		length = room - 1;
 		memcpy(line + length - strlen(CUT_MARK), CUT_MARK, strlen(CUT_MARK));

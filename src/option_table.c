@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control_chars.h"
+
 /* ---- errors ---- */
 
 int option_fail(struct option_parser *parser, const char *format, ...)
@@ -16,9 +18,7 @@ int option_fail(struct option_parser *parser, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(parser->error, parser->error_size, format, ap);
 	va_end(ap);
-	for (char *c = parser->error; *c; c++)
-		if ((*c > 0 && *c < ' ') || *c == 0x7f)
-			*c = '?'; /* it stays one line, whatever was quoted */
+	replace_control_chars(parser->error);
 	return -EINVAL;
 }
 

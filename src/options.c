@@ -19,6 +19,7 @@
 #include <sys/un.h>
 
 #include "blk_config.h"
+#include "control_chars.h"
 #include "option_table.h"
 #include "poll_policy.h"
 #include "values.h"
@@ -207,8 +208,8 @@ static int set_name(struct option_parser *parser, const struct option_row *row, 
 	if (!*value || strlen(value) > MAX_NAME)
 		return option_fail(parser, "--%s wants a name of 1 to %d bytes", row->name,
 				   MAX_NAME);
-	for (const unsigned char *c = (const unsigned char *)value; *c; c++)
-		if (*c < ' ' || *c == 0x7f)
+	for (const char *c = value; *c; c++)
+		if (is_control_char(*c))
 			return option_fail(parser, "--%s wants no control characters", row->name);
 	options_of(parser)->name = value;
 	return 0;
