@@ -68,11 +68,18 @@ static void rest(struct vhu_vring *vring)
 	vq_teardown(&vring->vq);
 }
 
+/* The same, of one that has never begun. */
+static void rest_unbegun(struct vhu_vring *vring)
+{
+	vq_find_base(&vring->vq);
+	rest(vring);
+}
+
 /* A ring that was to begin is not to. */
 static void withdraw(struct vublk_dev *dev, struct vhu_vring *vring)
 {
 	dev->params.ops->queue_withdraw(dev->params.opaque, &vring->vq);
-	rest(vring);
+	rest_unbegun(vring);
 }
 
 /*
@@ -195,9 +202,10 @@ static void answered(struct vublk_dev *dev, struct vhu_vring *vring, int err)
 		vring->updating = false;
 	} else if (vring->phase == VRING_STARTING && !err) {
 		vring->phase = VRING_RUNNING;
+	} else if (vring->phase == VRING_STARTING) {
+		fail(vring, err);
+		rest_unbegun(vring);
 	} else {
-		if (vring->phase == VRING_STARTING)
-			fail(vring, err);
 		rest(vring);
 	}
 	if (err && !dev->err)

@@ -204,6 +204,16 @@ void vq_teardown(struct vublk_queue *vq)
 	vq->ring = (struct vq_ring){0};
 }
 
+void vq_find_base(struct vublk_queue *vq)
+{
+	if (!vq_track_is_used(vq->track))
+		return;
+	if (vq->packed)
+		vq_track_packed_find_base(vq);
+	else
+		vq->base = __atomic_load_n(&vq->ring.split.used->idx, __ATOMIC_RELAXED);
+}
+
 uint32_t vq_base(const struct vublk_queue *vq)
 {
 	return vq->base;

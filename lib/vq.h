@@ -170,6 +170,13 @@ void vq_teardown(struct vublk_queue *vq);
  */
 uint32_t vq_base(const struct vublk_queue *vq);
 
+/*
+ * For a queue that was set up and never begun: the base is what the front-end said, who may not
+ * know it (after a crash QEMU names the used index that it has seen, of a packed ring any). Where
+ * the in-flight region knows better, the base is that from now on. Changes neither.
+ */
+void vq_find_base(struct vublk_queue *vq);
+
 /* A lease on a map, or NULL without memory. The update that carries it passes it on. */
 struct vq_lease *vq_lease_new(struct vhu_mem *mem);
 

@@ -110,6 +110,9 @@ void vq_track_split_commit(struct vublk_queue *vq);
 
 int vq_track_packed_recover(struct vublk_queue *vq);
 
+/* See vq_find_base(). */
+void vq_track_packed_find_base(struct vublk_queue *vq);
+
 /*
  * Takes one request: begin, a copy of each of its descriptors, end, which commits it and answers
  * with its entry. -EPROTO, from add: no entry is left, so the driver overruns its ring.

@@ -155,28 +155,58 @@ static int begin_fresh(struct vublk_queue *vq)
 	return 0;
 }
 
+static bool is_in_ring(const struct vublk_queue *vq, union inflight_used_packed used)
+{
+	return used.idx < vq->size && used.old_idx < vq->size && used.wrap <= 1 &&
+	       used.old_wrap <= 1;
+}
+
+/* Is there a batch that the last process was about to publish, or was publishing? */
+static bool is_batch(union inflight_used_packed used)
+{
+	return used.idx != used.old_idx || used.wrap != used.old_wrap;
+}
+
 /*
- * Completes or undoes what the last process was at. Whether the last batch was published is told by
- * the ring alone: its first slot is no longer available with the wrap counter of then.
+ * Was it published? The ring alone tells: its first slot is then no longer available with the wrap
+ * counter of before.
  */
+static bool is_published(const struct vublk_queue *vq, union inflight_used_packed used)
+{
+	const uint16_t *flags = &vq->ring.packed.desc[used.old_idx].flags;
+	const unsigned now = __atomic_load_n(flags, __ATOMIC_ACQUIRE) & (AVAIL | USED);
+
+	return now != (used.old_wrap ? AVAIL : USED);
+}
+
+void vq_track_packed_find_base(struct vublk_queue *vq)
+{
+	const struct inflight_packed *region = vq->track->packed;
+	const union inflight_used_packed used = {.all = LOAD(region->used.all)};
+
+	if (LOAD(region->version) != INFLIGHT_VERSION || !is_in_ring(vq, used))
+		return;
+	if (is_batch(used) && !is_published(vq, used))
+		vq->base = (used.old_idx | (uint32_t)used.old_wrap << 15) * 0x10001u;
+	else
+		vq->base = (used.idx | (uint32_t)used.wrap << 15) * 0x10001u;
+}
+
+/* Completes or undoes what the last process was at. */
 static int settle(struct vublk_queue *vq)
 {
 	struct vq_track *track = vq->track;
 	struct inflight_packed *region = track->packed;
 	union inflight_used_packed used = {.all = LOAD(region->used.all)};
-	uint16_t flags;
 
-	if (used.idx >= vq->size || used.old_idx >= vq->size || used.wrap > 1 || used.old_wrap > 1)
+	if (!is_in_ring(vq, used))
 		return vq_track_corrupt(vq, "its used index is none of this ring");
-	flags = __atomic_load_n(&vq->ring.packed.desc[used.old_idx].flags, __ATOMIC_ACQUIRE);
-	flags &= AVAIL | USED;
-	if (used.idx == used.old_idx && used.wrap == used.old_wrap) {
+	if (!is_batch(used)) {
 		/* It was taking a request, or at nothing. */
 		track->free_head = LOAD(region->old_free_head);
 		STORE(region->free_head, track->free_head);
 		VQ_STEP("packed-recover-free-head");
-	} else if (flags == (used.old_wrap ? AVAIL : USED)) {
-		/* Not published. */
+	} else if (!is_published(vq, used)) {
 		track->free_head = LOAD(region->old_free_head);
 		STORE(region->free_head, track->free_head);
 		VQ_STEP("packed-recover-undo-free-head");

@@ -210,33 +210,54 @@ static void one_waits_and_another_stops(void)
 	session_check("stop0 ");
 }
 
-/* ---- an earlier process has left something in flight ---- */
+/* ---- an earlier process has left its in-flight region ---- */
 
-/* The same, with a region that says so of queue 0. */
-static void setup_left(void)
+static struct vhu_inflight_desc region_desc;
+static int region_fd;
+
+/* Makes one, and maps it for the test to write in. */
+static void *make_region(bool packed)
 {
-	const struct fe_seg seg = {.addr = 0x1000, .len = 8};
-	struct vhu_inflight_desc desc = {.num_queues = 1, .queue_size = SESSION_RING_SIZE};
-	struct inflight_split *region;
-	int fd;
+	void *region;
 
-	session_open_prepared();
-	REQUIRE_OK(vhu_inflight_create(1, SESSION_RING_SIZE, false, &fd, &desc.mmap_size));
-	region = mmap(NULL, desc.mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	region_desc = (struct vhu_inflight_desc){.num_queues = 1, .queue_size = SESSION_RING_SIZE};
+	REQUIRE_OK(vhu_inflight_create(1, SESSION_RING_SIZE, packed, &region_fd,
+				       &region_desc.mmap_size));
+	region =
+		mmap(NULL, region_desc.mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, region_fd, 0);
 	REQUIRE(region != MAP_FAILED);
-	REQUIRE(fe_vq_add(&session.ring, &seg, 1, NULL) == 0);
-	fe_vq_publish(&session.ring);
-	region->version = 1;
-	region->desc_num = SESSION_RING_SIZE;
-	region->desc[0].inflight = 1;
-	munmap(region, desc.mmap_size);
-	REQUIRE_EQ(session_tell(VHU_SET_INFLIGHT_FD, &desc, sizeof(desc), &fd, 1), 0);
-	close(fd);
+	return region;
+}
+
+/* Hands it over; queue 0 waits. */
+static void wait_with_region(void *region)
+{
+	munmap(region, region_desc.mmap_size);
+	REQUIRE_EQ(
+		session_tell(VHU_SET_INFLIGHT_FD, &region_desc, sizeof(region_desc), &region_fd, 1),
+		0);
+	close(region_fd);
 	session.wait = true;
 	REQUIRE_EQ(tell_kick(), 0);
 	REQUIRE_EQ(tell_enable(1), 0);
 	session_check("start0 ");
 	session.wait = false;
+}
+
+/* A request is in flight. */
+static void setup_left(void)
+{
+	const struct fe_seg seg = {.addr = 0x1000, .len = 8};
+	struct inflight_split *region;
+
+	session_open_prepared();
+	region = make_region(false);
+	REQUIRE(fe_vq_add(&session.ring, &seg, 1, NULL) == 0);
+	fe_vq_publish(&session.ring);
+	region->version = 1;
+	region->desc_num = SESSION_RING_SIZE;
+	region->desc[0].inflight = 1;
+	wait_with_region(region);
 }
 
 /* A stop that is acknowledged has done it. */
@@ -309,6 +330,113 @@ static void end_of_the_session_while_it_begins(void)
 	session_connect();
 }
 
+/* ---- it has left nothing in flight, but a position that the front-end does not know ---- */
+
+/* What is answered to who asks where a ring is that waits? Told `told`, which is wrong. */
+static void check_base(void *region, uint32_t told, uint32_t expected)
+{
+	REQUIRE_EQ(session_tell_state(VHU_SET_VRING_BASE, 0, told), 0);
+	wait_with_region(region);
+	CHECK_EQ(session_ask_base(0), expected);
+	session_check("withdraw0 ");
+}
+
+static void base_of_split_is_the_used_index(void)
+{
+	struct inflight_split *region;
+
+	session_open_prepared();
+	region = make_region(false);
+	session.ring.ring.used->idx = 5;
+	region->version = 1;
+	region->desc_num = SESSION_RING_SIZE;
+	region->used_idx = 4; /* the last store was not made */
+	check_base(region, 3, 5);
+}
+
+static void base_is_as_told_with_a_new_region(void)
+{
+	session_open_prepared();
+	session.ring.ring.used->idx = 5;
+	check_base(make_region(false), 3, 3);
+}
+
+static void open_packed(void)
+{
+	const uint64_t features = SESSION_FEATURES | 1ull << VIRTIO_F_RING_PACKED;
+
+	session_open();
+	REQUIRE_EQ(session_send(VHU_SET_FEATURES, 0, &features, sizeof(features), NULL, 0), 0);
+	session_make_memory();
+	REQUIRE_EQ(session_tell_table(), 0);
+	session_prepare(0);
+	session.events[0] = '\0';
+}
+
+/* Told the used index alone, as QEMU does; `flags` are those of slot `old_idx`. */
+static void check_packed_base(union inflight_used_packed used, uint16_t flags, uint32_t expected)
+{
+	struct inflight_packed *region;
+	struct vring_packed_desc *desc;
+
+	open_packed();
+	region = make_region(true);
+	region->version = 1;
+	region->desc_num = SESSION_RING_SIZE;
+	region->used = used;
+	desc = fe_ptr(&session.mem, session.ring.desc_gpa, SESSION_RING_SIZE * sizeof(*desc));
+	desc[used.old_idx % SESSION_RING_SIZE].flags = flags;
+	check_base(region, 0x00030003, expected);
+}
+
+#define AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
+#define USED  (1u << VRING_PACKED_DESC_F_USED)
+
+static void base_of_packed_is_in_the_region(void)
+{
+	const union inflight_used_packed used = {.idx = 7, .old_idx = 7, .wrap = 1, .old_wrap = 1};
+
+	check_packed_base(used, AVAIL, 0x80078007);
+}
+
+static void base_of_packed_with_a_batch_published(void)
+{
+	const union inflight_used_packed used = {.idx = 1, .old_idx = 7, .old_wrap = 1};
+
+	check_packed_base(used, AVAIL | USED, 0x00010001);
+}
+
+static void base_of_packed_with_a_batch_not_published(void)
+{
+	const union inflight_used_packed used = {.idx = 1, .old_idx = 7, .old_wrap = 1};
+
+	check_packed_base(used, AVAIL, 0x80078007);
+}
+
+static void base_of_packed_is_as_told_if_the_region_cannot_be(void)
+{
+	const union inflight_used_packed used = {.idx = 16, .old_idx = 7, .old_wrap = 1};
+
+	check_packed_base(used, AVAIL, 0x00030003);
+}
+
+/* Nor is it another one after a start that failed. */
+static void base_after_it_could_not_begin(void)
+{
+	struct inflight_split *region;
+
+	session_open_prepared();
+	region = make_region(false);
+	session.ring.ring.used->idx = 5;
+	region->version = 1;
+	region->desc_num = SESSION_RING_SIZE;
+	REQUIRE_EQ(session_tell_state(VHU_SET_VRING_BASE, 0, 3), 0);
+	wait_with_region(region);
+	session_wait_over(0, -ENFILE);
+	session_check("resume:1 ");
+	CHECK_EQ(session_ask_base(0), 5);
+}
+
 static const struct tap_case cases[] = {
 	{"messages_are_answered", messages_are_answered},
 	{"starting_it_again_changes_nothing", starting_it_again_changes_nothing},
@@ -335,12 +463,25 @@ static const struct tap_case left_cases[] = {
 	{0},
 };
 
+static const struct tap_case base_cases[] = {
+	{"base_of_split_is_the_used_index", base_of_split_is_the_used_index},
+	{"base_is_as_told_with_a_new_region", base_is_as_told_with_a_new_region},
+	{"base_of_packed_is_in_the_region", base_of_packed_is_in_the_region},
+	{"base_of_packed_with_a_batch_published", base_of_packed_with_a_batch_published},
+	{"base_of_packed_with_a_batch_not_published", base_of_packed_with_a_batch_not_published},
+	{"base_of_packed_is_as_told_if_the_region_cannot_be",
+	 base_of_packed_is_as_told_if_the_region_cannot_be},
+	{"base_after_it_could_not_begin", base_after_it_could_not_begin},
+	{0},
+};
+
 static const struct tap_suite suites[] = {
 	{.name = "waiting", .setup = setup, .teardown = session_close, .cases = cases},
 	{.name = "waiting, something left",
 	 .setup = setup_left,
 	 .teardown = session_close,
 	 .cases = left_cases},
+	{.name = "waiting, the base", .teardown = session_close, .cases = base_cases},
 	{0},
 };
 
