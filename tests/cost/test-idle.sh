@@ -16,6 +16,9 @@ readonly MEMORY=$((8 << 20)) # bytes
 # After the last request a worker looks for a moment (POLL_AUTO_MOST, 32 us), and a lone ring may be
 # hot as long. So long, with a wide margin for a busy machine, may it take until all is at rest.
 readonly SETTLING=20 # tenths of a second
+# So long after a session's beginning the control thread looks, once if all is well, whether the
+# guest's memory is shared (FIRST_PAUSE_NS, src/sharing.c).
+readonly LOOK=2.2 # seconds
 # A ring without a kick descriptor is looked at every 50 us (POLL_NS, src/worker.c).
 readonly LOOKS=20000 # a second
 readonly HALF_A_MINUTE=600 # twentieths of a second
@@ -119,6 +122,7 @@ begin unkicked -- no-kick
 for name in "${NAMES[@]}"; do
 	ok "$name: the work is done" is_done "$name"
 done
+pause "$LOOK"
 for name in "${NAMES[@]}"; do
 	[[ $name == unkicked ]] || ok "$name: comes to rest" settles "$name"
 done
