@@ -2,22 +2,23 @@
 noinst_LTLIBRARIES += lib/libvublk.la
 lib_libvublk_la_SOURCES = \
 	lib/iov.c \
-	lib/vhu_dev.c lib/vhu_dev.h \
-	lib/vhu_dispatch.c \
-	lib/vhu_fd.c lib/vhu_fd.h \
-	lib/vhu_guard.c lib/vhu_guard.h \
-	lib/vhu_inflight.c lib/vhu_inflight.h \
-	lib/vhu_log.c lib/vhu_log.h \
-	lib/vhu_mem.c lib/vhu_mem.h \
-	lib/vhu_msg.c lib/vhu_msg.h \
-	lib/vhu_proto.h \
-	lib/vhu_vring.c \
-	lib/vq.c lib/vq.h \
-	lib/vq_chain.c \
-	lib/vq_packed.c \
-	lib/vq_split.c \
-	lib/vq_step.c lib/vq_step.h \
-	lib/vq_track.c lib/vq_track.h \
-	lib/vq_track_packed.c \
-	lib/vq_track_split.c \
-	lib/vublk.h
+	lib/log.c lib/log.h \
+	lib/proto.h \
+	lib/vublk.h \
+	lib/shared/fd.c lib/shared/fd.h \
+	lib/shared/guard.c lib/shared/guard.h \
+	lib/shared/inflight.c lib/shared/inflight.h \
+	lib/shared/mem.c lib/shared/mem.h \
+	lib/vhu/dev.c lib/vhu/dev.h \
+	lib/vhu/dispatch.c \
+	lib/vhu/msg.c lib/vhu/msg.h \
+	lib/vhu/vring.c \
+	lib/vq/chain.c \
+	lib/vq/kill_point.c lib/vq/kill_point.h \
+	lib/vq/packed.c \
+	lib/vq/queue.c \
+	lib/vq/ring.h \
+	lib/vq/split.c \
+	lib/vq/track.c lib/vq/track.h \
+	lib/vq/track_packed.c \
+	lib/vq/track_split.c

@@ -21,22 +21,22 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "capabilities.h"
-#include "container.h"
-#include "disk.h"
-#include "engine.h"
-#include "image.h"
-#include "image_iopoll.h"
-#include "listener.h"
-#include "host_limits.h"
-#include "log.h"
-#include "loop.h"
-#include "options.h"
-#include "server.h"
-#include "std_fds.h"
-#include "thread.h"
+#include "base/container.h"
+#include "base/host_limits.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/thread.h"
+#include "cli/capabilities.h"
+#include "cli/options.h"
+#include "cli/std_fds.h"
+#include "disk/disk.h"
+#include "disk/listener.h"
+#include "disk/server.h"
+#include "image/image.h"
+#include "image/iopoll.h"
+#include "io/engine.h"
 #include "vublk.h"
-#include "worker.h"
+#include "worker/worker.h"
 
 #define EXIT_USAGE 2
 

@@ -5,8 +5,8 @@ noinst_LTLIBRARIES += tests/frontend/libfrontend.la
 
 tests_frontend_libfrontend_la_CPPFLAGS = -I$(top_srcdir) $(AM_CPPFLAGS)
 tests_frontend_libfrontend_la_SOURCES = \
-	lib/vhu_inflight.h \
-	lib/vhu_proto.h \
+	lib/shared/inflight.h \
+	lib/proto.h \
 	tests/frontend/fe_blk.c \
 	tests/frontend/fe_blk.h \
 	tests/frontend/fe_conn.c \

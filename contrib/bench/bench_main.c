@@ -14,7 +14,7 @@
 #include "bench_options.h"
 #include "bench_report.h"
 #include "bench_run.h"
-#include "std_fds.h"
+#include "cli/std_fds.h"
 
 #define EXIT_USAGE 2
 

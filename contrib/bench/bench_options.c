@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * See bench_options.h. One table has a row per option (src/option_table.h), and
+ * See bench_options.h. One table has a row per option (src/cli/option_table.h), and
  * tests/cli/test-help-man.sh holds the man page against it. Main thread; trusts nothing of argv.
  */
 #include "bench_options.h"
@@ -10,8 +10,8 @@
 #include <string.h>
 #include <sys/un.h>
 
-#include "option_table.h"
-#include "values.h"
+#include "cli/option_table.h"
+#include "cli/values.h"
 
 #define DEFAULT_QUEUE_SIZE 128u   /* QEMU's */
 #define MAX_QUEUE_SIZE     32768u /* virtio 2.7, 2.8 */

@@ -3,9 +3,10 @@
  * A queue that floods its worker does not keep another one waiting: counted is how many of the
  * flood's requests are completed while one request of the other queue is under way.
  *
- * The bound: a worker begins at most BYTES_AT_ONCE (1 MiB, src/queue.c) of a queue in a round, and
- * what is cached is done before the round is over. A kick that comes while one is under way may be
- * seen at the end of the next one, and the request is begun together with a third: three bursts.
+ * The bound: a worker begins at most BYTES_AT_ONCE (1 MiB, src/queue/queue.c) of a queue in a
+ * round, and what is cached is done before the round is over. A kick that comes while one is under
+ * way may be seen at the end of the next one, and the request is begun together with a third: three
+ * bursts.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,8 +2,8 @@
 /*
  * What a killed daemon was reading still arrives in the guest's memory. The next one must not
  * answer before it has, for what was answered the guest uses for something else
- * (src/memory_fence.h); this has to hold for images that many read at a time, too, which no lock
- * keeps apart.
+ * (src/image/memory_fence.h); this has to hold for images that many read at a time, too, which no
+ * lock keeps apart.
  *
  * The first daemon is killed with a backlog of large O_DIRECT reads. When the second one has
  * answered, the guest writes into the buffers; nothing but that may be in them when all I/O has
@@ -25,8 +25,8 @@
 #define DISK      (BACKLOG * SIZE)
 #define MEMORY    (DISK + 16 * MIB)
 #define ROUNDS    4
-#define READ_BYTE 100         /* of the image, locked by whoever uses it: src/image_lock.c */
-#define FENCE     (1ll << 61) /* from there on, of the region's file: src/memory_fence.c */
+#define READ_BYTE 100         /* of the image, locked by whoever uses it: src/image/lock.c */
+#define FENCE     (1ll << 61) /* from there on, of the region's file: src/image/memory_fence.c */
 #define WAITS     "has not ended"
 #define ON_DISK   1 /* seeds */
 #define REUSED    2

@@ -26,7 +26,7 @@
 #define SIZE       MIB
 #define DISK       (BACKLOG * SIZE)
 #define ROUNDS     6
-#define WRITE_BYTE 101 /* of the image, locked by whoever writes it: src/image_lock.c */
+#define WRITE_BYTE 101 /* of the image, locked by whoever writes it: src/image/lock.c */
 #define WAITS      "waiting up to"
 
 static const char *const options[] = {"--log-level=info", NULL};

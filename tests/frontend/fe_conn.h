@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/vhu_proto.h"
+#include "lib/proto.h"
 
 #define FE_REFUSED 1 /* the back-end answered a request for acknowledgement with non-zero */
 

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/vhu_inflight.h"
+#include "lib/shared/inflight.h"
 #include "tests/frontend/fe_dev.h"
 
 #define FE_INFLIGHT_SPEC 20u /* bytes of the payload: the specification's ... */

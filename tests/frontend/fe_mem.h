@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/vhu_proto.h"
+#include "lib/proto.h"
 
 #define FE_MAX_REGIONS 512
 #define FE_NO_ADDR     UINT64_MAX

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The configuration space: made of any disk that image.c could have made, and read and written in
- * any pieces by messages. What must hold is what the specification says of each field (virtio
- * 5.2.4), and that a part that is read is that part.
+ * The configuration space: made of any disk that image/image.c could have made, and read and
+ * written in any pieces by messages. What must hold is what the specification says of each field
+ * (virtio 5.2.4), and that a part that is read is that part.
  */
 #include <endian.h>
 #include <errno.h>
@@ -11,9 +11,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "lib/vhu_proto.h"
+#include "lib/proto.h"
 #include "lib/vublk.h"
-#include "src/blk_config.h"
+#include "src/request/config.h"
 #include "tests/fuzz/fuzz.h"
 
 #define INT_MAX_BYTES ((uint64_t)INT32_MAX)

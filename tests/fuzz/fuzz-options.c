@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Command lines: the input is arguments, each with a NUL behind it. Either all fields are within
- * what options.h says, or there is one line of error that can be printed.
+ * what cli/options.h says, or there is one line of error that can be printed.
  */
 #include <linux/virtio_blk.h>
 #include <sys/un.h>
 
-#include "src/blk_config.h"
-#include "src/options.h"
+#include "src/cli/options.h"
+#include "src/request/config.h"
 #include "tests/fuzz/fuzz.h"
 
 #define MOST 40

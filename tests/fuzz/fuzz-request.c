@@ -8,18 +8,19 @@
  * must not be done is refused; no byte of the disk changes that no request writes. In direct mode
  * nothing reaches the engine that O_DIRECT does not take.
  *
- * The functions of src/worker.h and src/queue.h that the requests' code calls are defined here.
+ * The functions of src/worker/worker.h and src/queue/queue.h that the requests' code calls are
+ * defined here.
  */
 #include <errno.h>
 #include <linux/virtio_blk.h>
 #include <unistd.h>
 
-#include "lib/vq.h"
-#include "src/blk_sync.h"
-#include "src/image_end.h"
-#include "src/log.h"
-#include "src/queue.h"
-#include "src/worker.h"
+#include "lib/vq/ring.h"
+#include "src/base/log.h"
+#include "src/image/end.h"
+#include "src/queue/queue.h"
+#include "src/request/sync.h"
+#include "src/worker/worker.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/blk-disk.h"
 
@@ -70,7 +71,7 @@ static struct {
 	size_t used;
 } fuzz;
 
-/* ---- instead of worker.c and queue.c ---- */
+/* ---- instead of worker/worker.c and queue/queue.c ---- */
 
 struct engine *worker_engine(struct worker *worker)
 {

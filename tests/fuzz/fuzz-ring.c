@@ -9,8 +9,8 @@
  * With an in-flight region the device may be killed between two steps, and goes on anew with what
  * was taken and not given back, in that order. (Kills within a step: tests/crash.)
  *
- * The functions of src/worker.h and src/queue.h that the requests' code calls are defined here.
- * O_DIRECT, merging and syncs that fail are fuzz-request's.
+ * The functions of src/worker/worker.h and src/queue/queue.h that the requests' code calls are
+ * defined here. O_DIRECT, merging and syncs that fail are fuzz-request's.
  */
 #include <errno.h>
 #include <linux/virtio_blk.h>
@@ -19,11 +19,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "lib/vhu_inflight.h"
-#include "lib/vq.h"
-#include "src/log.h"
-#include "src/queue.h"
-#include "src/worker.h"
+#include "lib/shared/inflight.h"
+#include "lib/vq/ring.h"
+#include "src/base/log.h"
+#include "src/queue/queue.h"
+#include "src/worker/worker.h"
 #include "tests/fuzz/ring_model.h"
 #include "tests/unit/blk-disk.h"
 
@@ -52,7 +52,7 @@ static void compare(void)
 	FUZZ_CHECK(vublk_queue_broken(&fuzz.vq) == model.broken);
 }
 
-/* ---- instead of worker.c and queue.c ---- */
+/* ---- instead of worker/worker.c and queue/queue.c ---- */
 
 struct engine *worker_engine(struct worker *worker)
 {

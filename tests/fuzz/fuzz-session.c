@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "lib/vhu_proto.h"
+#include "lib/proto.h"
 #include "lib/vublk.h"
 #include "tests/fuzz/fuzz.h"
 

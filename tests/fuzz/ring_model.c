@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "lib/vq.h"
+#include "lib/vq/ring.h"
 
 struct model model;
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The disk that tests of src/blk_*.c serve: a writable file that can do everything. */
+/* The disk that tests of src/request serve: a writable file that can do everything. */
 #ifndef BLK_DISK_FOR_TESTS_H
 #define BLK_DISK_FOR_TESTS_H
 
-#include "src/blk_config.h"
-#include "src/blk_disk.h"
+#include "src/request/config.h"
+#include "src/request/disk.h"
 
 #define BLK_CAPACITY 0x100000u /* sectors */
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * One virtio-blk request on an engine, a worker and a queue that are the test's own: those
- * functions of src/worker.h and src/queue.h that the request code calls are defined here, so that
- * the linker leaves the real ones in their library. For tests of src/blk_*.c; one per program.
- * Several requests at once are in blks.h.
+ * functions of src/worker/worker.h and src/queue/queue.h that the request code calls are defined
+ * here, so that the linker leaves the real ones in their library. For tests of src/request; one per
+ * program. Several requests at once are in blks.h.
  *
  *	blk_begin(VIRTIO_BLK_T_IN, 8);	readable ranges: the header, ...
  *	blk_in(buffer, 512);		... then writable ones
@@ -19,9 +19,9 @@
 #include <linux/virtio_blk.h>
 #include <string.h>
 
-#include "lib/vq.h"
-#include "src/queue.h"
-#include "src/worker.h"
+#include "lib/vq/ring.h"
+#include "src/queue/queue.h"
+#include "src/worker/worker.h"
 #include "tests/tap.h"
 #include "tests/unit/blk-disk.h"
 #include "tests/unit/capture.h"
@@ -54,7 +54,7 @@ static struct {
 	_Alignas(4096) uint8_t bounce[BOUNCE_SIZE];
 } blk;
 
-/* ---- instead of worker.c and queue.c ---- */
+/* ---- instead of worker/worker.c and queue/queue.c ---- */
 
 struct engine *worker_engine(struct worker *worker)
 {

@@ -2,7 +2,7 @@
 /*
  * Several virtio-blk requests on two queues that are the test's own, as in blk.h, and on a disk
  * that is an array: an operation moves as many bytes as the test says, so that what requests have
- * moved in the end can be looked at. For tests of src/blk_merge.c; one per program.
+ * moved in the end can be looked at. For tests of src/request/merge.c; one per program.
  *
  *	add(.type = VIRTIO_BLK_T_IN, .offset = 4096, .size = 512);	request 0
  *	add(.type = VIRTIO_BLK_T_IN, .offset = 4608, .size = 1024, .pieces = 2);
@@ -19,10 +19,10 @@
 #include <linux/virtio_blk.h>
 #include <string.h>
 
-#include "lib/vq.h"
-#include "src/container.h"
-#include "src/queue.h"
-#include "src/worker.h"
+#include "lib/vq/ring.h"
+#include "src/base/container.h"
+#include "src/queue/queue.h"
+#include "src/worker/worker.h"
 #include "tests/frontend/fe_image.h"
 #include "tests/tap.h"
 #include "tests/unit/blk-disk.h"
@@ -90,7 +90,7 @@ static inline unsigned blks_index(const struct blk_req *req)
 	return (unsigned)(req - blks.req);
 }
 
-/* ---- instead of worker.c and queue.c ---- */
+/* ---- instead of worker/worker.c and queue/queue.c ---- */
 
 struct engine *worker_engine(struct worker *worker)
 {

@@ -10,8 +10,8 @@
 #include <errno.h>
 #include <linux/virtio_blk.h>
 
-#include "src/blk_disk.h"
-#include "src/engine_internal.h"
+#include "src/io/internal.h"
+#include "src/request/disk.h"
 
 static struct {
 	struct engine base;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A real worker thread that serves a queue with an engine that holds every operation until the test
- * lets it go. Driver and control thread are the test's own thread. For tests of src/worker.c and
- * src/queue.c; one per program.
+ * lets it go. Driver and control thread are the test's own thread. For tests of src/worker/worker.c
+ * and src/queue/queue.c; one per program.
  *
  *	setup();
  *	add(0, RING_DATA);		request 0, a write
@@ -15,14 +15,14 @@
 #ifndef ONE_QUEUE_H
 #define ONE_QUEUE_H
 
-#include "src/worker.h"
+#include "src/worker/worker.h"
 
 #include <linux/virtio_blk.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <stdlib.h>
 
-#include "src/queue.h"
+#include "src/queue/queue.h"
 #include "tests/frontend/fe_time.h"
 #include "tests/unit/capture.h"
 #include "tests/unit/gate.h"

@@ -14,7 +14,7 @@
 #include <linux/virtio_config.h>
 #include <string.h>
 
-#include "lib/vq.h"
+#include "lib/vq/ring.h"
 #include "tests/frontend/fe_vq.h"
 #include "tests/tap.h"
 #include "tests/unit/fds.h"

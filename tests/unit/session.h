@@ -2,7 +2,7 @@
 /*
  * A vhost-user session over a socket pair: a device whose user (the ops) answers at once or when
  * the test says so, and a front-end that sends one message and has it served. For tests of
- * lib/vhu_*.c. Everything runs on one thread.
+ * lib/vhu. Everything runs on one thread.
  */
 #ifndef SESSION_H
 #define SESSION_H
@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "lib/vhu_proto.h"
+#include "lib/proto.h"
 #include "lib/vublk.h"
 #include "tests/frontend/fe_conn.h"
 #include "tests/frontend/fe_vq.h"

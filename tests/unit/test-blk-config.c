@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* src/blk_config.c: features, the configuration space, and when a write has to be durable. */
-#include "src/blk_config.h"
+/* src/request/config.c: features, the configuration space, and when a write has to be durable. */
+#include "src/request/config.h"
 
 #include <stddef.h>
 #include <string.h>
 
-#include "src/blk_disk.h"
+#include "src/request/disk.h"
 #include "tests/tap.h"
 
 #define BIT(n) (1ull << (n))

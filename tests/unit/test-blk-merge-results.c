@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * src/blk_merge.c: who gets which answer when the operation of several requests was not done in
+ * src/request/merge.c: who gets which answer when the operation of several requests was not done in
  * full, and what becomes of them when their queue is suspended.
  */
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * src/blk_merge.c: which requests of a round become one operation. That a round ends is tested in
- * test-worker.c.
+ * src/request/merge.c: which requests of a round become one operation. That a round ends is tested
+ * in test-worker.c.
  */
 #include "tests/unit/blks-check.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* src/blk_rw.c: reads and writes in parts, short ones, the end of the file, bounce buffers. */
+/* src/request/rw.c: reads and writes in parts, short ones, the end of the file, bounce buffers. */
 #include <limits.h>
 
 #include "tests/unit/blk.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* src/blk_zeroes.c: discard and write-zeroes, what may be asked for, and every fall-back. */
+/* src/request/zeroes.c: discard and write-zeroes, what may be asked for, and every fall-back. */
 #include <endian.h>
 
 #include "tests/unit/blk.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* src/capabilities.c: the document of --print-capabilities, and what cannot be written. */
-#include "src/capabilities.h"
+/* src/cli/capabilities.c: the document of --print-capabilities, and what cannot be written. */
+#include "src/cli/capabilities.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -21,8 +21,8 @@
 #include <unistd.h>
 
 #include "../tap.h"
-#include "engine_internal.h"
-#include "image_iopoll.h"
+#include "image/iopoll.h"
+#include "io/internal.h"
 
 #define PAGE 4096ul
 #define MIB  (1ul << 20)

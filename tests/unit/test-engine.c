@@ -23,8 +23,8 @@
 #include <unistd.h>
 
 #include "../tap.h"
-#include "engine_internal.h"
-#include "offload.h"
+#include "io/internal.h"
+#include "io/offload.h"
 
 #define BLOCK 4096
 #define MS    INT64_C(1000000)

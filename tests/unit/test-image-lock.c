@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * src/image_lock.c, first against itself and against single bytes held by hand, then against
+ * src/image/lock.c, first against itself and against single bytes held by hand, then against
  * QEMU's own tools, in both directions. An OFD lock belongs to an open file, so two open() calls
  * in one process are as good as two processes.
  */
-#include "src/image_lock.h"
+#include "src/image/lock.h"
 
 #include <errno.h>
 #include <fcntl.h>

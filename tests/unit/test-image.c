@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * src/image.c and src/image_probe.c: on regular files of a real file system, on tmpfs, and (as
- * root) on loop devices; every refusal and what it says. What the image claims of its alignments
- * is tried out with O_DIRECT.
+ * src/image/image.c and src/image/probe.c: on regular files of a real file system, on tmpfs, and
+ * (as root) on loop devices; every refusal and what it says. What the image claims of its
+ * alignments is tried out with O_DIRECT.
  */
-#include "src/image.h"
+#include "src/image/image.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,8 +24,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "src/image_probe.h"
-#include "src/log.h"
+#include "src/base/log.h"
+#include "src/image/probe.h"
 #include "tests/tap.h"
 #include "tests/unit/capture.h"
 
@@ -103,7 +103,7 @@ static bool is_power_of_two(uint64_t n)
 	return n && !(n & (n - 1));
 }
 
-/* What image.h promises of every image. */
+/* What image/image.h promises of every image. */
 static void check_promises(void)
 {
 	CHECK(image.size > 0);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* src/listener.c: paths that are free, stale, live or no socket, and descriptors of every kind. */
-#include "src/listener.h"
+/*
+ * src/disk/listener.c: paths that are free, stale, live or no socket, and descriptors of every
+ * kind.
+ */
+#include "src/disk/listener.h"
 
 #include <errno.h>
 #include <pthread.h>

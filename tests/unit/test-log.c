@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* src/log.c: the form of a line, levels, hostile text, the journal's prefix, rate limits. */
-#include "src/log.h"
+/* src/base/log.c: the form of a line, levels, hostile text, the journal's prefix, rate limits. */
+#include "src/base/log.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* src/loop.c: descriptors, timers in order, and what a callback may do to the batch in hand. */
-#include "src/loop.h"
+/*
+ * src/base/loop.c: descriptors, timers in order, and what a callback may do to the batch in hand.
+ */
+#include "src/base/loop.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/epoll.h>
 
-#include "src/container.h"
+#include "src/base/container.h"
 #include "tests/tap.h"
 #include "tests/unit/fds.h"
 

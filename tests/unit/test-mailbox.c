@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* src/mailbox.c: calls between threads, each run once, in order, and with a wake-up. */
-#include "src/mailbox.h"
+/* src/base/mailbox.c: calls between threads, each run once, in order, and with a wake-up. */
+#include "src/base/mailbox.h"
 
 #include <poll.h>
 #include <stdlib.h>
 
-#include "src/container.h"
+#include "src/base/container.h"
 #include "tests/tap.h"
 #include "tests/unit/fds.h"
 

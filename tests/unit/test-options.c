@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* src/options.c: each option's values, good and bad; what goes together; what wins. */
-#include "src/options.h"
-#include "src/poll_policy.h"
+/* src/cli/options.c: each option's values, good and bad; what goes together; what wins. */
+#include "src/cli/options.h"
+#include "src/worker/poll_policy.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/engine.h"
+#include "src/io/engine.h"
 #include "tests/tap.h"
 #include "tests/unit/capture.h"
 

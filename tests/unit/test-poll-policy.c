@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* src/poll_policy.c: when looking for work pays, told by what happened. */
-#include "src/poll_policy.h"
+/* src/worker/poll_policy.c: when looking for work pays, told by what happened. */
+#include "src/worker/poll_policy.h"
 
 #include "tests/tap.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lib/vhu_dev.c: features, memory, configuration, reset, and the end of a session at any point. */
-#include "lib/vhu_inflight.h"
+/* lib/vhu/dev.c: features, memory, configuration, reset, and the end of a session at any point. */
+#include "lib/shared/inflight.h"
 #include "tests/unit/session.h"
 
 #define BIT(n) (1ull << (n))

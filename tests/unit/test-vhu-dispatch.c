@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lib/vhu_dispatch.c: every row of the table, what a refusal means, and acknowledgements. */
+/* lib/vhu/dispatch.c: every row of the table, what a refusal means, and acknowledgements. */
 #include "tests/unit/session.h"
 
 #define PF(name) (1ull << VHU_PROTOCOL_F_##name)

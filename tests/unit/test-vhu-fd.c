@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lib/vhu_fd.c: descriptors of a front-end that may be anything and must not make us wait. */
-#include "lib/vhu_fd.h"
+/* lib/shared/fd.c: descriptors of a front-end that may be anything and must not make us wait. */
+#include "lib/shared/fd.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lib/vhu_guard.c: memory that a front-end truncates is replaced, and nothing else is. */
-#include "lib/vhu_guard.h"
+/* lib/shared/guard.c: memory that a front-end truncates is replaced, and nothing else is. */
+#include "lib/shared/guard.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "lib/vhu_mem.h"
+#include "lib/shared/mem.h"
 #include "lib/vublk.h"
 #include "tests/tap.h"
 #include "tests/unit/fds.h"

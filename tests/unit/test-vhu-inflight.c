@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lib/vhu_inflight.c: the memory of the in-flight region, made and handed in again. */
-#include "lib/vhu_inflight.h"
+/* lib/shared/inflight.c: the memory of the in-flight region, made and handed in again. */
+#include "lib/shared/inflight.h"
 
 #include <errno.h>
 #include <stdio.h>

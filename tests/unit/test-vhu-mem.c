@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lib/vhu_mem.c: what a region may be, look-ups at every border, and who keeps memory alive. */
-#include "lib/vhu_mem.h"
+/* lib/shared/mem.c: what a region may be, look-ups at every border, and who keeps memory alive. */
+#include "lib/shared/mem.h"
 
 #include <errno.h>
 #include <string.h>

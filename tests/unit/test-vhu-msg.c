@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lib/vhu_msg.c: framing, descriptors and replies, on a socket pair whose other end is hostile. */
-#include "lib/vhu_msg.h"
+/* lib/vhu/msg.c: framing, descriptors and replies, on a socket pair whose other end is hostile. */
+#include "lib/vhu/msg.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lib/vhu_vring.c: what a ring must be told, the states it goes through, and its descriptors. */
+/* lib/vhu/vring.c: what a ring must be told, the states it goes through, and its descriptors. */
 #include <sys/socket.h>
 
 #include "tests/unit/session.h"

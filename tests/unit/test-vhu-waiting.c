@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * lib/vhu_vring.c: a ring that was started and cannot begin yet, since the user waits for something
+ * lib/vhu/vring.c: a ring that was started and cannot begin yet, since the user waits for something
  * (vublk_queue_wait()). The session goes on, and the ring may be anything but begun.
  */
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "lib/vhu_inflight.h"
+#include "lib/shared/inflight.h"
 #include "tests/unit/session.h"
 
 static int tell_kick(void)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lib/vq_chain.c: chains of any framing become lists of ranges, and hostile ones break the ring. */
+/* lib/vq/chain.c: chains of any framing become lists of ranges, and hostile ones break the ring. */
 #include <time.h>
 
 #include "tests/unit/ring.h"

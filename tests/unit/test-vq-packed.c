@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lib/vq_packed.c: pop, push and publish, wrap counters, and notifications both ways. */
+/* lib/vq/packed.c: pop, push and publish, wrap counters, and notifications both ways. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>

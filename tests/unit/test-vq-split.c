@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lib/vq_split.c: pop, push and publish, indices that wrap, and notifications both ways. */
+/* lib/vq/split.c: pop, push and publish, indices that wrap, and notifications both ways. */
 #include "tests/unit/ring.h"
 
 static void setup(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * lib/vq_track*.c: what is written down of requests in flight, in which order, and what the next
+ * lib/vq/track*.c: what is written down of requests in flight, in which order, and what the next
  * process makes of it. The "kill" cases run a piece of code one instruction at a time, take a
  * picture of memory after each store, and have a new queue go on from every one of them.
  */

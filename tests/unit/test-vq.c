@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lib/vq.c: where a ring may lie, its set-up, its descriptors, and changes while it runs. */
+/* lib/vq/queue.c: where a ring may lie, its set-up, its descriptors, and changes while it runs. */
 #include <fcntl.h>
 #include <sys/socket.h>
 

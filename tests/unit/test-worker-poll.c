@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * src/worker.c: when a worker looks at rings by itself, when it has to be kicked, and that nothing
- * is lost between the two. Real worker threads with several queues; the driver of them all and the
- * control thread are the test's own thread.
+ * src/worker/worker.c: when a worker looks at rings by itself, when it has to be kicked, and that
+ * nothing is lost between the two. Real worker threads with several queues; the driver of them all
+ * and the control thread are the test's own thread.
  */
-#include "src/worker.h"
+#include "src/worker/worker.h"
 
 #include <linux/virtio_blk.h>
 #include <semaphore.h>
 
-#include "src/queue.h"
+#include "src/queue/queue.h"
 #include "tests/frontend/fe_time.h"
 #include "tests/unit/gate.h"
 #include "tests/unit/ring.h"

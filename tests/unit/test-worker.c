@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* src/worker.c and src/queue.c: rounds, requests that wait, and the ways in which a queue ends. */
+/*
+ * src/worker/worker.c and src/queue/queue.c: rounds, requests that wait, and the ways in which a
+ * queue ends.
+ */
 #include "tests/unit/one-queue.h"
 
 /* ---- cases ---- */

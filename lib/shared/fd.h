@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Descriptors that a front-end sent. It keeps copies and may do with them what it likes at any
+ * time, clear O_NONBLOCK for one, so none of these calls rests on what was found out before.
+ * Any thread.
+ */
+#ifndef SHARED_FD_H
+#define SHARED_FD_H
+
+#include <stdbool.h>
+
+/* Closes it without waiting for anything, as a socket that lingers would. -1 is allowed. */
+void vhu_fd_close(int fd);
+
+/*
+ * Can it carry notifications: is it an eventfd, a pipe, or one of a pair of Unix sockets (which is
+ * what User-mode Linux calls a pipe)? Not the other end of a connection to us, which would keep it
+ * alive; not a signalfd, which would give its reader the reader's signals.
+ */
+bool vhu_fd_can_notify(int fd);
+
+/* Reads it empty, or nearly so. 0, or -errno when it is no use any more (-EPIPE: closed). */
+int vhu_fd_drain(int fd);
+
+/* Writes 1; what is full is signalled already, and other errors leave nothing to be done. */
+void vhu_fd_signal(int fd);
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "shared/guard.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vublk.h"
+
+#define GUARDS 4096
+
+/*
+ * A guard in use has a size. It is taken and given back in an order that lets the handler tell a
+ * whole entry from one that is changing: base is written while size is 0.
+ */
+struct guard {
+	atomic_bool taken, lost;
+	_Atomic uintptr_t base;
+	_Atomic size_t size;
+};
+
+static struct guard guards[GUARDS];
+static int lost_fd = -1;
+
+int vhu_guard_add(void *base, size_t size)
+{
+	for (int i = 0; i < GUARDS; i++) {
+		struct guard *guard = &guards[i];
+		bool taken = false;
+
+		if (!atomic_compare_exchange_strong(&guard->taken, &taken, true))
+			continue;
+		atomic_store(&guard->lost, false);
+		atomic_store(&guard->base, (uintptr_t)base);
+		atomic_store(&guard->size, size);
+		return i;
+	}
+	return -ENOSPC;
+}
+
+void vhu_guard_remove(int handle)
+{
+	atomic_store(&guards[handle].size, 0);
+	atomic_store(&guards[handle].taken, false);
+}
+
+bool vhu_guard_is_lost(int handle)
+{
+	return atomic_load(&guards[handle].lost);
+}
+
+/*
+ * Replaces the mapping that the address is in, if it is a guarded one. Its own entry is stable: the
+ * thread that was interrupted is using the mapping.
+ */
+static bool replace(uintptr_t address)
+{
+	for (int i = 0; i < GUARDS; i++) {
+		struct guard *guard = &guards[i];
+		const size_t size = atomic_load(&guard->size);
+		const uintptr_t base = atomic_load(&guard->base);
+
+		if (!size || size != atomic_load(&guard->size) || address < base ||
+		    address - base >= size)
+			continue;
+		if (mmap((void *)base, size, PROT_READ | PROT_WRITE,
+			 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+			 0) == MAP_FAILED)
+			return false;
+		atomic_store(&guard->lost, true);
+		return true;
+	}
+	return false;
+}
+
+/* On the faulting thread. mmap(2) and write(2) are mere system calls. */
+static void on_sigbus(int number, siginfo_t *info, void *context)
+{
+	const int saved = errno;
+	const uint64_t one = 1;
+
+	(void)context;
+	if ((info->si_code == BUS_ADRERR || info->si_code == BUS_MCEERR_AR) &&
+	    replace((uintptr_t)info->si_addr)) {
+		/* It cannot fill up; and if it failed, the ring would still be found broken. */
+		if (write(lost_fd, &one, sizeof(one)) < 0)
+			errno = saved;
+	} else {
+		/* Not ours: the same instruction faults again, and this time it kills. */
+		signal(number, SIG_DFL);
+	}
+	errno = saved;
+}
+
+int vublk_guard_memory(void)
+{
+	struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
+
+	if (lost_fd >= 0)
+		return lost_fd;
+	lost_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (lost_fd < 0)
+		return -errno;
+	sigemptyset(&action.sa_mask);
+	if (sigaction(SIGBUS, &action, NULL)) {
+		const int err = -errno;
+
+		close(lost_fd);
+		lost_fd = -1;
+		return err;
+	}
+	return lost_fd;
+}

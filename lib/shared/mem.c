@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "shared/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "shared/guard.h"
+
+/* One mmap(), shared by every map that has the region. */
+struct mapping {
+	atomic_uint refs;
+	void *base;
+	size_t size; /* bytes mapped */
+	int guard;
+	int fd; /* a duplicate, or -1: not kept */
+};
+
+/* By the first region's the guest is known, see vublk_dev_files(); the others' cost descriptors. */
+static bool keep_files;
+
+void vublk_keep_memory_files(void)
+{
+	keep_files = true;
+}
+
+struct region {
+	uint64_t gpa, uva, size; /* bytes */
+	uint8_t *host;           /* where the region's first byte is with us */
+	struct mapping *mapping;
+};
+
+struct vhu_mem {
+	atomic_uint refs;
+	unsigned n;
+	struct region region[]; /* in order of gpa */
+};
+
+static void mapping_put(struct mapping *mapping)
+{
+	if (atomic_fetch_sub(&mapping->refs, 1) != 1)
+		return;
+	vhu_guard_remove(mapping->guard);
+	munmap(mapping->base, mapping->size);
+	if (mapping->fd >= 0)
+		close(mapping->fd);
+	free(mapping);
+}
+
+static struct vhu_mem *mem_alloc(unsigned n)
+{
+	struct vhu_mem *mem = calloc(1, sizeof(*mem) + n * sizeof(mem->region[0]));
+
+	if (mem)
+		atomic_init(&mem->refs, 1);
+	return mem;
+}
+
+struct vhu_mem *vhu_mem_get(struct vhu_mem *mem)
+{
+	if (mem)
+		atomic_fetch_add(&mem->refs, 1);
+	return mem;
+}
+
+void vhu_mem_put(struct vhu_mem *mem)
+{
+	if (!mem || atomic_fetch_sub(&mem->refs, 1) != 1)
+		return;
+	for (unsigned i = 0; i < mem->n; i++)
+		mapping_put(mem->region[i].mapping);
+	free(mem);
+}
+
+static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
+{
+	return a < b + b_size && b < a + a_size;
+}
+
+/* Would the region fit beside those that the map has? Checks what needs no descriptor. */
+static int check_region(const char *name, const struct vhu_mem *mem, const struct vhu_region *r)
+{
+	const char *wrong = NULL;
+
+	/* The sum may reach the end of the address space, but its end address must exist. */
+	if (!r->size)
+		wrong = "is empty";
+	else if (r->guest_addr > UINT64_MAX - r->size || r->user_addr > UINT64_MAX - r->size ||
+		 r->mmap_offset > INT64_MAX || r->size > INT64_MAX - r->mmap_offset)
+		wrong = "wraps around";
+	for (unsigned i = 0; !wrong && i < mem->n; i++) {
+		const struct region *o = &mem->region[i];
+
+		/* Not so user addresses: a machine may show the same memory at two places. */
+		if (overlap(r->guest_addr, r->size, o->gpa, o->size))
+			wrong = "overlaps another one";
+	}
+	if (!wrong)
+		return 0;
+	vhu_log(VUBLK_LOG_WARNING,
+		"%s: memory region (guest 0x%llx, user 0x%llx, size 0x%llx, offset 0x%llx) %s",
+		name, (unsigned long long)r->guest_addr, (unsigned long long)r->user_addr,
+		(unsigned long long)r->size, (unsigned long long)r->mmap_offset, wrong);
+	return -EINVAL;
+}
+
+/*
+ * Is the descriptor a memory file of at least this size? Touching memory beyond the end of the file
+ * raises SIGBUS, so a short one is refused here. DAX devices are character devices without a
+ * size.
+ */
+static int check_file(const char *name, const struct vhu_region *r, int fd, uint64_t *align)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode)) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: a memory region's descriptor is no file that can be shared; guest "
+			"memory must be a memfd or a file (share=on)",
+			name);
+		return -EBADF;
+	}
+	if (S_ISREG(st.st_mode) && r->mmap_offset + r->size > (uint64_t)st.st_size) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: memory region ends at byte %llu of a file of %llu bytes", name,
+			(unsigned long long)(r->mmap_offset + r->size),
+			(unsigned long long)st.st_size);
+		return -EINVAL;
+	}
+	/* hugetlbfs tells its page size as block size, and maps whole pages only. */
+	*align = page;
+	if (S_ISREG(st.st_mode) && st.st_blksize > (blksize_t)page &&
+	    !(st.st_blksize & (st.st_blksize - 1)))
+		*align = (uint64_t)st.st_blksize;
+	return 0;
+}
+
+static int map_region(const char *name, const struct vhu_region *r, int fd, bool keep,
+		      struct region *to)
+{
+	struct mapping *mapping;
+	uint64_t align = 0, skip, size;
+	void *base;
+	int err = check_file(name, r, fd, &align);
+
+	if (err)
+		return err;
+	skip = r->mmap_offset & (align - 1);
+	if (r->size > SIZE_MAX - skip - align)
+		return -EINVAL;
+	size = (r->size + skip + align - 1) & ~(align - 1);
+	mapping = malloc(sizeof(*mapping));
+	if (!mapping)
+		return -ENOMEM;
+	base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
+		    (off_t)(r->mmap_offset - skip));
+	if (base == MAP_FAILED) {
+		err = -errno;
+		vhu_log(VUBLK_LOG_WARNING, "%s: cannot map a memory region of %llu bytes: %s", name,
+			(unsigned long long)r->size, strerror(-err));
+		free(mapping);
+		return err;
+	}
+	mapping->guard = vhu_guard_add(base, size);
+	if (mapping->guard < 0) {
+		err = mapping->guard;
+		vhu_log(VUBLK_LOG_WARNING, "%s: no more memory regions can be guarded", name);
+		munmap(base, size);
+		free(mapping);
+		return err;
+	}
+	/* A core dump is about us; the guest's secrets do not belong in it. */
+	madvise(base, size, MADV_DONTDUMP);
+	atomic_init(&mapping->refs, 1);
+	mapping->base = base;
+	mapping->size = size;
+	mapping->fd = keep ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+	*to = (struct region){r->guest_addr, r->user_addr, r->size, (uint8_t *)base + skip,
+			      mapping};
+	return 0;
+}
+
+/* Puts a region into its place; the map has room for it. */
+static int insert(struct vhu_mem *mem, const char *name, const struct vhu_region *r, int fd)
+{
+	struct region region;
+	unsigned at = mem->n;
+	int err = check_region(name, mem, r);
+
+	while (at && mem->region[at - 1].gpa > r->guest_addr)
+		at--;
+	if (!err)
+		err = map_region(name, r, fd, keep_files || !at, &region);
+	if (err)
+		return err;
+	memmove(&mem->region[at + 1], &mem->region[at], (mem->n - at) * sizeof(region));
+	mem->region[at] = region;
+	mem->n++;
+	return 0;
+}
+
+int vhu_mem_new(struct vhu_mem **memp, const char *name, const struct vhu_region *regions,
+		const int *fds, unsigned n)
+{
+	struct vhu_mem *mem = mem_alloc(n);
+	int err = mem ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; !err && i < n; i++)
+		err = insert(mem, name, &regions[i], fds[i]);
+	if (err) {
+		vhu_mem_put(mem);
+		mem = NULL;
+	}
+	*memp = mem;
+	return err;
+}
+
+/* The regions of `mem` but for number `without`, in a new map with room for `n`. */
+static struct vhu_mem *copy(const struct vhu_mem *mem, unsigned n, unsigned without)
+{
+	struct vhu_mem *next = mem_alloc(n);
+
+	for (unsigned i = 0; next && mem && i < mem->n; i++) {
+		if (i == without)
+			continue;
+		atomic_fetch_add(&mem->region[i].mapping->refs, 1);
+		next->region[next->n++] = mem->region[i];
+	}
+	return next;
+}
+
+int vhu_mem_add(struct vhu_mem **memp, const char *name, const struct vhu_mem *mem,
+		const struct vhu_region *region, int fd)
+{
+	unsigned n = mem ? mem->n : 0;
+	struct vhu_mem *next;
+	int err;
+
+	*memp = NULL;
+	if (n >= VHU_MEM_MAX_SLOTS) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: more than %d memory regions", name,
+			VHU_MEM_MAX_SLOTS);
+		return -ENOSPC;
+	}
+	next = copy(mem, n + 1, UINT32_MAX);
+	if (!next)
+		return -ENOMEM;
+	err = insert(next, name, region, fd);
+	if (err) {
+		vhu_mem_put(next);
+		return err;
+	}
+	*memp = next;
+	return 0;
+}
+
+int vhu_mem_remove(struct vhu_mem **memp, const char *name, const struct vhu_mem *mem,
+		   const struct vhu_region *region)
+{
+	*memp = NULL;
+	for (unsigned i = 0; mem && i < mem->n; i++) {
+		const struct region *r = &mem->region[i];
+
+		if (r->gpa != region->guest_addr || r->uva != region->user_addr ||
+		    r->size != region->size)
+			continue;
+		*memp = copy(mem, mem->n - 1, i);
+		return *memp ? 0 : -ENOMEM;
+	}
+	vhu_log(VUBLK_LOG_WARNING,
+		"%s: no memory region (guest 0x%llx, user 0x%llx, size 0x%llx) to remove", name,
+		(unsigned long long)region->guest_addr, (unsigned long long)region->user_addr,
+		(unsigned long long)region->size);
+	return -ENOENT;
+}
+
+bool vhu_mem_is_lost(const struct vhu_mem *mem)
+{
+	for (unsigned i = 0; mem && i < mem->n; i++)
+		if (vhu_guard_is_lost(mem->region[i].mapping->guard))
+			return true;
+	return false;
+}
+
+unsigned vhu_mem_ranges(const struct vhu_mem *mem, struct iovec *ranges, unsigned max)
+{
+	for (unsigned i = 0; i < mem->n && i < max; i++)
+		ranges[i] = (struct iovec){mem->region[i].host, (size_t)mem->region[i].size};
+	return mem->n;
+}
+
+unsigned vhu_mem_files(const struct vhu_mem *mem, int *fds, unsigned max)
+{
+	for (unsigned i = 0; i < mem->n && i < max; i++)
+		fds[i] = mem->region[i].mapping->fd;
+	return mem->n;
+}
+
+struct vhu_mem_piece vhu_mem_piece(const struct vhu_mem *mem, uint64_t gpa)
+{
+	unsigned low = 0, high = mem->n;
+	const struct region *r;
+
+	/* The last region that begins at or below gpa. */
+	while (low < high) {
+		unsigned middle = low + (high - low) / 2;
+
+		if (mem->region[middle].gpa <= gpa)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (!low)
+		return (struct vhu_mem_piece){0};
+	r = &mem->region[low - 1];
+	if (gpa - r->gpa >= r->size)
+		return (struct vhu_mem_piece){0};
+	return (struct vhu_mem_piece){r->gpa, r->size, r->host};
+}
+
+void *vhu_mem_gpa(const struct vhu_mem *mem, uint64_t gpa, uint64_t *size)
+{
+	const struct vhu_mem_piece piece = vhu_mem_piece(mem, gpa);
+
+	if (!piece.size)
+		return NULL;
+	if (*size > piece.size - (gpa - piece.gpa))
+		*size = piece.size - (gpa - piece.gpa);
+	return piece.host + (gpa - piece.gpa);
+}
+
+void *vhu_mem_uva(const struct vhu_mem *mem, uint64_t uva, uint64_t size)
+{
+	for (unsigned i = 0; mem && i < mem->n; i++) {
+		const struct region *r = &mem->region[i];
+
+		if (uva >= r->uva && uva - r->uva < r->size && size <= r->size - (uva - r->uva))
+			return r->host + (uva - r->uva);
+	}
+	return NULL;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Guest memory: an immutable, reference-counted map from guest-physical and front-end user
+ * addresses to our own. A change of the memory table makes a new map; who still works with the
+ * old one keeps it alive, so memory is never pulled from under I/O.
+ *
+ * The control thread makes maps, workers look things up; references may be dropped anywhere.
+ * What a front-end says of a region is checked against the descriptor it sent. If the file gets
+ * shorter afterwards, vhu_guard replaces the region.
+ */
+#ifndef SHARED_MEM_H
+#define SHARED_MEM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "proto.h"
+
+#define VHU_MEM_MAX_SLOTS 512
+
+struct vhu_mem;
+
+/*
+ * Makes a map of n regions ("Memory regions description"), fds[i] backing regions[i]; n may be
+ * 0. The descriptors stay the caller's and are not needed afterwards. 0 and one reference, or:
+ * -EINVAL for a region that is empty, wraps around, overlaps another one's guest addresses, or
+ * reaches beyond its file; -EBADF for a descriptor that is no memory file; -errno of mmap(2).
+ * The reason is logged under `name`.
+ */
+int vhu_mem_new(struct vhu_mem **memp, const char *name, const struct vhu_region *regions,
+		const int *fds, unsigned n);
+
+/* A new map: that of `mem` (NULL: empty) and one region more. Errors as above; -ENOSPC: full. */
+int vhu_mem_add(struct vhu_mem **memp, const char *name, const struct vhu_mem *mem,
+		const struct vhu_region *region, int fd);
+
+/*
+ * A new map without the region that has this guest address, user address and size
+ * (REM_MEM_REG). -ENOENT: there is none such.
+ */
+int vhu_mem_remove(struct vhu_mem **memp, const char *name, const struct vhu_mem *mem,
+		   const struct vhu_region *region);
+
+/* One reference more; NULL is allowed. */
+struct vhu_mem *vhu_mem_get(struct vhu_mem *mem);
+
+/* One reference less; the last one unmaps what no newer map shares. NULL is allowed. */
+void vhu_mem_put(struct vhu_mem *mem);
+
+/* Has the front-end truncated any of it, so that it was replaced (shared/guard.h)? NULL: no. */
+bool vhu_mem_is_lost(const struct vhu_mem *mem);
+
+/* Where the map's regions are with us: the first `max` of them. Returns how many there are. */
+unsigned vhu_mem_ranges(const struct vhu_mem *mem, struct iovec *ranges, unsigned max);
+
+/* Their files, in the same order: the map's descriptors, or -1: not kept. The
+ * first region's is, as long as there are descriptors; see vublk_keep_memory_files(). */
+unsigned vhu_mem_files(const struct vhu_mem *mem, int *fds, unsigned max);
+
+/*
+ * Our address of a guest-physical one. *size (bytes, > 0) is cut to what lies in one piece
+ * there; NULL when the first byte is in no region.
+ */
+void *vhu_mem_gpa(const struct vhu_mem *mem, uint64_t gpa, uint64_t *size);
+
+/* A piece of guest memory that lies in one piece with us, too. */
+struct vhu_mem_piece {
+	uint64_t gpa, size; /* bytes; 0: none */
+	uint8_t *host;
+};
+
+/* The region that a guest-physical address lies in; its size is 0 if there is none. */
+struct vhu_mem_piece vhu_mem_piece(const struct vhu_mem *mem, uint64_t gpa);
+
+/* Our address of `size` bytes at a user address, or NULL unless they lie in one region. */
+void *vhu_mem_uva(const struct vhu_mem *mem, uint64_t uva, uint64_t size);
+
+#endif

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The session: its life-cycle, and the messages that concern the device as a whole. Control
+ * thread. See vhu/dev.h.
+ */
+#include "vhu/dev.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "shared/fd.h"
+
+#define BIT(n) (1ull << (n))
+
+static_assert(VUBLK_MAX_QUEUES == VHU_MAX_QUEUES, "one number");
+static_assert(VUBLK_MAX_CONFIG == VHU_MAX_CONFIG, "one number");
+
+/* What the library does for any device type. */
+#define TRANSPORT_FEATURES \
+	(BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) | \
+	 BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VHU_F_PROTOCOL_FEATURES))
+
+/*
+ * What changes how rings or memory work: a driver that acknowledges one of these, though it was not
+ * offered, would not be understood. Other bits of the front-end's own (ANY_LAYOUT,
+ * NOTIFY_ON_EMPTY: QEMU passes them on) are ignored.
+ */
+#define KNOWN_TRANSPORT_FEATURES \
+	(TRANSPORT_FEATURES | BIT(VHU_F_LOG_ALL) | BIT(VIRTIO_F_ACCESS_PLATFORM) | \
+	 BIT(VIRTIO_F_IN_ORDER) | BIT(VIRTIO_F_ORDER_PLATFORM) | BIT(VIRTIO_F_SR_IOV) | \
+	 BIT(38 /* NOTIFICATION_DATA */) | BIT(39 /* NOTIF_CONFIG_DATA */) | \
+	 BIT(VIRTIO_F_RING_RESET) | BIT(41 /* ADMIN_VQ */) | BIT(43 /* SUSPEND */))
+
+#define PROTOCOL_FEATURES \
+	(BIT(VHU_PROTOCOL_F_MQ) | BIT(VHU_PROTOCOL_F_REPLY_ACK) | \
+	 BIT(VHU_PROTOCOL_F_BACKEND_REQ) | BIT(VHU_PROTOCOL_F_CONFIG) | \
+	 BIT(VHU_PROTOCOL_F_RESET_DEVICE) | BIT(VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS) | \
+	 BIT(VHU_PROTOCOL_F_STATUS) | BIT(VHU_PROTOCOL_F_INFLIGHT_SHMFD) | \
+	 BIT(VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) | \
+	 BIT(VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN))
+
+/* Messages served in one go, so that one front-end cannot keep the control thread. */
+#define MESSAGES_AT_ONCE 32
+
+/* ---- life-cycle ---- */
+
+static struct vhu_vring *make_vrings(unsigned n)
+{
+	struct vhu_vring *vring = aligned_alloc(_Alignof(struct vhu_vring), n * sizeof(*vring));
+
+	if (vring)
+		memset(vring, 0, n * sizeof(*vring));
+	return vring;
+}
+
+int vublk_dev_create(struct vublk_dev **devp, const struct vublk_params *params)
+{
+	struct vublk_dev *dev;
+
+	*devp = NULL;
+	if (params->num_queues < 1 || params->num_queues > VUBLK_MAX_QUEUES)
+		return -EINVAL;
+	dev = calloc(1, sizeof(*dev));
+	if (!dev)
+		return -ENOMEM;
+	dev->sock = dev->backend_fd = -1;
+	dev->params = *params;
+	dev->offered = params->features | TRANSPORT_FEATURES;
+	dev->name = strdup(params->name);
+	dev->vring = make_vrings(params->num_queues);
+	if (!dev->name || !dev->vring) {
+		vublk_dev_destroy(dev);
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < params->num_queues; i++) {
+		vq_init(&dev->vring[i].vq, dev->name, i);
+		dev->vring[i].vq.dev = dev;
+	}
+	*devp = dev;
+	return 0;
+}
+
+void vublk_dev_destroy(struct vublk_dev *dev)
+{
+	if (!dev)
+		return;
+	free(dev->vring);
+	free(dev->name);
+	free(dev);
+}
+
+int vublk_dev_connect(struct vublk_dev *dev, int sock)
+{
+	const int flags = fcntl(sock, F_GETFL);
+
+	if (flags < 0 || fcntl(sock, F_SETFL, flags | O_NONBLOCK) < 0) {
+		const int err = -errno;
+
+		close(sock);
+		return err;
+	}
+	dev->sock = sock;
+	vhu_msg_init(&dev->msg);
+	return 0;
+}
+
+int vublk_dev_input(struct vublk_dev *dev)
+{
+	for (unsigned i = 0; i < MESSAGES_AT_ONCE; i++) {
+		int err;
+
+		/* A ring that waited is beginning now. */
+		if (dev->pending)
+			return 1;
+		err = vhu_msg_receive(&dev->msg, dev->sock);
+
+		if (err == -EPROTO)
+			vhu_log(VUBLK_LOG_ERROR,
+				"%s: ending the connection: a message is malformed, or its "
+				"descriptors are too many for us",
+				dev->name);
+		else if (err == -EMFILE)
+			vhu_log(VUBLK_LOG_ERROR,
+				"%s: ending the connection: no room for a message's descriptors; "
+				"raise "
+				"the limit of open files (RLIMIT_NOFILE: ulimit -n, or "
+				"LimitNOFILE= in "
+				"a systemd unit)",
+				dev->name);
+		else if (err < 0 && err != -ECONNRESET)
+			vhu_log(VUBLK_LOG_ERROR, "%s: ending the connection: cannot receive: %s",
+				dev->name, strerror(-err));
+		if (err <= 0)
+			return err;
+		err = vhu_dispatch(dev);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* The session is over and nothing of it is used any more: forget it. */
+static void forget(struct vublk_dev *dev)
+{
+	vhu_msg_reset(&dev->msg);
+	vhu_vring_reset_all(dev);
+	vhu_mem_put(dev->mem);
+	dev->mem = NULL;
+	vhu_inflight_put(dev->inflight);
+	dev->inflight = NULL;
+	vhu_fd_close(dev->backend_fd);
+	dev->backend_fd = -1;
+	dev->features = dev->protocol_features = 0;
+	dev->status = 0;
+	dev->row = NULL;
+	dev->err = 0;
+	dev->leaving = dev->stopping = false;
+	/* Last, for now the front-end may come back. */
+	close(dev->sock);
+	dev->sock = -1;
+	dev->params.ops->set_features(dev->params.opaque, 0);
+	dev->params.ops->disconnected(dev->params.opaque);
+}
+
+void vublk_dev_disconnect(struct vublk_dev *dev)
+{
+	dev->leaving = true;
+	vhu_vring_let_go(dev);
+	if (dev->pending)
+		return; /* vublk_queue_done() comes back here */
+	if (!dev->stopping) {
+		dev->stopping = true;
+		dev->pending++;
+		/* Who has a region goes on with what was not begun. */
+		vhu_vring_stop_all(dev, false);
+		dev->pending--;
+	}
+	if (!dev->pending)
+		forget(dev);
+}
+
+void vublk_dev_report(const struct vublk_dev *dev)
+{
+	vhu_log(VUBLK_LOG_INFO,
+		"%s: features 0x%llx, protocol features 0x%llx, status 0x%02x, %s, %s", dev->name,
+		(unsigned long long)dev->features, (unsigned long long)dev->protocol_features,
+		dev->status, dev->mem ? "memory is shared" : "no memory is shared",
+		dev->inflight ? "an in-flight region is set" : "no in-flight region is set");
+	vhu_vring_report(dev);
+}
+
+struct vublk_files vublk_dev_files(const struct vublk_dev *dev)
+{
+	struct vublk_files files = {.inflight = -1, .memory = -1};
+
+	if (dev->inflight)
+		files.inflight = vhu_inflight_file(dev->inflight, &files.inflight_offset);
+	if (dev->mem)
+		vhu_mem_files(dev->mem, &files.memory, 1);
+	return files;
+}
+
+bool vublk_dev_memory_lost(const struct vublk_dev *dev)
+{
+	return vhu_mem_is_lost(dev->mem) || vhu_inflight_is_lost(dev->inflight);
+}
+
+/* ---- features ---- */
+
+int vhu_dev_ignore(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	(void)dev;
+	(void)msg;
+	return 0;
+}
+
+int vhu_dev_get_features(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	msg->payload.u64 = dev->offered;
+	return 0;
+}
+
+int vhu_dev_set_features(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	const uint64_t known = dev->params.known_features | KNOWN_TRANSPORT_FEATURES;
+	const uint64_t wanted = msg->payload.u64;
+	const uint64_t features = wanted & dev->offered;
+	int err = 0;
+
+	if (wanted & known & ~dev->offered) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: features 0x%llx were not offered", dev->name,
+			(unsigned long long)(wanted & known & ~dev->offered));
+		return -EINVAL;
+	}
+	if (features != dev->features && vhu_vring_any_running(dev)) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: features change while rings run", dev->name);
+		return -EBUSY;
+	}
+	if (features != dev->features) {
+		dev->features = features;
+		dev->params.ops->set_features(dev->params.opaque, features);
+	}
+	if (features & BIT(VHU_F_PROTOCOL_FEATURES))
+		return 0;
+	/* "the ring starts directly in the enabled state" */
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		int e;
+
+		dev->vring[i].enabled = true;
+		e = vhu_vring_settle(dev, &dev->vring[i]);
+		err = err ? err : e;
+	}
+	return err;
+}
+
+int vhu_dev_get_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	(void)dev;
+	msg->payload.u64 = PROTOCOL_FEATURES;
+	return 0;
+}
+
+static bool has_what_it_needs(uint64_t features, unsigned bit, unsigned needed)
+{
+	return !(features & BIT(bit)) || features & BIT(needed);
+}
+
+int vhu_dev_set_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	const uint64_t wanted = msg->payload.u64;
+
+	if (wanted & ~PROTOCOL_FEATURES) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: protocol features 0x%llx were not offered",
+			dev->name, (unsigned long long)(wanted & ~PROTOCOL_FEATURES));
+		return -EINVAL;
+	}
+	if (!has_what_it_needs(wanted, VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT,
+			       VHU_PROTOCOL_F_INFLIGHT_SHMFD) ||
+	    !has_what_it_needs(wanted, VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN,
+			       VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT)) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: protocol features 0x%llx: 23 needs 20, and that needs 12", dev->name,
+			(unsigned long long)wanted);
+		return -EINVAL;
+	}
+	dev->protocol_features = wanted;
+	return 0;
+}
+
+int vhu_dev_get_queue_num(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	msg->payload.u64 = dev->params.num_queues;
+	return 0;
+}
+
+/* ---- memory ---- */
+
+/* Takes over a new map; the reference is taken either way. */
+static int use_memory(struct vublk_dev *dev, struct vhu_mem *mem)
+{
+	int err = vhu_vring_remap(dev, mem);
+
+	if (err)
+		vhu_mem_put(mem);
+	return err;
+}
+
+int vhu_dev_set_mem_table(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	const uint32_t n = msg->payload.table.count;
+	struct vhu_mem *mem;
+	int err;
+
+	/* Some front-ends send all eight entries, whatever the count. */
+	if (n > VHU_MAX_TABLE || msg->header.size < 8 + n * sizeof(struct vhu_region) ||
+	    msg->n_fds != n) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: a memory table of %u regions in %u bytes with %u descriptors",
+			dev->name, n, msg->header.size, msg->n_fds);
+		return -EINVAL;
+	}
+	err = vhu_mem_new(&mem, dev->name, msg->payload.table.region, msg->fd, n);
+	return err ? err : use_memory(dev, mem);
+}
+
+int vhu_dev_get_max_mem_slots(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	(void)dev;
+	msg->payload.u64 = VHU_MEM_MAX_SLOTS;
+	return 0;
+}
+
+int vhu_dev_add_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_mem *mem;
+	int err = vhu_mem_add(&mem, dev->name, dev->mem, &msg->payload.mem_reg.region, msg->fd[0]);
+
+	return err ? err : use_memory(dev, mem);
+}
+
+int vhu_dev_rem_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_mem *mem;
+	int err = vhu_mem_remove(&mem, dev->name, dev->mem, &msg->payload.mem_reg.region);
+
+	return err ? err : use_memory(dev, mem);
+}
+
+/* ---- configuration space, status ---- */
+
+/* Is the part of the configuration space that is meant all there? The payload's size says so. */
+static int check_config(const struct vublk_dev *dev, const struct vhu_msg *msg)
+{
+	const struct vhu_config *config = &msg->payload.config;
+
+	if (config->offset <= VHU_MAX_CONFIG && config->size <= VHU_MAX_CONFIG - config->offset &&
+	    msg->header.size == VHU_CONFIG_HEADER + config->size)
+		return 0;
+	vhu_log(VUBLK_LOG_WARNING,
+		"%s: %u bytes at %u of the configuration space in a payload of %u", dev->name,
+		config->size, config->offset, msg->header.size);
+	return -EINVAL;
+}
+
+int vhu_dev_get_config(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_config *config = &msg->payload.config;
+	uint8_t space[VHU_MAX_CONFIG] = {0};
+	int err = check_config(dev, msg);
+
+	if (err)
+		return err;
+	dev->params.ops->get_config(dev->params.opaque, space);
+	memcpy(config->data, space + config->offset, config->size);
+	return 0;
+}
+
+int vhu_dev_set_config(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	const struct vhu_config *config = &msg->payload.config;
+	int err = check_config(dev, msg);
+
+	if (err)
+		return err;
+	if (config->flags > VHU_CONFIG_FLAG_MIGRATION) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: SET_CONFIG with flags 0x%x", dev->name,
+			config->flags);
+		return -EINVAL;
+	}
+	return dev->params.ops->set_config(dev->params.opaque, config->offset, config->data,
+					   config->size,
+					   config->flags == VHU_CONFIG_FLAG_MIGRATION);
+}
+
+int vhu_dev_set_status(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	/* QEMU 7.2 sends 0 before it stops the rings, so this is for the record only. */
+	if (msg->payload.u64 > UINT8_MAX) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: status 0x%llx is no byte", dev->name,
+			(unsigned long long)msg->payload.u64);
+		return -EINVAL;
+	}
+	dev->status = (uint8_t)msg->payload.u64;
+	return 0;
+}
+
+int vhu_dev_get_status(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	msg->payload.u64 = dev->status;
+	return 0;
+}
+
+int vhu_dev_set_backend_req_fd(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	vhu_fd_close(dev->backend_fd);
+	dev->backend_fd = vhu_msg_take_fd(msg, 0);
+	return 0;
+}
+
+/* ---- in-flight tracking ---- */
+
+static bool is_packed(const struct vublk_dev *dev)
+{
+	return dev->features >> VIRTIO_F_RING_PACKED & 1;
+}
+
+/*
+ * The entries of a queue's region, at least. What a front-end asks for is no bound of its rings:
+ * QEMU 10 asks for its `queue-size`, 128, and makes rings of 1024, the most that it knows.
+ */
+#define MIN_INFLIGHT_ENTRIES 1024u
+
+/*
+ * "to get a shared buffer from back-end". Ring sizes are not known yet. Without a buffer the answer
+ * is a size of 0.
+ */
+int vhu_dev_get_inflight_fd(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_inflight_desc *desc = &msg->payload.inflight;
+	unsigned entries = desc->queue_size;
+	int err = -EINVAL;
+
+	desc->mmap_size = desc->mmap_offset = 0;
+	if (entries && entries < MIN_INFLIGHT_ENTRIES)
+		entries = MIN_INFLIGHT_ENTRIES;
+	if (desc->num_queues <= dev->params.num_queues)
+		err = vhu_inflight_create(desc->num_queues, entries, is_packed(dev), &msg->reply_fd,
+					  &desc->mmap_size);
+	if (err)
+		vhu_log(VUBLK_LOG_WARNING, "%s: no in-flight region for %u queues of %u: %s",
+			dev->name, desc->num_queues, desc->queue_size, strerror(-err));
+	return 0;
+}
+
+int vhu_dev_set_inflight_fd(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_inflight *inflight;
+	int err;
+
+	if (vhu_vring_any_running(dev)) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: a new in-flight region while rings run", dev->name);
+		return -EBUSY;
+	}
+	err = vhu_inflight_adopt(&inflight, dev->name, &msg->payload.inflight, msg->fd[0],
+				 is_packed(dev), dev->params.num_queues);
+	if (err)
+		return err;
+	vhu_inflight_put(dev->inflight);
+	dev->inflight = inflight;
+	return 0;
+}
+
+/* ---- reset ---- */
+
+int vhu_dev_reset(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	(void)msg;
+	vhu_vring_stop_all(dev, true);
+	return 0;
+}
+
+/* Memory, protocol features and the back-end channel stay: they are the session's. */
+int vhu_dev_reset_finish(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	(void)msg;
+	vhu_vring_reset_all(dev);
+	vhu_inflight_put(dev->inflight);
+	dev->inflight = NULL;
+	dev->features = 0;
+	dev->status = 0;
+	dev->params.ops->set_features(dev->params.opaque, 0);
+	return 0;
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One device and its session with a front-end: features, memory, rings, and the life-cycle of
+ * all of it. Control thread.
+ *
+ * Theory of operation. A message is received (vhu_msg), looked up and checked (vhu_dispatch),
+ * and handled (vhu_dev, vhu_vring). Handlers change the session at once, but a running ring
+ * belongs to a worker, so what touches one is asked for by the ops and counted in `pending`.
+ * While anything is pending no message is read. When the last answer has come, the message's
+ * second half runs and the reply goes out:
+ *
+ *	READING --message--> handle() --pending == 0--> finish(), reply --> READING
+ *	                         |                          ^
+ *	                         +--pending > 0--> WAITING --last answer
+ *
+ * A ring that cannot begin yet (vublk_queue_wait()) is not counted, so that the session goes on;
+ * when it can, it is, with no message in hand.
+ *
+ * A session that ends (vublk_dev_disconnect()) waits for what is pending, stops the rings, waits
+ * again, and then forgets everything.
+ */
+#ifndef VHU_DEV_H
+#define VHU_DEV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vhu/msg.h"
+#include "vq/ring.h"
+#include "vublk.h"
+
+/* What a ring's worker is at. */
+enum vhu_vring_phase {
+	VRING_STOPPED,  /* no worker has it; everything may change */
+	VRING_STARTING, /* queue_start asked for */
+	VRING_WAITING,  /* the same, but put off: no worker has it, and it may be withdrawn */
+	VRING_RUNNING,  /* changes only through queue_update */
+	VRING_DRAINING, /* queue_stop asked for */
+};
+
+/* "Ring states": a ring runs when it is started and enabled and can be. */
+struct vhu_vring {
+	_Alignas(64) struct vublk_queue vq; /* the next ring's may have another worker */
+	struct vq_layout layout;
+	struct vublk_update update; /* while a queue_update is pending */
+	enum vhu_vring_phase phase;
+	bool updating;
+	bool held; /* WAITING, and to be drained when it has begun: counted in `pending` */
+	bool addr_set;
+	bool started; /* SET_VRING_KICK came, GET_VRING_BASE did not */
+	bool enabled;
+	bool failed;   /* could not be started: not tried again before something changes */
+	bool told;     /* GET_VRING_BASE was answered in this session */
+	bool unmapped; /* its memory was taken away while it ran */
+};
+
+struct vhu_row;
+
+struct vublk_dev {
+	char *name;
+	struct vublk_params params;
+	uint64_t offered; /* feature bits */
+
+	/* The session. */
+	int sock; /* -1: none */
+	struct vhu_msg msg;
+	uint64_t features, protocol_features;
+	uint8_t status;
+	struct vhu_mem *mem;
+	struct vhu_inflight *inflight; /* NULL: nothing is tracked */
+	int backend_fd;                /* the channel for requests of the back-end, -1: none */
+	struct vhu_vring *vring;       /* params.num_queues of them */
+
+	/* The message in hand. */
+	const struct vhu_row *row; /* NULL: there is none */
+	int err;                   /* handle()'s, or the first one that a queue answered */
+	unsigned pending;          /* answers awaited, and a handler that is running */
+	bool leaving, stopping;    /* vublk_dev_disconnect() was called; has stopped the rings */
+};
+
+/* Is this protocol feature negotiated? */
+static inline bool vhu_dev_has(const struct vublk_dev *dev, enum vhu_protocol_feature bit)
+{
+	return dev->protocol_features >> bit & 1;
+}
+
+/* ---- vhu/dispatch.c ---- */
+
+/*
+ * Handles the complete message in dev->msg. 0: done, the reply (if any) is sent; 1: answers are
+ * pending; -errno: the connection has to end.
+ */
+int vhu_dispatch(struct vublk_dev *dev);
+
+/* The second half, when pending came to 0: finish() and reply. 0, or -errno as above. */
+int vhu_dispatch_finish(struct vublk_dev *dev);
+
+/* ---- vhu/vring.c ---- */
+
+/*
+ * Starts or stops the ring if what it should do and what it does differ. 0 (maybe pending), or
+ * -errno when it cannot be started; then it counts as broken and its error descriptor is
+ * signalled.
+ */
+int vhu_vring_settle(struct vublk_dev *dev, struct vhu_vring *vring);
+
+/* Asks the worker to apply vring->update. */
+void vhu_vring_update(struct vublk_dev *dev, struct vhu_vring *vring);
+
+/*
+ * Makes `mem` the session's memory, taking over the reference, and moves every ring that runs to
+ * it. One that does not lie in it is stopped, and started again when there is memory that it lies
+ * in. 0; -ENOMEM, and then nothing has changed.
+ */
+int vhu_vring_remap(struct vublk_dev *dev, struct vhu_mem *mem);
+
+/* Asks every running ring to stop; see queue_stop about `drain`. */
+void vhu_vring_stop_all(struct vublk_dev *dev, bool drain);
+
+/* The session ends: what is held back until it can be drained is not waited for. */
+void vhu_vring_let_go(struct vublk_dev *dev);
+
+/* Makes every ring (all stopped) as it was before the session. */
+void vhu_vring_reset_all(struct vublk_dev *dev);
+
+/* Does any ring run? */
+bool vhu_vring_any_running(const struct vublk_dev *dev);
+
+/* The rings' part of vublk_dev_report(). */
+void vhu_vring_report(const struct vublk_dev *dev);
+
+/* Handlers, see vhu/dispatch.c; they return 0 or -errno and may leave answers pending. */
+int vhu_vring_set_num(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_vring_set_base(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_vring_get_base(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_vring_get_base_skip_drain(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_vring_get_base_finish(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_vring_set_kick(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_vring_set_call(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_vring_set_err(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_vring_set_enable(struct vublk_dev *dev, struct vhu_msg *msg);
+
+/* ---- vhu/dev.c ---- */
+
+int vhu_dev_get_features(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_set_features(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_get_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_set_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_get_queue_num(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_set_mem_table(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_get_max_mem_slots(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_add_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_rem_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_get_config(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_set_config(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_get_status(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_set_status(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_set_backend_req_fd(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_get_inflight_fd(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_set_inflight_fd(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_reset(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_reset_finish(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_ignore(struct vublk_dev *dev, struct vhu_msg *msg);
+
+#endif

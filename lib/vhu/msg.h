@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One framed message on a stream socket, plus the file descriptors that came with it, which it
+ * owns until somebody takes them. Control thread. Trusts nothing: the frame is checked here, the
+ * payload by vhu_dispatch.
+ */
+#ifndef VHU_MSG_H
+#define VHU_MSG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "proto.h"
+
+/*
+ * The largest payload that is read. What is larger than any message known is read and dropped up to
+ * this; a frame that claims more is taken for a peer that speaks something else.
+ */
+#define VHU_MSG_MAX_PAYLOAD 4096
+
+struct vhu_msg {
+	struct vhu_header header;
+	union {
+		union vhu_payload payload;
+		uint8_t raw[VHU_MSG_MAX_PAYLOAD];
+	};
+	int fd[VHU_MAX_FDS]; /* -1 where taken */
+	unsigned n_fds;
+	size_t received; /* bytes so far, of header and payload */
+	int reply_fd;    /* to go with the reply, owned; -1: none */
+};
+
+/* An empty message. */
+void vhu_msg_init(struct vhu_msg *msg);
+
+/* Closes the descriptors that nobody took and empties the message. */
+void vhu_msg_reset(struct vhu_msg *msg);
+
+/*
+ * Reads on from a non-blocking socket ("Message Specification"). 1: the message is complete; 0:
+ * more has to come; -ECONNRESET: the peer closed the connection; -EPROTO: no valid frame
+ * (version, size, too many descriptors); other -errno from recvmsg(2). Descriptors are received
+ * close-on-exec.
+ */
+int vhu_msg_receive(struct vhu_msg *msg, int sock);
+
+/* Takes descriptor i out of the message: the caller owns it. */
+int vhu_msg_take_fd(struct vhu_msg *msg, unsigned i);
+
+/*
+ * Sends a reply to `msg`: its request number, version 1 and the reply flag, `size` bytes of
+ * payload, msg->reply_fd if there is one. 0 or -errno; -EAGAIN means that the peer does not read
+ * what it asked for.
+ */
+int vhu_msg_reply(const struct vhu_msg *msg, int sock, const void *payload, size_t size);
+
+/* The message's name in the specification, "unknown" for a number that has none. */
+const char *vhu_msg_name(uint32_t request);
+
+#endif

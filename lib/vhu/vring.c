@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The rings' part of the protocol: SET_VRING_*, GET_VRING_BASE, and the states of a ring. Control
+ * thread. See vhu/dev.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "shared/fd.h"
+#include "vhu/dev.h"
+
+/* The ring that a message names, or NULL (logged). */
+static struct vhu_vring *find(struct vublk_dev *dev, uint64_t index)
+{
+	if (index < dev->params.num_queues)
+		return &dev->vring[index];
+	vhu_log(VUBLK_LOG_WARNING, "%s: %s names queue %llu, but there are %u", dev->name,
+		vhu_msg_name(dev->msg.header.request), (unsigned long long)index,
+		dev->params.num_queues);
+	return NULL;
+}
+
+/* ---- start, stop, update ---- */
+
+/* The ring cannot be started: "vring_err" is the way to say so. */
+static int fail(struct vhu_vring *vring, int err)
+{
+	vring->failed = true;
+	vhu_fd_signal(vring->vq.err_fd);
+	return err;
+}
+
+static int start(struct vublk_dev *dev, struct vhu_vring *vring)
+{
+	int err;
+
+	if (!vring->layout.size || !vring->addr_set) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u is started without its %s", dev->name,
+			vring->vq.index, !vring->layout.size ? "size" : "addresses");
+		return fail(vring, -EINVAL);
+	}
+	if (!dev->mem || !vhu_mem_ranges(dev->mem, NULL, 0)) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: queue %u is started, but no memory is shared; QEMU needs a memory "
+			"backend, as -object memory-backend-memfd,id=mem,share=on,size=SIZE "
+			"-machine memory-backend=mem, libvirt <memoryBacking> with <source "
+			"type='memfd'/> and <access mode='shared'/>",
+			dev->name, vring->vq.index);
+		return fail(vring, -EINVAL);
+	}
+	err = vq_setup(&vring->vq, &vring->layout, dev->mem, dev->inflight, dev->features);
+	if (err)
+		return fail(vring, err);
+	vring->phase = VRING_STARTING;
+	dev->pending++;
+	dev->params.ops->queue_start(dev->params.opaque, &vring->vq);
+	return 0;
+}
+
+/* The ring is at rest. */
+static void rest(struct vhu_vring *vring)
+{
+	vring->layout.base = vq_base(&vring->vq);
+	vring->phase = VRING_STOPPED;
+	vq_teardown(&vring->vq);
+}
+
+/* The same, of one that has never begun. */
+static void rest_unbegun(struct vhu_vring *vring)
+{
+	vq_find_base(&vring->vq);
+	rest(vring);
+}
+
+/* A ring that was to begin is not to. */
+static void withdraw(struct vublk_dev *dev, struct vhu_vring *vring)
+{
+	dev->params.ops->queue_withdraw(dev->params.opaque, &vring->vq);
+	rest_unbegun(vring);
+}
+
+/*
+ * Has a ring stop that runs, or waits to begin. What an earlier process has left in flight has to
+ * be done before a stop that drains is acknowledged: then the wait goes on, and the message with
+ * it; else it is over.
+ */
+static void stop(struct vublk_dev *dev, struct vhu_vring *vring, bool drain)
+{
+	if (vring->phase == VRING_RUNNING) {
+		vring->phase = VRING_DRAINING;
+		dev->pending++;
+		dev->params.ops->queue_stop(dev->params.opaque, &vring->vq, drain);
+	} else if (vring->phase == VRING_WAITING) {
+		vring->held = drain && vq_track_has_left(vring->vq.track, vring->vq.packed);
+		if (vring->held)
+			dev->pending++;
+		else
+			withdraw(dev, vring);
+	}
+}
+
+int vhu_vring_settle(struct vublk_dev *dev, struct vhu_vring *vring)
+{
+	const bool wanted = vring->started && vring->enabled && !vring->unmapped;
+
+	if (wanted && vring->phase == VRING_STOPPED && !vring->failed)
+		return start(dev, vring);
+	if (!wanted)
+		stop(dev, vring, true);
+	return 0;
+}
+
+void vhu_vring_update(struct vublk_dev *dev, struct vhu_vring *vring)
+{
+	vring->updating = true;
+	dev->pending++;
+	dev->params.ops->queue_update(dev->params.opaque, &vring->vq, &vring->update);
+}
+
+/*
+ * A ring moves with its memory. One whose memory is gone stands still until it is back: front-ends
+ * that change the layout take regions away before they add others.
+ */
+static void remap_one(struct vublk_dev *dev, struct vhu_vring *vring)
+{
+	struct vq_ring ring;
+	int err;
+
+	if (vring->phase == VRING_WAITING)
+		withdraw(dev, vring);
+	else if (vring->phase != VRING_RUNNING && !vring->unmapped)
+		return;
+	err = vq_translate(&vring->vq, &vring->layout, dev->mem, dev->features, &ring);
+	vring->unmapped = err;
+	if (vring->phase == VRING_RUNNING && !err) {
+		vring->update.ring = ring;
+		vhu_vring_update(dev, vring);
+		return;
+	}
+	vq_lease_put(vring->update.lease);
+	vring->update.lease = NULL;
+	vhu_vring_settle(dev, vring);
+}
+
+int vhu_vring_remap(struct vublk_dev *dev, struct vhu_mem *mem)
+{
+	/* First get what may fail, then do it. */
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		struct vhu_vring *vring = &dev->vring[i];
+
+		vring->update = (struct vublk_update){0};
+		if (vring->phase != VRING_RUNNING)
+			continue;
+		vring->update.lease = vq_lease_new(mem);
+		if (vring->update.lease)
+			continue;
+		while (i--)
+			vq_lease_put(dev->vring[i].update.lease);
+		return -ENOMEM;
+	}
+	vhu_mem_put(dev->mem);
+	dev->mem = mem;
+	for (unsigned i = 0; i < dev->params.num_queues; i++)
+		remap_one(dev, &dev->vring[i]);
+	return 0;
+}
+
+bool vhu_vring_any_running(const struct vublk_dev *dev)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++)
+		if (dev->vring[i].phase != VRING_STOPPED)
+			return true;
+	return false;
+}
+
+void vhu_vring_stop_all(struct vublk_dev *dev, bool drain)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		dev->vring[i].started = false;
+		stop(dev, &dev->vring[i], drain);
+	}
+}
+
+void vhu_vring_reset_all(struct vublk_dev *dev)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		struct vhu_vring *vring = &dev->vring[i];
+		struct vublk_queue *vq = &vring->vq;
+
+		vq_reset(vq);
+		*vring = (struct vhu_vring){.vq = *vq};
+	}
+}
+
+/* Whatever the answer is about, the ring is at rest afterwards. */
+static void answered(struct vublk_dev *dev, struct vhu_vring *vring, int err)
+{
+	if (vring->updating) {
+		vring->updating = false;
+	} else if (vring->phase == VRING_STARTING && !err) {
+		vring->phase = VRING_RUNNING;
+	} else if (vring->phase == VRING_STARTING) {
+		fail(vring, err);
+		rest_unbegun(vring);
+	} else {
+		rest(vring);
+	}
+	if (err && !dev->err)
+		dev->err = err;
+}
+
+void vublk_queue_done(struct vublk_queue *queue, int err)
+{
+	struct vublk_dev *dev = queue->dev;
+	struct vhu_vring *vring = &dev->vring[queue->index];
+
+	answered(dev, vring, err);
+	if (vring->held)
+		stop(dev, vring, true);
+	vring->held = false;
+	if (--dev->pending)
+		return;
+	if (dev->leaving)
+		vublk_dev_disconnect(dev);
+	else
+		dev->params.ops->resume(dev->params.opaque, !dev->row || !vhu_dispatch_finish(dev));
+}
+
+void vublk_queue_wait(struct vublk_queue *queue)
+{
+	struct vublk_dev *dev = queue->dev;
+
+	/* The message that had it started counts itself. */
+	dev->pending--;
+	dev->vring[queue->index].phase = VRING_WAITING;
+}
+
+void vublk_queue_wait_over(struct vublk_queue *queue)
+{
+	struct vublk_dev *dev = queue->dev;
+	struct vhu_vring *vring = &dev->vring[queue->index];
+
+	if (!vring->held)
+		dev->pending++;
+	vring->phase = VRING_STARTING;
+}
+
+void vhu_vring_let_go(struct vublk_dev *dev)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		struct vhu_vring *vring = &dev->vring[i];
+
+		if (vring->held && vring->phase == VRING_WAITING) {
+			vring->held = false;
+			dev->pending--;
+		}
+	}
+}
+
+/* ---- messages ---- */
+
+/* For the messages that only a ring at rest may get; NULL (logged) otherwise. */
+static struct vhu_vring *find_stopped(struct vublk_dev *dev, uint64_t index)
+{
+	struct vhu_vring *vring = find(dev, index);
+
+	if (!vring || vring->phase == VRING_STOPPED)
+		return vring;
+	vhu_log(VUBLK_LOG_WARNING, "%s: %s for queue %u, which is running", dev->name,
+		vhu_msg_name(dev->msg.header.request), vring->vq.index);
+	return NULL;
+}
+
+int vhu_vring_set_num(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	const struct vhu_vring_state state = msg->payload.state;
+	struct vhu_vring *vring = find_stopped(dev, state.index);
+
+	if (!vring)
+		return -EINVAL;
+	if (!vq_is_size(state.num, dev->features)) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: queue %u: a ring of %u entries; it must have 2 to %d, a power of two "
+			"unless it is packed",
+			dev->name, state.index, state.num, VQ_MAX_SIZE);
+		return -EINVAL;
+	}
+	vring->layout.size = state.num;
+	vring->failed = false;
+	return 0;
+}
+
+int vhu_vring_set_base(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	const struct vhu_vring_state state = msg->payload.state;
+	const bool packed = dev->features >> VIRTIO_F_RING_PACKED & 1;
+	struct vhu_vring *vring = find_stopped(dev, state.index);
+
+	if (!vring)
+		return -EINVAL;
+	if (!packed && state.num > UINT16_MAX) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u: base %u is no 16-bit index", dev->name,
+			state.index, state.num);
+		return -EINVAL;
+	}
+	vring->layout.base = state.num;
+	/*
+	 * User-mode Linux takes packed rings without knowing it, and says 0 of a fresh one. That is
+	 * a position too, but only for who has been told it, or has an in-flight region.
+	 */
+	if (packed && !state.num && !vring->told && !dev->inflight)
+		vring->layout.base = 0x80008000;
+	vring->failed = false;
+	return 0;
+}
+
+int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	/* Flags and log address matter with dirty logging only, which is not offered. */
+	const struct vhu_vring_addr addr = msg->payload.addr;
+	struct vhu_vring *vring = find(dev, addr.index);
+	struct vq_layout layout;
+
+	if (!vring)
+		return -EINVAL;
+	layout = vring->layout;
+	layout.desc = addr.desc;
+	layout.avail = addr.avail;
+	layout.used = addr.used;
+	if (vring->phase != VRING_STOPPED) {
+		/* Front-ends repeat themselves when they switch logging on or off. */
+		if (layout.desc == vring->layout.desc && layout.avail == vring->layout.avail &&
+		    layout.used == vring->layout.used)
+			return 0;
+		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u: new addresses while it is running",
+			dev->name, addr.index);
+		return -EBUSY;
+	}
+	/* As much as can be told before it is started. */
+	if (layout.size && dev->mem) {
+		struct vq_ring ring;
+		int err = vq_translate(&vring->vq, &layout, dev->mem, dev->features, &ring);
+
+		if (err)
+			return err;
+	}
+	vring->layout = layout;
+	vring->addr_set = true;
+	vring->failed = vring->unmapped = false;
+	return 0;
+}
+
+int vhu_vring_set_enable(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	const struct vhu_vring_state state = msg->payload.state;
+	struct vhu_vring *vring = find(dev, state.index);
+
+	if (!vring)
+		return -EINVAL;
+	if (state.num > 1) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u: enable is %u, neither 0 nor 1", dev->name,
+			state.index, state.num);
+		return -EINVAL;
+	}
+	vring->enabled = state.num;
+	return vhu_vring_settle(dev, vring);
+}
+
+/* GET_VRING_BASE and its like: the ring is stopped, and where it stopped is the answer. */
+static int get_base(struct vublk_dev *dev, struct vhu_msg *msg, bool drain)
+{
+	struct vhu_vring *vring = find(dev, msg->payload.state.index);
+
+	if (!vring)
+		return -EINVAL;
+	vring->started = false;
+	vring->failed = vring->unmapped = false;
+	stop(dev, vring, drain);
+	return 0;
+}
+
+int vhu_vring_get_base(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	/* With bit 20 alone, what is in flight is recorded; with bit 23 that is 45's affair. */
+	const bool drain = !vhu_dev_has(dev, VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) ||
+			   vhu_dev_has(dev, VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN);
+
+	return get_base(dev, msg, drain);
+}
+
+int vhu_vring_get_base_skip_drain(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	return get_base(dev, msg, false);
+}
+
+int vhu_vring_get_base_finish(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_vring *vring = &dev->vring[msg->payload.state.index];
+
+	vhu_fd_close(vring->vq.kick_fd);
+	vring->vq.kick_fd = -1;
+	msg->payload.state.num = vring->layout.base;
+	vring->told = true;
+	return 0;
+}
+
+/*
+ * SET_VRING_KICK, _CALL, _ERR: bits 0-7 name the ring, bit 8 says that no descriptor comes. On
+ * success *fd is the caller's, or -1.
+ */
+static int take_ring_fd(struct vublk_dev *dev, struct vhu_msg *msg, struct vhu_vring **vring,
+			int *fd)
+{
+	const uint64_t u64 = msg->payload.u64;
+	const unsigned expected = u64 & VHU_VRING_NOFD ? 0 : 1;
+	int flags;
+
+	*vring = find(dev, u64 & VHU_VRING_INDEX_MASK);
+	if (!*vring)
+		return -EINVAL;
+	if (u64 & ~(VHU_VRING_INDEX_MASK | VHU_VRING_NOFD) || msg->n_fds != expected) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: %s 0x%llx comes with %u descriptors", dev->name,
+			vhu_msg_name(msg->header.request), (unsigned long long)u64, msg->n_fds);
+		return -EINVAL;
+	}
+	*fd = -1;
+	if (!expected)
+		return 0;
+	/* Whatever it is, it must not make us wait: on files O_NONBLOCK has no effect. */
+	flags = fcntl(msg->fd[0], F_GETFL);
+	if (flags < 0 || !vhu_fd_can_notify(msg->fd[0]) ||
+	    fcntl(msg->fd[0], F_SETFL, flags | O_NONBLOCK) < 0) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: %s: the descriptor is no eventfd, pipe or socket pair", dev->name,
+			vhu_msg_name(msg->header.request));
+		return -EBADF;
+	}
+	*fd = vhu_msg_take_fd(msg, 0);
+	return 0;
+}
+
+/* Has the owner of the queue, worker or us, take over the update. */
+static void apply(struct vublk_dev *dev, struct vhu_vring *vring, struct vublk_update update)
+{
+	vring->update = update;
+	if (vring->phase == VRING_RUNNING)
+		vhu_vring_update(dev, vring);
+	else
+		vublk_queue_apply(&vring->vq, &vring->update);
+}
+
+int vhu_vring_set_kick(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_vring *vring;
+	int fd, err;
+
+	err = take_ring_fd(dev, msg, &vring, &fd);
+	if (err)
+		return err;
+	apply(dev, vring, (struct vublk_update){.kick = true, .kick_fd = fd});
+	/* Requests may be waiting already: do not wait for the first kick to start. */
+	vring->started = true;
+	vring->failed = false;
+	return vhu_vring_settle(dev, vring);
+}
+
+int vhu_vring_set_call(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_vring *vring;
+	int fd, err;
+
+	err = take_ring_fd(dev, msg, &vring, &fd);
+	if (!err)
+		apply(dev, vring, (struct vublk_update){.call = true, .call_fd = fd});
+	return err;
+}
+
+int vhu_vring_set_err(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_vring *vring;
+	int fd, err;
+
+	err = take_ring_fd(dev, msg, &vring, &fd);
+	if (!err)
+		apply(dev, vring, (struct vublk_update){.err = true, .err_fd = fd});
+	return err;
+}
+
+/* ---- for the operator ---- */
+
+static const char *state_name(const struct vhu_vring *vring)
+{
+	static const char *const phases[] = {
+		[VRING_STOPPED] = "stopped",          [VRING_STARTING] = "starting",
+		[VRING_WAITING] = "waiting to begin", [VRING_RUNNING] = "running",
+		[VRING_DRAINING] = "draining",
+	};
+
+	if (vring->phase != VRING_STOPPED)
+		return phases[vring->phase];
+	if (vring->failed)
+		return "could not be started";
+	return vring->started && !vring->enabled ? "disabled" : phases[VRING_STOPPED];
+}
+
+void vhu_vring_report(const struct vublk_dev *dev)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		const struct vhu_vring *vring = &dev->vring[i];
+
+		if (!vring->layout.size)
+			continue;
+		vhu_log(VUBLK_LOG_INFO, "%s: queue %u: %s ring of %u, %s%s%s", dev->name, i,
+			dev->features >> VIRTIO_F_RING_PACKED & 1 ? "packed" : "split",
+			vring->layout.size, state_name(vring),
+			vring->phase == VRING_RUNNING && !vring->vq.track ? ", not tracked" : "",
+			vring->phase == VRING_RUNNING && vring->vq.kick_fd < 0 ? ", not kicked"
+									       : "");
+	}
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vq/track.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "log.h"
+#include "vq/kill_point.h"
+#include "vq/ring.h"
+
+/* Does the region have a place for the ring? 1, 0, or -EINVAL if the two contradict. */
+static int has_place(const struct vublk_queue *vq, const struct vhu_inflight *inflight)
+{
+	const unsigned n = vhu_inflight_queue_size(inflight);
+	const bool packed = vhu_inflight_is_packed(inflight);
+
+	if (packed != vq->packed) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: queue %u: the in-flight region is for %s rings, but this one is not",
+			vq->name, vq->index, packed ? "packed" : "split");
+		return -EINVAL;
+	}
+	if (vhu_inflight_queue(inflight, vq->index) && n >= vq->size)
+		return 1;
+	vhu_log(VUBLK_LOG_WARNING,
+		"%s: queue %u: the in-flight region, for rings of %u, has no place for its ring of "
+		"%u: "
+		"its requests in flight would be lost if this process were killed; the guest's "
+		"next "
+		"start of the device gets a region that fits, else set the front-end's queue size "
+		"to %u",
+		vq->name, vq->index, n, vq->size, vq->size);
+	return 0;
+}
+
+int vq_track_new(struct vublk_queue *vq, struct vhu_inflight *inflight)
+{
+	void *region = vhu_inflight_queue(inflight, vq->index);
+	const unsigned n = vhu_inflight_queue_size(inflight);
+	const int place = has_place(vq, inflight);
+	struct vq_track *track;
+
+	if (place <= 0)
+		return place;
+	track = aligned_alloc(_Alignof(struct vq_track), sizeof(*track));
+	if (!track)
+		return -ENOMEM;
+	*track = (struct vq_track){.inflight = vhu_inflight_get(inflight), .n = n};
+	vq->track = track;
+	if (vq->packed)
+		track->packed = region;
+	else
+		track->split = region;
+	track->recovered = calloc(n, sizeof(*track->recovered));
+	track->busy = calloc(n, sizeof(*track->busy));
+	track->entry = calloc(n, sizeof(*track->entry));
+	return track->recovered && track->busy && track->entry ? 0 : -ENOMEM;
+}
+
+void vq_track_free(struct vq_track *track)
+{
+	if (!track)
+		return;
+	vhu_inflight_put(track->inflight);
+	free(track->recovered);
+	free(track->busy);
+	free(track->entry);
+	free(track);
+}
+
+bool vq_track_has_left(const struct vq_track *track, bool packed)
+{
+	for (unsigned i = 0; vq_track_is_used(track) && i < track->n; i++) {
+		const uint8_t *at =
+			packed ? &track->packed->desc[i].inflight : &track->split->desc[i].inflight;
+
+		if (__atomic_load_n(at, __ATOMIC_RELAXED))
+			return true;
+	}
+	return false;
+}
+
+bool vq_track_is_used(const struct vq_track *track)
+{
+	/* Both layouts begin alike. */
+	return track && __atomic_load_n(&track->split->version, __ATOMIC_RELAXED);
+}
+
+static int by_counter(const void *a, const void *b)
+{
+	const uint64_t x = ((const struct vq_recovered *)a)->counter;
+	const uint64_t y = ((const struct vq_recovered *)b)->counter;
+
+	return (x > y) - (x < y);
+}
+
+int vq_track_recover(struct vublk_queue *vq)
+{
+	struct vq_track *track = vq->track;
+	int err;
+
+	track->n_recovered = track->next_recovered = 0;
+	err = vq->packed ? vq_track_packed_recover(vq) : vq_track_split_recover(vq);
+	if (err)
+		return err;
+	/* "Resubmit inflight ... entries in order of their counter value" */
+	qsort(track->recovered, track->n_recovered, sizeof(*track->recovered), by_counter);
+	/*
+	 * Counted anew, for the largest one may be just before its wrap. The i-th of different
+	 * numbers in order is at least i, so going upwards no order is lost if this is interrupted.
+	 */
+	for (unsigned i = 0; i < track->n_recovered; i++) {
+		const uint16_t at = track->recovered[i].at;
+
+		if (vq->packed)
+			__atomic_store_n(&track->packed->desc[at].counter, i, __ATOMIC_RELEASE);
+		else
+			__atomic_store_n(&track->split->desc[at].counter, i, __ATOMIC_RELEASE);
+		VQ_STEP("both-recover-counter");
+	}
+	track->counter = track->n_recovered;
+	vq->n_taken = track->n_recovered;
+	if (track->n_recovered)
+		vhu_log(VUBLK_LOG_INFO, "%s: queue %u: going on with %u requests in flight",
+			vq->name, vq->index, track->n_recovered);
+	return 0;
+}
+
+/* Back-ends that know nothing of notes may leave anything in these bytes. */
+#define NOTE_MARK 0xb7
+
+uint32_t vq_track_note(const struct vq_track *track, bool packed, uint32_t note)
+{
+	uint8_t *at = packed ? track->packed->padding : track->split->desc[0].padding;
+	uint32_t earlier = 0;
+
+	for (unsigned i = 0; i < 4; i++)
+		earlier |= (uint32_t)__atomic_load_n(&at[i], __ATOMIC_RELAXED) << 8 * i;
+	if (__atomic_load_n(&at[4], __ATOMIC_RELAXED) != NOTE_MARK)
+		earlier = 0;
+	__atomic_store_n(&at[4], 0, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < 4; i++)
+		__atomic_store_n(&at[i], (uint8_t)(note >> 8 * i), __ATOMIC_RELEASE);
+	__atomic_store_n(&at[4], NOTE_MARK, __ATOMIC_RELEASE);
+	return earlier;
+}
+
+int vq_track_corrupt(const struct vublk_queue *vq, const char *why)
+{
+	vhu_log(VUBLK_LOG_ERROR, "%s: queue %u: the in-flight region cannot be: %s", vq->name,
+		vq->index, why);
+	return -EINVAL;
+}

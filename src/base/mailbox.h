@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How one thread has a function run by another: it posts a call, the other one is woken by an
+ * eventfd and runs it between two rounds. The control thread and every worker have one each; an
+ * answer is a call posted the other way. Its lock is not on the I/O path.
+ */
+#ifndef BASE_MAILBOX_H
+#define BASE_MAILBOX_H
+
+#include <pthread.h>
+
+/* Embedded in its owner's object, who must keep it until it has run. */
+struct call {
+	struct call *next;
+	void (*run)(struct call *call);
+};
+
+struct mailbox {
+	pthread_mutex_t lock;
+	struct call *first, **last;
+	int event_fd; /* readable when there is a call */
+};
+
+/* 0 or -errno. */
+int mailbox_init(struct mailbox *mailbox);
+
+/* Calls still posted are forgotten. */
+void mailbox_destroy(struct mailbox *mailbox);
+
+/* Posts a call; call->run is set. Any thread. From now on the call is the receiver's. */
+void mailbox_post(struct mailbox *mailbox, struct call *call);
+
+/* Runs what was posted, in order. The owning thread, when event_fd is readable (or at any time). */
+void mailbox_run(struct mailbox *mailbox);
+
+#endif

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/option_table.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/control_chars.h"
+
+/* ---- errors ---- */
+
+int option_fail(struct option_parser *parser, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(parser->error, parser->error_size, format, ap);
+	va_end(ap);
+	replace_control_chars(parser->error);
+	return -EINVAL;
+}
+
+int option_fail_value(struct option_parser *parser, const struct option_row *row, const char *value,
+		      const char *expected)
+{
+	return option_fail(parser, "--%s wants %s, not '%s'", row->name, expected, value);
+}
+
+/* ---- parsing ---- */
+
+bool option_stands(int argc, char *const *argv, const char *name)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+		if (!strncmp(argv[i], "--", 2) && !strcmp(argv[i] + 2, name))
+			return true;
+	return false;
+}
+
+/* getopt_long()'s own table. The row's number comes back by `val`, past all characters. */
+#define VAL_BASE 256
+
+static void fill_long_options(const struct option_table *table, struct option *list)
+{
+	for (unsigned i = 0; i < table->n; i++)
+		list[i] = (struct option){
+			.name = table->row[i].name,
+			.has_arg = table->row[i].argument ? required_argument : no_argument,
+			.val = VAL_BASE + (int)i,
+		};
+	list[table->n] = (struct option){0};
+}
+
+/* What getopt_long() refused: `code` is its answer, `word` the argument it looked at. */
+static int fail_getopt(struct option_parser *parser, int code, const char *word)
+{
+	const struct option_table *table = parser->table;
+	const struct option_row *row = optopt >= VAL_BASE ? &table->row[optopt - VAL_BASE] : NULL;
+
+	if (code == ':' && row)
+		return option_fail(parser, "--%s needs a value: --%s=%s", row->name, row->name,
+				   row->argument);
+	if (row)
+		return option_fail(parser, "--%s takes no value", row->name);
+	return option_fail(parser, "unknown option '%s' (see %s --help)", word, table->program);
+}
+
+/* getopt_long() takes prefixes; a script that uses them breaks when an option is added. */
+static bool is_abbreviated(const char *word, const struct option_row *row)
+{
+	return strcspn(word + 2, "=") != strlen(row->name);
+}
+
+static int parse_one(struct option_parser *parser, int i, const char *word, const char *value)
+{
+	const struct option_row *row = &parser->table->row[i];
+
+	if (is_abbreviated(word, row))
+		return option_fail(parser, "unknown option '%s', did you mean --%s?", word,
+				   row->name);
+	if (parser->seen[i] && row != parser->table->repeats)
+		return option_fail(parser, "--%s is given twice", row->name);
+	parser->seen[i] = true;
+	if (value && !*value)
+		return option_fail(parser, "--%s is empty, it needs a value: --%s=%s", row->name,
+				   row->name, row->argument);
+	return row->set(parser, row, value);
+}
+
+int option_table_parse(struct option_parser *parser, int argc, char *const *argv)
+{
+	struct option list[OPTION_TABLE_MAX + 1];
+	int r = 0;
+
+	fill_long_options(parser->table, list);
+	optind = 0; /* glibc: begin anew, also after an earlier parse */
+	opterr = 0;
+	while (!r) {
+		/* "+" stops at what is no option, so this is what it looks at next. */
+		const char *word = argv[optind ? optind : 1];
+		int code = getopt_long(argc, argv, "+:", list, NULL);
+
+		if (code == -1)
+			break;
+		if (code < VAL_BASE)
+			return fail_getopt(parser, code, word);
+		r = parse_one(parser, code - VAL_BASE, word, optarg);
+	}
+	if (!r && optind < argc)
+		return option_fail(parser, "unexpected argument '%s'", argv[optind]);
+	return r;
+}
+
+/* ---- --help ---- */
+
+#define HELP_COLUMN 30
+
+static void print_row(const struct option_row *row)
+{
+	int width = printf("  --%s%s%s", row->name, row->argument ? "=" : "",
+			   row->argument ? row->argument : "");
+	const char *line = row->help;
+
+	if (width >= HELP_COLUMN) {
+		putchar('\n');
+		width = 0;
+	}
+	while (*line) {
+		int length = (int)strcspn(line, "\n");
+
+		printf("%*s%.*s\n", HELP_COLUMN - width, "", length, line);
+		width = 0;
+		line += length + (line[length] == '\n');
+	}
+}
+
+void option_table_print(const struct option_table *table)
+{
+	for (unsigned i = 0; i < table->n; i++)
+		print_row(&table->row[i]);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A command line by a table: one row per option, which the parser, --help, and the refusal of
+ * doubled options all read. For vublkd and vublk-bench. Knows no option; trusts nothing of argv.
+ * Control thread, once.
+ */
+#ifndef CLI_OPTION_TABLE_H
+#define CLI_OPTION_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define OPTION_TABLE_MAX 64 /* rows */
+
+struct option_parser;
+
+struct option_row {
+	const char *name;
+	const char *argument; /* as --help and the man page call it, NULL: takes none */
+	/* Takes `value` (NULL or not empty) over. 0 or what option_fail() returns. */
+	int (*set)(struct option_parser *parser, const struct option_row *row, const char *value);
+	const char *help; /* lines after the first are indented by their printer */
+};
+
+struct option_table {
+	const char *program; /* for messages */
+	const struct option_row *row;
+	unsigned n;                       /* at most OPTION_TABLE_MAX */
+	const struct option_row *repeats; /* may be given more than once; NULL: none */
+};
+
+struct option_parser {
+	const struct option_table *table;
+	void *options;               /* what the rows' functions fill in */
+	bool seen[OPTION_TABLE_MAX]; /* by row */
+	char *error;                 /* where the one line goes that says what is wrong */
+	size_t error_size;
+};
+
+/*
+ * Gives each option of argv to its row. 0, or -EINVAL with the error written for an option that is
+ * unknown, abbreviated, doubled, empty, without its value or with one that it does not take, for an
+ * argument that is none, and for what a row's function refuses.
+ */
+int option_table_parse(struct option_parser *parser, int argc, char *const *argv);
+
+/*
+ * Does "--" + name stand anywhere before "--"? For options that are answered at once, whatever
+ * stands beside them.
+ */
+bool option_stands(int argc, char *const *argv, const char *name);
+
+/* Writes the error, as one line whatever is quoted. Returns -EINVAL. */
+int option_fail(struct option_parser *parser, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* The same: says what the option takes and what it got. */
+int option_fail_value(struct option_parser *parser, const struct option_row *row, const char *value,
+		      const char *expected);
+
+/* Prints the rows as --help has them, in the table's order. */
+void option_table_print(const struct option_table *table);
+
+#endif

@@ -1,0 +1,622 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * See cli/options.h. One table has a row per option (cli/option_table.h), and
+ * tests/cli/test-help-man.sh holds the man page against it.
+ *
+ * Two passes: the first only looks for the options that are answered at once, since a program
+ * that asks for --print-capabilities must get an answer whatever stands beside it
+ * (vhost-user.rst, "Backend program conventions"). The second is option_table_parse().
+ */
+#include "cli/options.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "base/control_chars.h"
+#include "cli/option_table.h"
+#include "cli/values.h"
+#include "request/config.h"
+#include "worker/poll_policy.h"
+
+#define MAX_QUEUES              256u
+#define MAX_POLL_US             1000000u
+#define MAX_SERIAL              20 /* VIRTIO_BLK_ID_BYTES */
+#define MAX_NAME                100
+#define MAX_TIMEOUT             86400u
+#define MAX_PHYSICAL_BLOCK_SIZE (UINT64_C(2) << 20) /* as QEMU's */
+#define SECTOR                  512u
+#define ENGINE_DEFAULT          "io_uring"
+#define ENGINE_WITHOUT_IO       "null"
+
+enum option_id {
+	OPT_SOCKET_PATH,
+	OPT_FD,
+	OPT_SOCKET_MODE,
+	OPT_SOCKET_GROUP,
+	OPT_BLK_FILE,
+	OPT_READ_ONLY,
+	OPT_CACHE,
+	OPT_DISCARD,
+	OPT_BLOCK_SIZE,
+	OPT_PHYSICAL_BLOCK_SIZE,
+	OPT_OPTIMAL_IO_SIZE,
+	OPT_NAME,
+	OPT_SERIAL,
+	OPT_NUM_QUEUES,
+	OPT_SEG_MAX,
+	OPT_NUM_WORKERS,
+	OPT_CPU_AFFINITY,
+	OPT_POLL,
+	OPT_ENGINE,
+	OPT_FIXED_BUFFERS,
+	OPT_IOPOLL,
+	OPT_SQPOLL,
+	OPT_SQPOLL_CPU,
+	OPT_SIZE,
+	OPT_NO_LOCK,
+	OPT_LOCK_TIMEOUT,
+	OPT_STOP_TIMEOUT,
+	OPT_LOG_LEVEL,
+	OPT_PRINT_CAPABILITIES,
+	OPT_HELP,
+	OPT_VERSION,
+	N_OPTIONS,
+};
+
+static struct options *options_of(const struct option_parser *parser)
+{
+	return parser->options;
+}
+
+static bool is_power_of_two(uint64_t n)
+{
+	return n && !(n & (n - 1));
+}
+
+/* --- one function per option; `value` is never empty --- */
+
+static int set_socket_path(struct option_parser *parser, const struct option_row *row,
+			   const char *value)
+{
+	/* unix(7): sun_path holds 108 bytes, its final NUL among them. */
+	const size_t room = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+
+	if (strlen(value) > room)
+		return option_fail(parser,
+				   "--%s is %zu bytes long, a socket's path has at most %zu",
+				   row->name, strlen(value), room);
+	options_of(parser)->socket_path = value;
+	return 0;
+}
+
+static int set_fd(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	uint64_t n;
+
+	if (!parse_digits(value, 10, INT_MAX, &n))
+		return option_fail_value(parser, row, value,
+					 "the number of an open file descriptor");
+	options_of(parser)->fd = (int)n;
+	return 0;
+}
+
+static int set_socket_mode(struct option_parser *parser, const struct option_row *row,
+			   const char *value)
+{
+	uint64_t n;
+
+	if (!parse_digits(value, 8, 0777, &n))
+		return option_fail_value(parser, row, value, "octal permission bits, as 0660");
+	options_of(parser)->socket_mode = (mode_t)n;
+	return 0;
+}
+
+static int set_socket_group(struct option_parser *parser, const struct option_row *row,
+			    const char *value)
+{
+	(void)row;
+	options_of(parser)->socket_group = value;
+	return 0;
+}
+
+static int set_blk_file(struct option_parser *parser, const struct option_row *row,
+			const char *value)
+{
+	(void)row;
+	options_of(parser)->image.path = value;
+	return 0;
+}
+
+static int set_read_only(struct option_parser *parser, const struct option_row *row,
+			 const char *value)
+{
+	(void)row, (void)value;
+	options_of(parser)->image.read_only = true;
+	return 0;
+}
+
+static int set_cache(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	static const char *const words[] = {
+		[IMAGE_CACHE_NONE] = "none",
+		[IMAGE_CACHE_WRITEBACK] = "writeback",
+		[IMAGE_CACHE_WRITETHROUGH] = "writethrough",
+		NULL,
+	};
+	int i = find_word(words, value);
+
+	if (i < 0)
+		return option_fail_value(parser, row, value, row->argument);
+	options_of(parser)->image.cache = (enum image_cache)i;
+	return 0;
+}
+
+static int set_discard(struct option_parser *parser, const struct option_row *row,
+		       const char *value)
+{
+	static const char *const words[] = {"ignore", "unmap", NULL};
+	int i = find_word(words, value);
+
+	if (i < 0)
+		return option_fail_value(parser, row, value, row->argument);
+	options_of(parser)->image.discard = i == 1;
+	return 0;
+}
+
+static int set_block_size(struct option_parser *parser, const struct option_row *row,
+			  const char *value)
+{
+	uint64_t n;
+
+	if (!parse_size(value, &n) || (n != 512 && n != 4096))
+		return option_fail_value(parser, row, value, "512 or 4096");
+	options_of(parser)->image.block_size = (uint32_t)n;
+	return 0;
+}
+
+static int set_physical_block_size(struct option_parser *parser, const struct option_row *row,
+				   const char *value)
+{
+	uint64_t n;
+
+	if (!parse_size(value, &n) || !is_power_of_two(n) || n < SECTOR ||
+	    n > MAX_PHYSICAL_BLOCK_SIZE)
+		return option_fail_value(parser, row, value, "a power of two from 512 to 2M");
+	options_of(parser)->image.physical_block_size = (uint32_t)n;
+	return 0;
+}
+
+static int set_optimal_io_size(struct option_parser *parser, const struct option_row *row,
+			       const char *value)
+{
+	uint64_t n;
+
+	if (!parse_size(value, &n) || !n || n % SECTOR || n > UINT32_MAX)
+		return option_fail_value(parser, row, value, "a multiple of 512 below 4G");
+	options_of(parser)->image.optimal_io_size = (uint32_t)n;
+	return 0;
+}
+
+static int set_name(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	if (!*value || strlen(value) > MAX_NAME)
+		return option_fail(parser, "--%s wants a name of 1 to %d bytes", row->name,
+				   MAX_NAME);
+	for (const char *c = value; *c; c++)
+		if (is_control_char(*c))
+			return option_fail(parser, "--%s wants no control characters", row->name);
+	options_of(parser)->name = value;
+	return 0;
+}
+
+static int set_serial(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	if (strlen(value) > MAX_SERIAL)
+		return option_fail(parser, "--%s is %zu bytes long, a serial number has at most %d",
+				   row->name, strlen(value), MAX_SERIAL);
+	for (const char *c = value; *c; c++)
+		if (*c < ' ' || *c > '~')
+			return option_fail(parser, "--%s wants printable ASCII characters only",
+					   row->name);
+	options_of(parser)->serial = value;
+	return 0;
+}
+
+static int set_num_queues(struct option_parser *parser, const struct option_row *row,
+			  const char *value)
+{
+	uint64_t n;
+
+	if (!parse_digits(value, 10, MAX_QUEUES, &n) || !n)
+		return option_fail_value(parser, row, value, "a number from 1 to 256");
+	options_of(parser)->num_queues = (unsigned)n;
+	return 0;
+}
+
+static int set_seg_max(struct option_parser *parser, const struct option_row *row,
+		       const char *value)
+{
+	uint64_t n;
+
+	if (!parse_digits(value, 10, BLK_SEG_MAX_MOST, &n) || !n)
+		return option_fail_value(parser, row, value, "a number from 1 to 1022");
+	options_of(parser)->seg_max = (unsigned)n;
+	return 0;
+}
+
+static int set_num_workers(struct option_parser *parser, const struct option_row *row,
+			   const char *value)
+{
+	uint64_t n;
+
+	if (!parse_digits(value, 10, OPTIONS_MAX_WORKERS, &n) || !n)
+		return option_fail_value(parser, row, value, "a number from 1 to 64");
+	options_of(parser)->num_workers = (unsigned)n;
+	return 0;
+}
+
+static int set_cpu_affinity(struct option_parser *parser, const struct option_row *row,
+			    const char *value)
+{
+	struct options *options = options_of(parser);
+
+	if (!parse_list(value, CPU_SETSIZE - 1, options->cpu, OPTIONS_MAX_WORKERS,
+			&options->n_cpus))
+		return option_fail_value(parser, row, value,
+					 "a list of at most 64 CPUs, as 2 or 0-3 or 1,3,5-7");
+	return 0;
+}
+
+static int set_poll(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	int64_t *poll_ns = &options_of(parser)->poll_ns;
+	uint64_t us;
+
+	if (!strcmp(value, "auto"))
+		*poll_ns = POLL_AUTO;
+	else if (!strcmp(value, "off"))
+		*poll_ns = POLL_OFF;
+	else if (!strcmp(value, "always"))
+		*poll_ns = POLL_ALWAYS;
+	else if (parse_digits(value, 10, MAX_POLL_US, &us))
+		*poll_ns = (int64_t)us * 1000;
+	else
+		return option_fail_value(parser, row, value,
+					 "auto, off, always, or microseconds from 0 to 1000000");
+	return 0;
+}
+
+static int set_engine(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	const struct engine_class *engine = engine_find(value);
+
+	if (!engine)
+		return option_fail_value(parser, row, value, row->argument);
+	options_of(parser)->engine = engine;
+	options_of(parser)->engine_given = true;
+	return 0;
+}
+
+static int set_fixed_buffers(struct option_parser *parser, const struct option_row *row,
+			     const char *value)
+{
+	(void)row, (void)value;
+	options_of(parser)->engine_options.fixed_buffers = true;
+	return 0;
+}
+
+static int set_iopoll(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	(void)row, (void)value;
+	options_of(parser)->engine_options.iopoll = true;
+	return 0;
+}
+
+static int set_sqpoll(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	(void)row, (void)value;
+	options_of(parser)->engine_options.sqpoll = true;
+	return 0;
+}
+
+static int set_sqpoll_cpu(struct option_parser *parser, const struct option_row *row,
+			  const char *value)
+{
+	uint64_t n;
+
+	if (!parse_digits(value, 10, INT_MAX, &n))
+		return option_fail_value(parser, row, value, "the number of a processor");
+	options_of(parser)->engine_options.sqpoll_cpu = (int)n;
+	return 0;
+}
+
+static int set_size(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	uint64_t n;
+
+	if (!parse_size(value, &n) || !n || n % SECTOR)
+		return option_fail_value(parser, row, value,
+					 "a multiple of 512 bytes, as 1048576, 1024K, 20G or 2T");
+	options_of(parser)->image.null_size = n;
+	return 0;
+}
+
+static int set_no_lock(struct option_parser *parser, const struct option_row *row,
+		       const char *value)
+{
+	(void)row, (void)value;
+	options_of(parser)->lock = false;
+	return 0;
+}
+
+static int set_timeout(struct option_parser *parser, const struct option_row *row,
+		       const char *value, unsigned *seconds)
+{
+	uint64_t n;
+
+	if (!parse_digits(value, 10, MAX_TIMEOUT, &n))
+		return option_fail_value(parser, row, value, "a number of seconds from 0 to 86400");
+	*seconds = (unsigned)n;
+	return 0;
+}
+
+static int set_lock_timeout(struct option_parser *parser, const struct option_row *row,
+			    const char *value)
+{
+	return set_timeout(parser, row, value, &options_of(parser)->lock_timeout);
+}
+
+static int set_stop_timeout(struct option_parser *parser, const struct option_row *row,
+			    const char *value)
+{
+	return set_timeout(parser, row, value, &options_of(parser)->stop_timeout);
+}
+
+static int set_log_level(struct option_parser *parser, const struct option_row *row,
+			 const char *value)
+{
+	int level = log_level_by_name(value);
+
+	if (level < 0)
+		return option_fail_value(parser, row, value, row->argument);
+	options_of(parser)->log_level = (enum log_level)level;
+	return 0;
+}
+
+/* The first pass has seen to it. */
+static int set_action(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	(void)parser, (void)row, (void)value;
+	return 0;
+}
+
+/* --- the table; --help has its order --- */
+
+static const struct option_row rows[N_OPTIONS] = {
+	[OPT_SOCKET_PATH] = {"socket-path", "PATH", set_socket_path,
+			     "listen on a socket made at PATH"},
+	[OPT_FD] = {"fd", "FDNUM", set_fd, "use this open socket, listening or connected"},
+	[OPT_SOCKET_MODE] = {"socket-mode", "MODE", set_socket_mode,
+			     "permissions of the socket, octal (default 0600)"},
+	[OPT_SOCKET_GROUP] = {"socket-group", "GROUP", set_socket_group,
+			      "group of the socket, by name or number"},
+	[OPT_BLK_FILE] = {"blk-file", "PATH", set_blk_file,
+			  "the image: a regular file or a block device"},
+	[OPT_READ_ONLY] = {"read-only", NULL, set_read_only,
+			   "open the image for reading, refuse writes"},
+	[OPT_CACHE] = {"cache", "none|writeback|writethrough", set_cache,
+		       "none: O_DIRECT (the default), writeback: the page\n"
+		       "cache, writethrough: each write durable at once"},
+	[OPT_DISCARD] = {"discard", "unmap|ignore", set_discard,
+			 "pass the guest's discards on (the default) or not"},
+	[OPT_BLOCK_SIZE] = {"block-size", "512|4096", set_block_size,
+			    "logical block size (default: 512, or what the\n"
+			    "partition table was made for)"},
+	[OPT_PHYSICAL_BLOCK_SIZE] = {"physical-block-size", "SIZE", set_physical_block_size,
+				     "physical block size (default: the image's)"},
+	[OPT_OPTIMAL_IO_SIZE] = {"optimal-io-size", "SIZE", set_optimal_io_size,
+				 "preferred size of requests (default: the image's)"},
+	[OPT_NAME] = {"name", "STRING", set_name,
+		      "the disk in messages (default: the image's path)"},
+	[OPT_SERIAL] = {"serial", "STRING", set_serial,
+			"serial number the guest sees, up to 20 characters"},
+	[OPT_NUM_QUEUES] = {"num-queues", "N", set_num_queues,
+			    "most queues a front-end may use (default 256)"},
+	[OPT_SEG_MAX] = {"seg-max", "N", set_seg_max,
+			 "most pieces of data in a request (default 126); 62\n"
+			 "for QEMU's queue-size=64,indirect_desc=off"},
+	[OPT_NUM_WORKERS] = {"num-workers", "N", set_num_workers,
+			     "threads that share the queues out (default 1)"},
+	[OPT_CPU_AFFINITY] = {"cpu-affinity", "LIST", set_cpu_affinity,
+			      "CPUs of the workers, one each, as 2 or 0-3 or 1,3"},
+	[OPT_POLL] = {"poll", "auto|off|always|MICROSECONDS", set_poll,
+		      "how long to look for work before sleeping\n"
+		      "(default auto); always: for a CPU of its own"},
+	[OPT_ENGINE] = {"engine", "io_uring|libaio|null", set_engine,
+			"how I/O is done (default io_uring, or libaio where\n"
+			"the kernel has that off); null does none"},
+	[OPT_FIXED_BUFFERS] = {"fixed-buffers", NULL, set_fixed_buffers,
+			       "register all guest memory with io_uring: less work\n"
+			       "per request, but all of it is pinned"},
+	[OPT_IOPOLL] = {"iopoll", NULL, set_iopoll,
+			"poll the device for completions (NVMe with poll\n"
+			"queues); takes a whole processor under load"},
+	[OPT_SQPOLL] = {"sqpoll", NULL, set_sqpoll,
+			"have a thread of the kernel's submit I/O, which\n"
+			"takes a processor more under load"},
+	[OPT_SQPOLL_CPU] = {"sqpoll-cpu", "CPU", set_sqpoll_cpu,
+			    "the processor on which that thread stays"},
+	[OPT_SIZE] = {"size", "SIZE", set_size,
+		      "size of the disk, for --engine=null without image"},
+	[OPT_NO_LOCK] = {"no-lock", NULL, set_no_lock, "do not lock the image (dangerous)"},
+	[OPT_LOCK_TIMEOUT] = {"lock-timeout", "SECONDS", set_lock_timeout,
+			      "how long to wait for the image's lock (default 30)"},
+	[OPT_STOP_TIMEOUT] = {"stop-timeout", "SECONDS", set_stop_timeout,
+			      "how long a stop waits for I/O to end (default 5)"},
+	[OPT_LOG_LEVEL] = {"log-level", "error|warning|info|debug", set_log_level,
+			   "how much to say on standard error (default info)"},
+	[OPT_PRINT_CAPABILITIES] = {"print-capabilities", NULL, set_action,
+				    "print the capabilities as JSON and exit"},
+	[OPT_HELP] = {"help", NULL, set_action, "print this text and exit"},
+	[OPT_VERSION] = {"version", NULL, set_action, "print the version and exit"},
+};
+
+static const struct option_table table = {"vublkd", rows, N_OPTIONS, NULL};
+static_assert(N_OPTIONS <= OPTION_TABLE_MAX, "the parser has room for the table");
+
+/* --- parsing --- */
+
+static enum options_action find_action(int argc, char *const *argv)
+{
+	if (option_stands(argc, argv, rows[OPT_PRINT_CAPABILITIES].name))
+		return OPTIONS_CAPABILITIES;
+	if (option_stands(argc, argv, rows[OPT_HELP].name))
+		return OPTIONS_HELP;
+	if (option_stands(argc, argv, rows[OPT_VERSION].name))
+		return OPTIONS_VERSION;
+	return OPTIONS_SERVE;
+}
+
+static void set_defaults(struct options *options)
+{
+	*options = (struct options){
+		.action = OPTIONS_SERVE,
+		.fd = -1,
+		.socket_mode = 0600,
+		.image = {.cache = IMAGE_CACHE_NONE, .discard = true},
+		.engine = engine_find(ENGINE_DEFAULT),
+		.engine_options = {.sqpoll_cpu = -1},
+		.num_queues = MAX_QUEUES,
+		.seg_max = BLK_SEG_MAX,
+		.num_workers = 1,
+		.poll_ns = POLL_AUTO,
+		.serial = "",
+		.lock = true,
+		.lock_timeout = 30,
+		.stop_timeout = 5,
+		.log_level = LOG_LEVEL_INFO,
+	};
+}
+
+/* --- what goes together --- */
+
+static int check_socket(struct option_parser *parser)
+{
+	const bool *seen = parser->seen;
+
+	if (seen[OPT_SOCKET_PATH] && seen[OPT_FD])
+		return option_fail(parser, "--socket-path and --fd exclude each other");
+	if (seen[OPT_SOCKET_MODE] && !seen[OPT_SOCKET_PATH])
+		return option_fail(parser, "--socket-mode goes only with --socket-path");
+	if (seen[OPT_SOCKET_GROUP] && !seen[OPT_SOCKET_PATH])
+		return option_fail(parser, "--socket-group goes only with --socket-path");
+	return 0;
+}
+
+static int check_image(struct option_parser *parser)
+{
+	const bool *seen = parser->seen;
+	bool null_engine = !strcmp(options_of(parser)->engine->name, ENGINE_WITHOUT_IO);
+
+	if (seen[OPT_SIZE] && seen[OPT_BLK_FILE])
+		return option_fail(parser,
+				   "--size does not go with --blk-file, which has its own size");
+	if (seen[OPT_SIZE] && !null_engine)
+		return option_fail(parser, "--size goes only with --engine=null");
+	if (null_engine && !seen[OPT_BLK_FILE] && !seen[OPT_SIZE])
+		return option_fail(parser, "--engine=null needs --size=SIZE or --blk-file=PATH");
+	if (!null_engine && !seen[OPT_BLK_FILE])
+		return option_fail(parser, "--blk-file=PATH is missing");
+	return 0;
+}
+
+static int check_geometry(struct option_parser *parser)
+{
+	const struct image_options *image = &options_of(parser)->image;
+
+	if (!image->block_size)
+		return 0; /* image_open() finds it out and checks the others against it */
+	if (image->physical_block_size && image->physical_block_size < image->block_size)
+		return option_fail(parser, "--physical-block-size is smaller than --block-size");
+	if (image->optimal_io_size % image->block_size)
+		return option_fail(parser, "--optimal-io-size is no multiple of --block-size");
+	if (image->null_size % image->block_size)
+		return option_fail(parser, "--size is no multiple of --block-size");
+	return 0;
+}
+
+/* The options that are io_uring's alone. */
+static int check_engine(struct option_parser *parser)
+{
+	static const enum option_id ids[] = {OPT_FIXED_BUFFERS, OPT_IOPOLL, OPT_SQPOLL};
+	const bool *seen = parser->seen;
+
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+		if (seen[ids[i]] && strcmp(options_of(parser)->engine->name, ENGINE_DEFAULT) != 0)
+			return option_fail(parser, "--%s goes only with --engine=%s",
+					   rows[ids[i]].name, ENGINE_DEFAULT);
+	if (seen[OPT_SQPOLL_CPU] && !seen[OPT_SQPOLL])
+		return option_fail(parser, "--sqpoll-cpu goes only with --sqpoll");
+	if (seen[OPT_IOPOLL] && seen[OPT_SQPOLL])
+		return option_fail(parser,
+				   "--iopoll and --sqpoll exclude each other: one thread polls");
+	if (seen[OPT_IOPOLL] && options_of(parser)->image.cache != IMAGE_CACHE_NONE)
+		return option_fail(parser,
+				   "--iopoll goes only with --cache=none: the page cache cannot "
+				   "be polled");
+	return 0;
+}
+
+static int check_lock(struct option_parser *parser)
+{
+	if (parser->seen[OPT_NO_LOCK] && parser->seen[OPT_LOCK_TIMEOUT])
+		return option_fail(parser, "--no-lock and --lock-timeout exclude each other");
+	return 0;
+}
+
+int options_parse(struct options *options, int argc, char *const *argv, char *error, size_t size)
+{
+	struct option_parser parser = {
+		.table = &table, .options = options, .error = error, .error_size = size};
+	int r;
+
+	set_defaults(options);
+	options->action = find_action(argc, argv);
+	if (options->action != OPTIONS_SERVE)
+		return 0;
+	r = option_table_parse(&parser, argc, argv);
+	if (!r)
+		r = check_socket(&parser);
+	if (!r)
+		r = check_image(&parser);
+	if (!r)
+		r = check_geometry(&parser);
+	if (!r)
+		r = check_engine(&parser);
+	if (!r)
+		r = check_lock(&parser);
+	return r;
+}
+
+/* --- --help --- */
+
+void options_print_help(void)
+{
+	puts("Usage: vublkd [--socket-path=PATH | --fd=FDNUM] --blk-file=PATH [OPTION]...\n"
+	     "       vublkd --print-capabilities | --help | --version\n"
+	     "\n"
+	     "Serves a raw file or block device as a virtio-blk disk over a vhost-user socket.\n"
+	     "Without --socket-path and --fd the socket comes from systemd (LISTEN_FDS).\n"
+	     "\n"
+	     "Options:");
+	option_table_print(&table);
+	puts("\n"
+	     "SIZE is in bytes, or has one of the suffixes K, M, G, T (powers of 1024).\n"
+	     "The manual page vublkd(8) explains every option.");
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One served disk: its image with the lock on it, its vhost-user device, and the queues that
+ * workers serve for it. Control thread.
+ */
+#ifndef DISK_DISK_H
+#define DISK_DISK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/loop.h"
+#include "cli/options.h"
+
+struct disk;
+struct vublk_dev;
+struct worker;
+
+/* What the disk tells whoever feeds it a socket (disk/server.c). */
+struct disk_events {
+	void (*resume)(void *opaque, bool again); /* see struct vublk_ops */
+	void (*disconnected)(void *opaque);
+};
+
+/*
+ * Makes a disk of an image that is open, and stays its owner's. 0 or -errno. The options, the image
+ * and the workers, of which there are options->num_workers, have to live as long as the disk.
+ */
+int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *workers,
+		const struct options *options, const struct image *image,
+		const struct disk_events *events, void *opaque);
+
+/* It must not be connected. */
+void disk_destroy(struct disk *disk);
+
+/* Its vhost-user device, which lives as long as the disk. */
+struct vublk_dev *disk_device(struct disk *disk);
+
+/* For messages. */
+const char *disk_name(const struct disk *disk);
+
+/*
+ * By what the disk's front-end knows it, so that a successor can be told from another disk of the
+ * same guest: not 0 and unlike all other disks', or 0: by nothing. Before the first connection.
+ */
+void disk_set_identity(struct disk *disk, uint64_t identity);
+
+/* Ends the session. */
+void disk_disconnect(struct disk *disk);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where the vhost-user socket comes from: a path, a descriptor that was handed in, or systemd.
+ * Control thread, at start. What is found under the path is not trusted to be ours.
+ */
+#ifndef DISK_LISTENER_H
+#define DISK_LISTENER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "cli/options.h"
+
+struct listener {
+	int fd;
+	bool connected;             /* not a listening socket but a front-end's connection */
+	_Atomic(const char *) path; /* to be removed at the end, if it is still ours; or NULL */
+	dev_t dev;
+	ino_t ino;
+};
+
+/* Is there anything from which the socket could come? If not, the error is logged. */
+bool listener_is_named(const struct options *options);
+
+/*
+ * Gets the socket that the options (or, without --socket-path and --fd, systemd's LISTEN_FDS) name.
+ * A stale socket under the path is replaced; one that somebody listens on is waited for, as long as
+ * for the image's lock (--lock-timeout), and then, like a file that is no socket, left alone:
+ * -EADDRINUSE, -EEXIST. Every error is logged in one line; -errno. -ECANCELED, not logged, soon
+ * after *stopping (or NULL) has become true.
+ */
+int listener_open(struct listener *listener, const struct options *options,
+		  const atomic_bool *stopping);
+
+/*
+ * A number for the place where front-ends find the socket: the same in each process that listens
+ * there, however its path is spelled. 0: a socket pair's, which nobody finds again.
+ */
+uint64_t listener_identity(const struct listener *listener);
+
+/*
+ * Removes the path if we made it and it is still ours; once, for a successor's socket may have the
+ * same inode. Any thread, when the process ends.
+ */
+void listener_unlink(struct listener *listener);
+
+/* The same, and closes what is still open. */
+void listener_close(struct listener *listener);
+
+#endif

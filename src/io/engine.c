@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The list of engine classes: find one by name, try one out. Stateless, any thread.
+ */
+#include "io/engine.h"
+
+#include <string.h>
+
+static const struct engine_class *const classes[] = {&engine_uring, &engine_aio, &engine_null};
+
+const struct engine_class *engine_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
+		if (!strcmp(classes[i]->name, name))
+			return classes[i];
+	return NULL;
+}
+
+static void never(struct io *io)
+{
+	(void)io;
+}
+
+int engine_probe(const struct engine_class *class)
+{
+	struct engine *engine;
+	int ret =
+		engine_open(class, &engine, &(struct engine_config){.depth = 1, .complete = never});
+
+	if (ret)
+		return ret;
+	engine_close(engine);
+	return 0;
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* See io/offload.h. */
+#include "io/offload.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/thread.h"
+
+/* What lies in io.priv while an operation is ours. */
+struct errand {
+	int fd;
+};
+static_assert(sizeof(struct errand) <= sizeof(((struct io *)0)->priv), "fits into io.priv");
+
+/* A network file system is to ask its server. */
+static int64_t size_of(int fd)
+{
+	struct statx sx;
+	uint64_t size;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_SIZE | STATX_TYPE, &sx) < 0)
+		return -1;
+	if (!S_ISBLK(sx.stx_mode))
+		return (int64_t)sx.stx_size;
+	return ioctl(fd, BLKGETSIZE64, &size) < 0 ? -1 : (int64_t)size;
+}
+
+static int64_t execute_once(int fd, const struct io *io)
+{
+	uint64_t range[2] = {io->offset, io->length};
+	off_t offset = (off_t)io->offset, length = (off_t)io->length;
+
+	switch (io->op) {
+	case IO_READ:
+		return preadv(fd, io->iov, (int)io->niov, offset);
+	case IO_WRITE:
+		if (io->flags & IO_F_DSYNC)
+			return pwritev2(fd, io->iov, (int)io->niov, offset, RWF_DSYNC);
+		return pwritev(fd, io->iov, (int)io->niov, offset);
+	case IO_SYNC:
+		return fdatasync(fd);
+	case IO_PUNCH_HOLE:
+		return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+	case IO_ZERO_RANGE:
+		return fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, length);
+	case IO_DISCARD:
+		return ioctl(fd, BLKDISCARD, range);
+	case IO_SIZE:
+		return size_of(fd);
+	}
+	errno = EINVAL;
+	return -1;
+}
+
+int64_t io_execute(int fd, const struct io *io)
+{
+	int64_t ret;
+
+	/* pwritev2() would take this for the current position. */
+	if (io->offset > INT64_MAX)
+		return fd < 0 ? -EBADF : -EINVAL;
+	do {
+		ret = execute_once(fd, io);
+	} while (ret < 0 && errno == EINTR);
+	return ret < 0 ? -errno : ret;
+}
+
+static int errand_fd(const struct io *io)
+{
+	struct errand errand;
+
+	memcpy(&errand, io->priv, sizeof(errand));
+	return errand.fd;
+}
+
+static void *offload_thread(void *arg)
+{
+	struct offload *o = arg;
+	struct io *io;
+	bool first;
+
+	pthread_mutex_lock(&o->lock);
+	for (;;) {
+		io = io_list_pop(&o->todo);
+		if (!io) {
+			if (o->stop)
+				break;
+			pthread_cond_wait(&o->wake, &o->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&o->lock);
+		io->result = io_execute(errand_fd(io), io);
+		pthread_mutex_lock(&o->lock);
+		/* One wake-up is enough until the engine's thread has taken the list. */
+		first = !o->done.head;
+		io_list_push(&o->done, io);
+		if (first && eventfd_write(o->watch.fd, 1) < 0)
+			log_error("offload: eventfd: %s", strerror(errno));
+	}
+	pthread_mutex_unlock(&o->lock);
+	return NULL;
+}
+
+/* On the engine's thread: results are back. */
+static void offload_ready(struct engine_watch *watch)
+{
+	struct offload *o = container_of(watch, struct offload, watch);
+	struct io_list done;
+	eventfd_t count;
+	struct io *io;
+
+	/* First the eventfd, then the list: the other way round a wake-up could be lost. */
+	eventfd_read(watch->fd, &count);
+	pthread_mutex_lock(&o->lock);
+	done = o->done;
+	o->done.head = NULL;
+	pthread_mutex_unlock(&o->lock);
+	while ((io = io_list_pop(&done)))
+		engine_complete(o->engine, io, io->result);
+}
+
+static void offload_deaf(struct engine_watch *watch, int err)
+{
+	(void)watch;
+	log_warning("offload: the helper thread's results cannot be watched for: %s; looking for "
+		    "them regularly, which costs processor time",
+		    strerror(-err));
+}
+
+int offload_open(struct offload *offload, struct engine *engine)
+{
+	int ret;
+
+	*offload = (struct offload){
+		.engine = engine,
+		.watch = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+			  .ready = offload_ready,
+			  .failed = offload_deaf},
+	};
+	if (offload->watch.fd < 0)
+		return -errno;
+	ret = engine_watch(engine, &offload->watch);
+	if (ret) {
+		close(offload->watch.fd);
+		return ret;
+	}
+	pthread_mutex_init(&offload->lock, NULL);
+	pthread_cond_init(&offload->wake, NULL);
+	return 0;
+}
+
+void offload_close(struct offload *offload)
+{
+	if (offload->running) {
+		pthread_mutex_lock(&offload->lock);
+		offload->stop = true;
+		pthread_cond_signal(&offload->wake);
+		pthread_mutex_unlock(&offload->lock);
+		pthread_join(offload->thread, NULL);
+	}
+	engine_unwatch(offload->engine, &offload->watch);
+	close(offload->watch.fd);
+	pthread_cond_destroy(&offload->wake);
+	pthread_mutex_destroy(&offload->lock);
+}
+
+void offload_submit(struct offload *offload, int fd, struct io *io)
+{
+	memcpy(io->priv, &(struct errand){fd}, sizeof(struct errand));
+	io_list_push(&offload->queued, io);
+}
+
+static int start(struct offload *offload)
+{
+	int err = thread_create(&offload->thread, offload_thread, offload);
+
+	if (!err) {
+		offload->running = true;
+		pthread_setname_np(offload->thread, "offload");
+	}
+	return err;
+}
+
+bool offload_withdraw(struct offload *offload, struct io *io)
+{
+	return io_list_remove(&offload->queued, io);
+}
+
+/* Better slow than failed: no thread can be had, so this one does the work. */
+static void execute_here(struct offload *offload)
+{
+	struct io_list list = offload->queued;
+	struct io *io;
+
+	offload->queued.head = NULL;
+	while ((io = io_list_pop(&list)))
+		engine_complete(offload->engine, io, io_execute(errand_fd(io), io));
+}
+
+void offload_flush(struct offload *offload)
+{
+	int ret;
+
+	if (!offload->queued.head)
+		return;
+	if (!offload->running) {
+		ret = start(offload);
+		if (ret) {
+			log_warning("offload: no helper thread (%s), working without",
+				    strerror(-ret));
+			execute_here(offload);
+			return;
+		}
+	}
+	pthread_mutex_lock(&offload->lock);
+	io_list_append(&offload->todo, &offload->queued);
+	pthread_cond_signal(&offload->wake);
+	pthread_mutex_unlock(&offload->lock);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a kernel interface cannot do asynchronously is done by a helper thread with plain system
+ * calls, one operation after the other in order of arrival. One per engine, started when first
+ * needed.
+ *
+ * Everything but the fields marked "lock" belongs to the engine's thread. The helper thread
+ * touches an operation between its hand-over and its return under the lock, never the engine.
+ */
+#ifndef IO_OFFLOAD_H
+#define IO_OFFLOAD_H
+
+#include <pthread.h>
+
+#include "io/internal.h"
+
+struct offload {
+	struct engine *engine;
+	struct engine_watch watch; /* an eventfd: something is in `done` */
+	struct io_list queued;     /* since the last flush */
+	bool running;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct io_list todo, done; /* lock */
+	bool stop;                 /* lock */
+};
+
+/* Makes one for an engine that can already watch. 0 or -errno. No thread is started yet. */
+int offload_open(struct offload *offload, struct engine *engine);
+
+/* Ends the thread. Nothing may be queued or under way. */
+void offload_close(struct offload *offload);
+
+/* Queues an operation on an open descriptor (or -1); no system call. */
+void offload_submit(struct offload *offload, int fd, struct io *io);
+
+/* Takes back an operation that is queued and not yet handed to the thread. Was there one? */
+bool offload_withdraw(struct offload *offload, struct io *io);
+
+/* Hands what is queued to the thread; from engine_run(). Costs nothing when there is nothing. */
+void offload_flush(struct offload *offload);
+
+/*
+ * Does an operation at once with a plain system call and returns its result: what every engine
+ * should have reported for it, so it is also the reference for tests. Leaves io->result alone.
+ * Any thread. Blocks.
+ */
+int64_t io_execute(int fd, const struct io *io);
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of the io_uring engine share. All of it belongs to the engine's thread.
+ *
+ *	io/uring/uring.c		the engine: open, submit, run, close
+ *	io/uring/ring.c	a ring: making it, entering the kernel
+ *	io/uring/ops.c	operations: from struct io to submission entry
+ *	io/uring/watch.c	watches
+ *	io/uring/buffers.c	memory that is registered with the kernel
+ */
+#ifndef IO_URING_URING_H
+#define IO_URING_URING_H
+
+#include <assert.h>
+#include <liburing.h>
+#include <string.h>
+
+#include "io/files.h"
+#include "io/internal.h"
+#include "io/offload.h"
+#include "io/watches.h"
+
+#define NS_PER_S   INT64_C(1000000000)
+#define WATCH_ROOM 64 /* submission entries beyond `depth`, for arming and cancelling */
+
+/* The low bits of user_data. */
+enum {
+	TAG_IO,
+	TAG_WATCH,
+	TAG_CANCEL,
+	TAG_MASK = 7
+};
+static_assert(_Alignof(struct io) > TAG_MASK, "a pointer to struct io leaves the tag bits free");
+static_assert(sizeof(uintptr_t) <= sizeof(uint64_t), "a pointer fits into user_data");
+static_assert(1 << WATCH_TAG_TYPE_BITS == TAG_MASK + 1, "so does a watch's tag");
+
+/* ---- a ring ---- */
+
+struct ring {
+	struct io_uring uring; /* liburing's; its sq.sqe_head is what the kernel has been told of */
+	unsigned enter_flags;  /* of every enter */
+	bool sqpoll, iopoll;
+};
+
+/* Makes a ring for `depth` operations and the watches. 0 or -errno. */
+int ring_open(struct ring *ring, unsigned depth, const struct engine_options *options, bool iopoll);
+
+void ring_close(struct ring *ring);
+
+/*
+ * Tells the kernel of the entries written, waits for a completion if `wait` (timeout_ns < 0: no
+ * limit), and has the kernel deliver; makes no system call if there is no need to. -errno: nothing
+ * was submitted, or the time is over.
+ */
+int ring_enter(struct ring *ring, bool wait, int64_t timeout_ns);
+
+/* Waits for a completion without submitting anything. */
+int ring_wait(struct ring *ring, int64_t timeout_ns);
+
+/* Is ring_enter() worth while though there is nothing to submit? */
+#define RING_NEWS (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)
+
+/* How many entries are not with the kernel yet. */
+static inline unsigned ring_unsubmitted(const struct ring *ring)
+{
+	const struct io_uring_sq *sq = &ring->uring.sq;
+
+	/* What a thread of the kernel's has not yet taken it knows of all the same. */
+	return sq->sqe_tail - (ring->sqpoll ? sq->sqe_head : IO_URING_READ_ONCE(*sq->khead));
+}
+
+/* Builds for tests: what an entry held before is never harmless. */
+static inline void ring_poison(struct io_uring_sqe *sqe)
+{
+#ifdef VUBLK_KILL_POINTS
+	memset(sqe, 0xff, sizeof(*sqe));
+#else
+	(void)sqe;
+#endif
+}
+
+/* Has the kernel taken all entries? */
+static inline bool ring_is_taken(const struct ring *ring)
+{
+	return io_uring_smp_load_acquire(ring->uring.sq.khead) == ring->uring.sq.sqe_tail;
+}
+
+/*
+ * A submission entry, to be written at once, or NULL. The one place that entries come from: it is
+ * clear, whatever was in it before. What liburing's io_uring_prep_*() clear depends on its version
+ * (since 2.9: neither flags, nor ioprio, nor buf_index), so we fill entries in by ourselves.
+ */
+static inline struct io_uring_sqe *ring_entry(struct ring *ring)
+{
+	struct io_uring_sq *sq = &ring->uring.sq;
+	struct io_uring_sqe *sqe;
+
+	/* Acquire: the kernel's thread (sqpoll) has read the entry that is overwritten. */
+	if (sq->sqe_tail - io_uring_smp_load_acquire(sq->khead) >= sq->ring_entries)
+		return NULL;
+	sqe = &sq->sqes[sq->sqe_tail++ & sq->ring_mask];
+	ring_poison(sqe);
+	memset(sqe, 0, sizeof(*sqe));
+	return sqe;
+}
+
+/* ---- memory that is registered ---- */
+
+struct uring_piece {
+	uintptr_t start;
+	size_t size;
+	int index; /* in the kernel's table; -1: the kernel takes no such memory */
+};
+
+struct uring_buffers {
+	struct ring *ring; /* whose table it is */
+	struct uring_piece *piece;
+	unsigned n, last; /* pieces, in order of address; the one found last */
+};
+
+/* Has memory registered with this ring from now on. 0 or -errno. */
+int uring_buffers_open(struct uring_buffers *buffers, struct ring *ring);
+void uring_buffers_close(struct uring_buffers *buffers);
+
+/* See engine_set_memory(). `idle`: no operation is in flight. */
+int64_t uring_buffers_set(struct uring_buffers *buffers, const struct iovec *ranges, unsigned n,
+			  bool idle);
+
+/* The piece, if any, that holds [at, at + size). */
+const struct uring_piece *uring_buffers_search(struct uring_buffers *buffers, uintptr_t at,
+					       size_t size);
+
+static inline bool uring_piece_holds(const struct uring_piece *piece, uintptr_t at, size_t size)
+{
+	return at - piece->start < piece->size && size <= piece->size - (at - piece->start);
+}
+
+/* The index of the registered buffer that holds [at, at + size), or -1. */
+static inline int uring_buffers_find(struct uring_buffers *buffers, const void *at, size_t size)
+{
+	const struct uring_piece *piece;
+
+	if (!buffers->n)
+		return -1;
+	piece = &buffers->piece[buffers->last];
+	if (!uring_piece_holds(piece, (uintptr_t)at, size))
+		piece = uring_buffers_search(buffers, (uintptr_t)at, size);
+	return piece ? piece->index : -1;
+}
+
+/* ---- the engine ---- */
+
+struct uring {
+	struct engine base;
+	struct ring main;
+	struct ring poll; /* reads and writes that are polled for, if `iopoll` */
+	bool fixed_files, multishot, iopoll;
+	bool is_device[ENGINE_FILES];
+	bool is_fuse[ENGINE_FILES]; /* see moves_wrongly() */
+	bool any_fuse;              /* once there was one */
+	unsigned depth, in_flight;  /* operations that have an entry or are in the kernel */
+	unsigned polled;            /* of them, those in `poll` */
+	struct io_list waiting;     /* operations that have no entry yet */
+	int dirty;                  /* watches to be armed or cancelled, through slot.next; -1 */
+	unsigned cancelling;        /* watches that have ended, but not for the kernel */
+	unsigned failed;            /* watches that the kernel does not carry */
+	int64_t looked;             /* when we last looked at those, ns, monotonic */
+	struct uring_buffers buffers;
+	struct engine_watches watches;
+	struct engine_files files;
+	struct offload offload;
+};
+
+static inline struct uring *to_uring(struct engine *engine)
+{
+	return container_of(engine, struct uring, base);
+}
+
+/* ---- io/uring/ops.c ---- */
+
+/* Writes a submission entry, or answers false when there is none. */
+bool uring_prepare(struct uring *u, struct io *io);
+
+/* ---- io/uring/watch.c ---- */
+
+int uring_watch(struct engine *engine, struct engine_watch *watch);
+void uring_unwatch(struct engine *engine, struct engine_watch *watch);
+
+/* Arms and cancels as far as there are submission entries. */
+void uring_clean_watches(struct uring *u);
+
+/*
+ * While there are watches that the kernel does not carry: how long may be slept at most (timeout_ns
+ * < 0: no limit), and the look at them when it is time for one.
+ */
+int64_t uring_watch_timeout(const struct uring *u, int64_t timeout_ns);
+void uring_look_at_failed(struct uring *u);
+
+/* A completion of a poll (TAG_WATCH), or of its cancellation (TAG_CANCEL). */
+void uring_complete_watch(struct uring *u, uint64_t tag, int res, unsigned flags);
+void uring_complete_cancel(struct uring *u, uint64_t tag, int res);
+
+#endif

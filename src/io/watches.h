@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The table of an engine's watches. The kernel is given a tag instead of a pointer: slot and
+ * generation, so that an event which arrives (or was already fetched) after its watch has ended
+ * is recognised and dropped, although the slot, and the watch's memory, may be in use again.
+ *
+ *	tag = generation (32 bits) | slot (29 bits) | 000
+ *
+ * The low three bits are zero as those of a pointer to struct io are; io/uring/uring.c tells its
+ * kinds of completion apart by them. The engine's thread only.
+ */
+#ifndef IO_WATCHES_H
+#define IO_WATCHES_H
+
+#include <assert.h>
+#include <stddef.h>
+
+#include "io/engine.h"
+
+#define WATCH_TAG_TYPE_BITS 3
+#define WATCH_TAG_SLOT_BITS 29
+#define WATCHES_MAX         65536
+
+static_assert(WATCH_TAG_TYPE_BITS + WATCH_TAG_SLOT_BITS == 32, "a tag is 64 bits wide");
+static_assert(WATCHES_MAX <= 1 << WATCH_TAG_SLOT_BITS, "a slot fits into its bits");
+
+struct watch_slot {
+	struct engine_watch *watch; /* NULL: ended, or free */
+	uint32_t generation;        /* of the present watch, or of the next one */
+	int next;                   /* in the list of free ones, or in the engine's own; -1: last */
+	uint8_t state;              /* the engine's own; 0 when fresh */
+};
+
+struct engine_watches {
+	struct watch_slot *slots;
+	int count;
+	int free; /* first of the free ones, -1: none */
+};
+
+void engine_watches_init(struct engine_watches *watches);
+void engine_watches_destroy(struct engine_watches *watches);
+
+/* Takes a slot for a watch and notes it in watch->slot. 0 or -ENOMEM. */
+int engine_watches_add(struct engine_watches *watches, struct engine_watch *watch);
+
+/* Is it in the table? A zeroed one, or one that has ended, is not. */
+bool engine_watches_has(const struct engine_watches *watches, const struct engine_watch *watch);
+
+/* Ends a watch that is in the table: its tag is stale from now on. Its slot is not yet free. */
+void engine_watches_end(struct engine_watches *watches, struct engine_watch *watch);
+
+/* Gives the slot of an ended watch back. */
+void engine_watches_free(struct engine_watches *watches, int slot);
+
+/* The tag of the watch in a slot. */
+static inline uint64_t engine_watches_tag(const struct engine_watches *watches, int slot)
+{
+	return (uint64_t)watches->slots[slot].generation << 32 | (uint64_t)slot
+									 << WATCH_TAG_TYPE_BITS;
+}
+
+/* The slot of a tag, or NULL when its watch has ended. */
+static inline struct watch_slot *engine_watches_find(struct engine_watches *watches, uint64_t tag)
+{
+	uint32_t i = (uint32_t)tag >> WATCH_TAG_TYPE_BITS;
+	struct watch_slot *slot;
+
+	if (i >= (uint32_t)watches->count)
+		return NULL;
+	slot = &watches->slots[i];
+	return slot->watch && slot->generation == tag >> 32 ? slot : NULL;
+}
+
+#endif

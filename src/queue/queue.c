@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "queue/queue.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/container.h"
+#include "base/host_limits.h"
+#include "worker/worker.h"
+
+/* What a queue begins in one round at most before the others have their turn. */
+#define POPS_AT_ONCE  64
+#define BYTES_AT_ONCE ((uint64_t)1 << 20) /* what is cached is copied while all others wait */
+
+/* ---- control thread ---- */
+
+int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *worker,
+		 const struct blk_disk *disk)
+{
+	const unsigned size = vublk_queue_size(vq);
+	struct queue *queue = aligned_alloc(_Alignof(struct queue), sizeof(*queue));
+
+	*queuep = NULL;
+	if (!queue)
+		return -ENOMEM;
+	*queue = (struct queue){
+		.vq = vq,
+		.worker = worker,
+		.disk = disk,
+		.file = -1,
+		.fence = {-1, -1},
+		.kick = {.fd = -1},
+		.rested = true,
+		.n_slots = size < QUEUE_MAX_REQUESTS ? size : QUEUE_MAX_REQUESTS,
+	};
+	/* Address space only, until a slot is used. */
+	queue->slot = mmap(NULL, queue->n_slots * sizeof(*queue->slot), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (queue->slot == MAP_FAILED) {
+		free(queue);
+		return -ENOMEM;
+	}
+	*queuep = queue;
+	return 0;
+}
+
+void queue_destroy(struct queue *queue)
+{
+	munmap(queue->slot, queue->n_slots * sizeof(*queue->slot));
+	free(queue);
+}
+
+/* ---- slots ---- */
+
+static struct blk_req *get_slot(struct queue *queue)
+{
+	struct blk_req *req = queue->free;
+
+	if (req) {
+		queue->free = req->next;
+		return req;
+	}
+	if (queue->n_touched == queue->n_slots)
+		return NULL;
+	req = &queue->slot[queue->n_touched++];
+	req->queue = queue;
+	vublk_chain_init(&req->chain, req->iov, BLK_REQ_IOVS);
+	return req;
+}
+
+static void put_slot(struct queue *queue, struct blk_req *req)
+{
+	req->next = queue->free;
+	queue->free = req;
+}
+
+/* ---- kicks ---- */
+
+static void unwatch_kick(struct queue *queue)
+{
+	if (queue->kick.fd < 0)
+		return;
+	engine_unwatch(worker_engine(queue->worker), &queue->kick);
+	queue->kick.fd = -1;
+}
+
+/*
+ * The queue's kicks are not heard, or not any more. Better looked at all the time than never: what
+ * is in the ring is served, if slower.
+ */
+static void kicks_are_lost(struct queue *queue, const char *why, int err)
+{
+	if (worker_may_warn_of_kicks(queue->worker, queue->disk->name))
+		log_warning("%s: queue %u: its kick descriptor %s: %s%s; looking at the ring "
+			    "regularly instead, which is slower and costs processor time",
+			    queue->disk->name, vublk_queue_index(queue->vq), why, strerror(-err),
+			    limits_advice(LIMITS_DESCRIPTOR, err));
+	unwatch_kick(queue);
+	worker_unkicked(queue->worker, queue, true);
+	worker_heat(queue->worker, queue);
+}
+
+/* Nothing has ever been in the ring. There may be now; see queue/sharing.h. */
+static void note_empty_kick(struct queue *queue)
+{
+	struct sharing_signs *signs = queue->disk->signs;
+
+	if (queue->kicked)
+		atomic_store(&signs->kicked_again, true);
+	else
+		atomic_store(&signs->kicked, true);
+	queue->kicked = true;
+}
+
+static void kicked(struct engine_watch *watch)
+{
+	struct queue *queue = container_of(watch, struct queue, kick);
+	int err = vublk_queue_drain_kick(queue->vq);
+
+	if (err)
+		kicks_are_lost(queue, "is unusable", err);
+	if (!queue->popped)
+		note_empty_kick(queue);
+	worker_heat(queue->worker, queue);
+}
+
+static void kick_watch_failed(struct engine_watch *watch, int err)
+{
+	kicks_are_lost(container_of(watch, struct queue, kick), "cannot be watched", err);
+}
+
+/* Is the descriptor wrong, of which the front-end is told, or are we short of something? */
+static bool is_descriptors_fault(int err)
+{
+	return err == -EPERM || err == -EBADF || err == -EEXIST;
+}
+
+/* Watches the kick descriptor that the virtqueue has now, or polls without one. */
+static int watch_kick(struct queue *queue)
+{
+	const int fd = vublk_queue_kick_fd(queue->vq);
+	int err = 0;
+
+	worker_unkicked(queue->worker, queue, fd < 0);
+	if (fd >= 0) {
+		queue->kick.fd = fd;
+		queue->kick.ready = kicked;
+		queue->kick.failed = kick_watch_failed;
+		err = engine_watch(worker_engine(queue->worker), &queue->kick);
+	}
+	if (err && is_descriptors_fault(err)) {
+		if (worker_may_warn_of_kicks(queue->worker, queue->disk->name))
+			log_warning("%s: queue %u: its kick descriptor cannot be watched: %s",
+				    queue->disk->name, vublk_queue_index(queue->vq),
+				    strerror(-err));
+		queue->kick.fd = -1;
+		return err;
+	}
+	if (err)
+		kicks_are_lost(queue, "cannot be watched", err);
+	/* Requests may be waiting that nobody will kick for. */
+	worker_heat(queue->worker, queue);
+	return 0;
+}
+
+/* ---- life ---- */
+
+static void put_files(struct queue *queue)
+{
+	for (int i = 0; i < MEMORY_FENCE_FILES; i++) {
+		if (queue->fence[i] >= 0)
+			worker_put_file(queue->worker, queue->fence[i]);
+		queue->fence[i] = -1;
+	}
+	if (queue->file >= 0)
+		worker_put_file(queue->worker, queue->file);
+	queue->file = -1;
+}
+
+/* The image, and what an engine whose requests outlive the process is to hold as long. */
+static int get_files(struct queue *queue)
+{
+	const struct blk_disk *disk = queue->disk;
+	int err = worker_get_file(queue->worker, disk->fd, &queue->file);
+
+	for (int i = 0; !err && i < MEMORY_FENCE_FILES; i++)
+		if (disk->fence->fd[i] >= 0)
+			err = worker_get_file(queue->worker, disk->fence->fd[i], &queue->fence[i]);
+	if (err) {
+		log_error("%s: queue %u: the engine takes no more files: %s", queue->disk->name,
+			  vublk_queue_index(queue->vq), strerror(-err));
+		put_files(queue);
+	}
+	return err;
+}
+
+int queue_begin(struct queue *queue)
+{
+	int err = get_files(queue);
+
+	if (err)
+		return err;
+	err = queue_memory_begin(queue);
+	if (err)
+		goto put_files;
+	err = vublk_queue_begin(queue->vq);
+	if (!err)
+		err = watch_kick(queue);
+	if (!err) {
+		struct image_end *end = queue->disk->end;
+
+		image_end_recognise(end, vublk_queue_note(queue->vq, end->identity));
+		return 0;
+	}
+	queue_memory_end(queue);
+put_files:
+	put_files(queue);
+	return err;
+}
+
+int queue_apply(struct queue *queue, struct vublk_update *update)
+{
+	const bool kick = vublk_update_has_kick(update);
+	const bool memory = vublk_update_has_memory(update);
+	int err;
+
+	/* The descriptor that is watched would be closed. */
+	if (kick)
+		unwatch_kick(queue);
+	vublk_queue_apply(queue->vq, update);
+	if (memory)
+		queue_memory_change(queue);
+	err = kick ? watch_kick(queue) : 0;
+	/* Better looked at all the time than never. */
+	if (err)
+		worker_unkicked(queue->worker, queue, true);
+	worker_heat(queue->worker, queue);
+	return err;
+}
+
+bool queue_pops(const struct queue *queue)
+{
+	/* What is in flight is done before a ring is drained, also what an earlier process took. */
+	return !queue->stopping || (!queue->suspending && vublk_queue_recovering(queue->vq));
+}
+
+void queue_end(struct queue *queue, void (*drained)(struct queue *queue))
+{
+	queue->stopping = true;
+	queue->drained = drained;
+	unwatch_kick(queue);
+	worker_forget(queue->worker, queue);
+	vublk_queue_want_kicks(queue->vq, false);
+	worker_heat(queue->worker, queue);
+	/* Nothing may be in flight: then this is what says so. */
+	worker_touched(queue->worker, queue);
+}
+
+void queue_suspend(struct queue *queue, void (*drained)(struct queue *queue))
+{
+	queue->suspending = vublk_queue_tracked(queue->vq);
+	queue_end(queue, drained);
+	for (unsigned i = 0; queue->suspending && i < queue->n_touched; i++)
+		if (queue->slot[i].active)
+			blk_req_withdraw(&queue->slot[i]);
+}
+
+/* ---- the way down ---- */
+
+/*
+ * How many requests to begin in this round. What is begun together is handed to the kernel
+ * together, and a disk does not see the first of it before the last is prepared; so a disk that is
+ * idle gets little at first, and then more while it is at work. Adjacent requests, though, are best
+ * begun together, for they are made into one.
+ */
+static unsigned burst(const struct queue *queue)
+{
+	const unsigned more = queue->in_flight / 2;
+
+	if (!queue->disk->image->direct || queue->sequential || more > POPS_AT_ONCE)
+		return POPS_AT_ONCE;
+	return more > 2 ? more : 2;
+}
+
+enum queue_state queue_service(struct queue *queue)
+{
+	struct vublk_queue *vq = queue->vq;
+	struct blk_req *batch[POPS_AT_ONCE];
+	const unsigned most = burst(queue);
+	enum queue_state state = QUEUE_WORKED;
+	uint64_t bytes = 0;
+	unsigned n = 0;
+
+	vublk_queue_want_kicks(vq, false);
+	for (; n < most && bytes < BYTES_AT_ONCE && queue_pops(queue); n++) {
+		struct blk_req *req = get_slot(queue);
+		int got;
+
+		if (!req) {
+			state = QUEUE_WAITS; /* queue_finished() goes on */
+			break;
+		}
+		got = vublk_queue_pop(vq, &req->chain);
+		if (got > 0) {
+			batch[n] = req;
+			bytes += req->chain.in_size + req->chain.out_size;
+			continue;
+		}
+		put_slot(queue, req);
+		queue->starved = got == -EAGAIN;
+		state = got ? QUEUE_WAITS : QUEUE_EMPTY;
+		if (vublk_queue_broken(vq)) {
+			worker_unkicked(queue->worker, queue, false);
+			/* If it is ending, this was the last that was waited for. */
+			worker_touched(queue->worker, queue);
+		}
+		break;
+	}
+	queue->in_flight += n;
+	if (n)
+		queue->sequential = false;
+	if (n && !queue->popped) {
+		queue->popped = true;
+		atomic_store(&queue->disk->signs->popped, true);
+	}
+	if (n && queue->registers)
+		queue_memory_check(queue);
+	for (unsigned i = 0; i < n; i++)
+		blk_req_begin(batch[i]);
+	blk_merge_flush(queue);
+	if (state == QUEUE_EMPTY && n)
+		state = QUEUE_WORKED;
+	return state == QUEUE_WORKED && !n ? QUEUE_WAITS : state;
+}
+
+bool queue_cool(struct queue *queue)
+{
+	/* Also if a request is there already, for which no kick comes. */
+	queue->rested = true;
+	/* Nobody kicks for what an earlier process took. */
+	if (vublk_queue_recovering(queue->vq))
+		return queue_pops(queue);
+	return !queue->stopping && vublk_queue_want_kicks(queue->vq, true);
+}
+
+/* ---- the way back ---- */
+
+static void slot_is_free(struct queue *queue, struct blk_req *req)
+{
+	const bool starved = queue->starved || queue->in_flight == queue->n_slots;
+
+	put_slot(queue, req);
+	queue->in_flight--;
+	worker_touched(queue->worker, queue);
+	queue->starved = false;
+	if (starved)
+		worker_heat(queue->worker, queue);
+}
+
+void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written)
+{
+	vublk_queue_push(queue->vq, &req->chain, written);
+	slot_is_free(queue, req);
+}
+
+void queue_dropped(struct queue *queue, struct blk_req *req)
+{
+	vublk_queue_drop(queue->vq, &req->chain);
+	slot_is_free(queue, req);
+}
+
+void queue_publish(struct queue *queue)
+{
+	vublk_queue_publish(queue->vq);
+	if (!queue->stopping || queue->in_flight || queue_pops(queue))
+		return;
+	worker_forget(queue->worker, queue);
+	vublk_queue_end(queue->vq);
+	queue_memory_end(queue);
+	put_files(queue);
+	queue->drained(queue);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Adjacent requests made into one operation. Worker thread.
+ *
+ * Theory of operation. What a queue begins in one round is held back by one request: if the next
+ * one goes on where it ended, it is appended, and the list goes to the engine as one operation with
+ * the first request as its head; if not, the one that was held is submitted. So random requests pay
+ * a comparison. Nothing is held beyond the round.
+ *
+ * The requests stay what they are: each was taken from the ring and is answered by itself. When the
+ * operation was not done in full, its requests are sorted out: the first ones are done, one may be
+ * done in part, and the rest is submitted again, one by one, so that an error finds the request
+ * that it belongs to. To do again what may have been done already is harmless, as after a crash.
+ */
+#ifndef REQUEST_MERGE_H
+#define REQUEST_MERGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct blk_req;
+struct queue;
+
+/* What is held back, of a queue; all zero: nothing. */
+struct blk_merge {
+	struct blk_req *head, *last;
+	unsigned n;     /* iovecs in all */
+	uint64_t bytes; /* in all */
+};
+
+/* Submits a read or write, whose io is complete, in this round or with the next request. */
+void blk_merge_submit(struct blk_req *req);
+
+/* The round is over: submits what is held back. */
+void blk_merge_flush(struct queue *queue);
+
+/* The operation of a list of requests is through. */
+void blk_merge_done(struct blk_req *head);
+
+#endif

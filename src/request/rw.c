@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Reads and writes. Worker thread.
+ *
+ * Theory of operation. A request is moved in parts until nothing is left: a part is what one
+ * operation can take (IOV_MAX elements, or a bounce buffer), and a short transfer only makes
+ * the next part begin where it stopped. Where O_DIRECT cannot take the guest's buffers
+ * (firmware and Windows send unaligned ones), all parts go through a bounce buffer.
+ *
+ * File systems that live elsewhere (FUSE, network) may stop at any byte, in the middle of a file,
+ * with O_DIRECT, too; that one goes on at the start of the block, and what was moved of it is moved
+ * again. A transfer that made no such progress is tried once more, then from the very byte.
+ *
+ * Only a read that made no progress may be at the end of the file, and whether it is, is asked. A
+ * file may end inside its last sector: what lies beyond that end, and nothing else, reads as zeros.
+ * One that ends before is a truncated one (image/end.h).
+ */
+#include <errno.h>
+#include <limits.h>
+#include <linux/virtio_blk.h>
+
+#include "queue/queue.h"
+#include "request/merge.h"
+#include "request/request.h"
+#include "worker/worker.h"
+
+/* Does O_DIRECT refuse any of the buffers? */
+static bool is_unaligned(const struct blk_req *req)
+{
+	const struct image *image = req->queue->disk->image;
+	uintptr_t addresses = 0, sizes = 0;
+
+	if (!image->direct)
+		return false;
+	for (unsigned i = 0; i < req->n_data; i++) {
+		addresses |= (uintptr_t)req->data[i].iov_base;
+		sizes |= req->data[i].iov_len;
+	}
+	return addresses & (image->mem_align - 1) || sizes & (image->offset_align - 1);
+}
+
+/* `size` bytes are done: shortens data and moves on. */
+static void advance(struct blk_req *req, uint64_t size)
+{
+	req->offset += size;
+	req->left -= size;
+	if (req->left)
+		vublk_iov_drop(&req->data, &req->n_data, size);
+}
+
+/* ---- bounce buffers ---- */
+
+static void submit_bounced(struct blk_req *req)
+{
+	const size_t size = req->left < BOUNCE_SIZE ? (size_t)req->left : BOUNCE_SIZE;
+
+	req->bounce_iov = (struct iovec){req->bounce, size};
+	if (req->io.op == IO_WRITE)
+		vublk_iov_read(req->data, req->n_data, 0, req->bounce, size);
+	req->io.iov = &req->bounce_iov;
+	req->io.niov = 1;
+	req->io.offset = req->offset;
+	blk_req_submit(req);
+}
+
+void blk_rw_bounce(struct blk_req *req)
+{
+	int err;
+
+	if (req->queue->suspending) {
+		blk_req_submit(req); /* which drops it */
+		return;
+	}
+	err = worker_bounce_get(req->queue->worker, req, &req->bounce);
+	if (!err)
+		submit_bounced(req);
+	else if (err != -EAGAIN)
+		blk_req_host_done(req, err);
+}
+
+static void point_at_data(struct blk_req *req)
+{
+	req->io.iov = req->data;
+	req->io.niov = req->n_data < IOV_MAX ? req->n_data : IOV_MAX;
+	req->io.offset = req->offset;
+}
+
+static void ask_size(struct blk_req *req, uint64_t done)
+{
+	req->io.op = IO_SIZE;
+	req->io.length = done;
+	blk_req_submit(req);
+}
+
+void blk_rw_begin(struct blk_req *req)
+{
+	if (req->io.op == IO_WRITE && req->offset + req->left >= req->queue->disk->end->ask_at) {
+		ask_size(req, 0);
+		return;
+	}
+	if (is_unaligned(req)) {
+		blk_rw_bounce(req);
+		return;
+	}
+	point_at_data(req);
+	blk_merge_submit(req);
+}
+
+void blk_rw_again(struct blk_req *req)
+{
+	if (req->bounce) {
+		submit_bounced(req);
+	} else if (is_unaligned(req)) {
+		blk_rw_bounce(req);
+	} else {
+		point_at_data(req);
+		blk_req_submit(req);
+	}
+}
+
+static void finish(struct blk_req *req, int err)
+{
+	if (req->bounce) {
+		worker_bounce_put(req->queue->worker, req->bounce);
+		req->bounce = NULL;
+	}
+	if (!err && req->durable)
+		blk_sync_join(req);
+	else
+		blk_req_host_done(req, err);
+}
+
+/* ---- short transfers ---- */
+
+/* Of `done` bytes those after which O_DIRECT can go on. */
+static uint64_t whole_blocks(const struct blk_req *req, uint64_t done)
+{
+	const struct image *image = req->queue->disk->image;
+	const uint64_t block = image->direct ? image->offset_align : 1;
+	const uint64_t at = (req->offset + done) & ~(block - 1);
+
+	if (done == req->left)
+		return done;
+	return at > req->offset ? at - req->offset : 0;
+}
+
+int64_t blk_rw_progress(struct blk_req *req, uint64_t done)
+{
+	const uint64_t whole = whole_blocks(req, done);
+	const bool again = !whole && !req->stalled;
+
+	req->stalled = again;
+	if (whole || again)
+		return (int64_t)whole;
+	return done ? (int64_t)done : -EIO;
+}
+
+static void go_on(struct blk_req *req, uint64_t done)
+{
+	const int64_t size = blk_rw_progress(req, done);
+
+	if (size < 0) {
+		finish(req, (int)size);
+		return;
+	}
+	if (size)
+		advance(req, (uint64_t)size);
+	if (req->left)
+		blk_rw_again(req);
+	else
+		finish(req, 0);
+}
+
+/* The read has stopped at the end of the file, inside the last sector; `size` is where. */
+static void read_tail(struct blk_req *req, uint64_t size)
+{
+	const size_t valid = size > req->offset ? (size_t)(size - req->offset) : 0;
+
+	vublk_iov_zero(req->data, req->n_data, valid, req->left - valid);
+	finish(req, 0);
+}
+
+/*
+ * The image's size, asked for when a read stopped after `done` bytes, or before a write that would
+ * restore the size of a file that was truncated.
+ */
+static void size_known(struct blk_req *req)
+{
+	struct image_end *end = req->queue->disk->end;
+	const int64_t size = req->io.result;
+	const uint64_t done = req->io.length;
+
+	req->io.op = req->type == VIRTIO_BLK_T_IN ? IO_READ : IO_WRITE;
+	if (size < 0) {
+		finish(req, (int)size);
+		return;
+	}
+	image_end_found(end, (uint64_t)size);
+	if (req->offset + req->left > image_end_limit(end))
+		finish(req, -EIO);
+	else if (req->io.op == IO_WRITE)
+		blk_rw_again(req);
+	else if ((uint64_t)size > req->offset + done)
+		go_on(req, done);
+	else
+		read_tail(req, (uint64_t)size);
+}
+
+void blk_rw_io_done(struct blk_req *req)
+{
+	const int64_t result = req->io.result;
+	const uint64_t done = (uint64_t)result;
+
+	if (req->io.op == IO_SIZE) {
+		size_known(req);
+		return;
+	}
+	if (result < 0) {
+		finish(req, (int)result);
+		return;
+	}
+	if (req->io.op == IO_READ && req->bounce)
+		vublk_iov_write(req->data, req->n_data, 0, req->bounce, (size_t)done);
+	if (req->io.op == IO_READ && !whole_blocks(req, done))
+		ask_size(req, done);
+	else if (req->io.op == IO_WRITE && !done)
+		finish(req, -EIO); /* no error and no progress: do not try for ever */
+	else
+		go_on(req, done);
+}

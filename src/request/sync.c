@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * See request/sync.h. Worker threads; what they share is behind the lock, which is held for
+ * moments.
+ */
+#include "request/sync.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/container.h"
+#include "base/log.h"
+#include "queue/queue.h"
+#include "request/request.h"
+#include "worker/worker.h"
+
+void blk_sync_init(struct blk_sync *sync)
+{
+	*sync = (struct blk_sync){.running = false};
+	pthread_mutex_init(&sync->lock, NULL);
+	sync->last = &sync->waiting;
+}
+
+void blk_sync_destroy(struct blk_sync *sync)
+{
+	pthread_mutex_destroy(&sync->lock);
+}
+
+/* Is it lost for good what a sync that fails was to write? */
+static bool loses_data(const struct image *image)
+{
+	return !image->direct || !image->is_device;
+}
+
+/* Under the lock: all who wait. */
+static struct blk_req *take_waiting(struct blk_sync *sync)
+{
+	struct blk_req *group = sync->waiting;
+
+	sync->waiting = NULL;
+	sync->last = &sync->waiting;
+	return group;
+}
+
+/* Under the lock: the leader of those who wait, or NULL. The others follow it by their `next`. */
+static struct blk_req *next_leader(struct blk_sync *sync)
+{
+	struct blk_req *leader = take_waiting(sync);
+
+	sync->running = leader;
+	return leader;
+}
+
+/* On the leader's worker. It is done even if the queue is being suspended: others wait for it. */
+static void lead(struct blk_req *req)
+{
+	req->io.op = IO_SYNC;
+	req->io.flags = 0;
+	req->io.file = req->queue->file;
+	engine_submit(worker_engine(req->queue->worker), &req->io);
+}
+
+static void lead_call(struct call *call)
+{
+	lead(container_of(call, struct blk_req, call));
+}
+
+static void answer(struct blk_req *req)
+{
+	req->syncing = false;
+	blk_req_host_done(req, req->sync_err);
+}
+
+static void answer_call(struct call *call)
+{
+	answer(container_of(call, struct blk_req, call));
+}
+
+/* Runs it on the request's own worker, which may be `here`. From then on it is that one's. */
+static void run_on_worker(struct blk_req *req, struct worker *here, void (*run)(struct call *call))
+{
+	req->call.run = run;
+	if (req->queue->worker == here)
+		run(&req->call);
+	else
+		worker_call(req->queue->worker, &req->call);
+}
+
+static void answer_all(struct blk_req *req, struct worker *here, int err)
+{
+	while (req) {
+		struct blk_req *next = req->next;
+
+		req->sync_err = err;
+		run_on_worker(req, here, answer_call);
+		req = next;
+	}
+}
+
+void blk_sync_join(struct blk_req *req)
+{
+	struct blk_sync *sync = req->queue->disk->sync;
+	struct blk_req *leader = NULL;
+	bool failed;
+
+	if (req->queue->suspending) {
+		blk_req_submit(req); /* which drops it */
+		return;
+	}
+	pthread_mutex_lock(&sync->lock);
+	failed = sync->failed;
+	if (!failed) {
+		req->syncing = true;
+		req->next = NULL;
+		*sync->last = req;
+		sync->last = &req->next;
+		if (!sync->running)
+			leader = next_leader(sync);
+	}
+	pthread_mutex_unlock(&sync->lock);
+	if (failed)
+		blk_req_host_done(req, -EIO);
+	else if (leader)
+		lead(leader);
+}
+
+void blk_sync_io_done(struct blk_req *req)
+{
+	const struct blk_disk *disk = req->queue->disk;
+	struct worker *here = req->queue->worker;
+	struct blk_sync *sync = disk->sync;
+	struct blk_req *leader = NULL, *refused = NULL;
+	/* A file system without a sync (FUSE) has nothing to be synced. */
+	const int err = req->io.result == -ENOSYS ? 0 : (int)req->io.result;
+	const bool lost = err && loses_data(disk->image);
+
+	if (lost)
+		log_error(
+			"%s: what was written could not be brought to the medium (%s), and the "
+			"kernel has dropped it: flushes, and writes that have to be durable, fail "
+			"from now on; check the storage and the disk's content, then restart "
+			"vublkd",
+			disk->name, strerror(-err));
+	pthread_mutex_lock(&sync->lock);
+	sync->failed |= lost;
+	if (sync->failed)
+		refused = take_waiting(sync);
+	leader = next_leader(sync);
+	pthread_mutex_unlock(&sync->lock);
+	if (leader)
+		run_on_worker(leader, here, lead_call);
+	answer_all(req, here, err);
+	answer_all(refused, here, -EIO);
+}
+
+bool blk_sync_leave(struct blk_req *req)
+{
+	struct blk_sync *sync = req->queue->disk->sync;
+	struct blk_req **at;
+
+	pthread_mutex_lock(&sync->lock);
+	at = &sync->waiting;
+	while (*at && *at != req)
+		at = &(*at)->next;
+	if (*at) {
+		*at = req->next;
+		if (!*at)
+			sync->last = at;
+		req->syncing = false;
+	}
+	pthread_mutex_unlock(&sync->lock);
+	return !req->syncing;
+}
