@@ -16,16 +16,10 @@ const struct engine_class *engine_find(const char *name)
 	return NULL;
 }
 
-static void never(struct io *io)
-{
-	(void)io;
-}
-
 int engine_probe(const struct engine_class *class)
 {
 	struct engine *engine;
-	int ret =
-		engine_open(class, &engine, &(struct engine_config){.depth = 1, .complete = never});
+	int ret = engine_open(class, &engine, &(struct engine_config){.depth = 1});
 
 	if (ret)
 		return ret;

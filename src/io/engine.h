@@ -8,7 +8,7 @@
  * mailbox) are watched by it, so that one system call flushes, waits and reaps.
  *
  *	engine_submit(io) ... engine_submit(io)		no system call
- *	engine_run(timeout)				one: flush, wait, then complete()
+ *	engine_run(timeout)				one: flush, wait, then io->done()
  *
  * io/uring is the engine; io/aio.c serves hosts where io_uring is switched off;
  * io/null.c answers at once without I/O and is the floor for benchmarks.
@@ -36,9 +36,9 @@ enum io_op {
 
 /*
  * One operation. Embedded in its owner's preallocated object, so submitting allocates nothing.
- * The owner fills it, must leave it and the iovecs alone from engine_submit() to complete(),
- * and may submit it again from complete(). All but `priv`, which io_uring does without, fits into
- * a cache line: an owner in a hurry aligns it to 64.
+ * The owner fills it, must leave it and the iovecs alone from engine_submit() to done(), and
+ * may submit it again from done(). All but `priv`, which io_uring does without, fits into a cache
+ * line: an owner in a hurry aligns it to 64.
  */
 struct io {
 	uint8_t op;      /* enum io_op */
@@ -48,7 +48,9 @@ struct io {
 	uint64_t offset; /* bytes */
 	uint64_t length; /* bytes; of the allocation operations only */
 	const struct iovec *iov;
-	int64_t result; /* set before complete(): bytes moved (may be short), or 0, or -errno */
+	/* Called from engine_run() once for each submission, in any order. */
+	void (*done)(struct io *io);
+	int64_t result; /* set before done(): bytes moved (may be short), or 0, or -errno */
 	/* The engine's own. */
 	struct io *next;
 	_Alignas(8) unsigned char priv[64];
@@ -72,8 +74,6 @@ struct engine_options {
 
 struct engine_config {
 	unsigned depth; /* operations that the kernel may hold at once; the rest waits here */
-	/* Called from engine_run() once for every operation submitted, in any order. */
-	void (*complete)(struct io *io);
 	struct engine_options options;
 };
 
@@ -181,7 +181,7 @@ static inline int engine_watch(struct engine *engine, struct engine_watch *watch
 
 /*
  * Ends a watch; ready() is not called any more once this returns, even if an event is there
- * already. May be called from any ready() or complete(). Without effect on one not watched. The
+ * already. May be called from any ready() or done(). Without effect on one not watched. The
  * descriptor may be closed at once; the kernel's own reference to it goes in the course of the
  * next engine_run()s, or with engine_close() (with `sqpoll`: when the kernel's thread has turned
  * around).
@@ -214,7 +214,7 @@ static inline int64_t engine_set_memory(struct engine *engine, const struct iove
 }
 
 /*
- * Queues an operation; no system call, never fails, never calls complete() from within. What is
+ * Queues an operation; no system call, never fails, never calls done() from within. What is
  * wrong with it (file, offset, alignment) comes as the result.
  */
 static inline void engine_submit(struct engine *engine, struct io *io)
@@ -223,9 +223,9 @@ static inline void engine_submit(struct engine *engine, struct io *io)
 }
 
 /*
- * Takes back an operation that was submitted. true: the kernel never saw it, and complete() will
- * not be called for it; false: it is too late, and complete() will. Costs time, so only for the end
- * of things.
+ * Takes back an operation that was submitted. true: the kernel never saw it, and done() will not
+ * be called for it; false: it is too late, and done() will. Costs time, so only for the end of
+ * things.
  */
 static inline bool engine_withdraw(struct engine *engine, struct io *io)
 {

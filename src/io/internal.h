@@ -72,7 +72,7 @@ static inline void engine_complete(struct engine *engine, struct io *io, int64_t
 {
 	io->result = result;
 	engine->delivered++;
-	engine->config.complete(io);
+	io->done(io);
 }
 
 /* Delivers a watch. It may be gone when this returns. */

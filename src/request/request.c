@@ -6,6 +6,7 @@
 #include <linux/virtio_blk.h>
 #include <string.h>
 
+#include "base/container.h"
 #include "queue/queue.h"
 #include "request/merge.h"
 #include "worker/worker.h"
@@ -278,6 +279,7 @@ void blk_req_submit(struct blk_req *req)
 		return;
 	}
 	req->io.file = req->queue->file;
+	req->io.done = blk_req_io_done;
 	engine_submit(worker_engine(req->queue->worker), &req->io);
 }
 
@@ -297,8 +299,10 @@ static const char *type_name(uint32_t type)
 	}
 }
 
-void blk_req_io_done(struct blk_req *req)
+void blk_req_io_done(struct io *io)
 {
+	struct blk_req *req = container_of(io, struct blk_req, io);
+
 	if (req->syncing) {
 		blk_sync_io_done(req);
 		return;

@@ -63,8 +63,8 @@ struct blk_req {
 /* Takes a popped chain (req->chain) in hand. May finish it at once. */
 void blk_req_begin(struct blk_req *req);
 
-/* The engine has completed req->io. */
-void blk_req_io_done(struct blk_req *req);
+/* The engine has completed it: the `done` of every operation of a request. */
+void blk_req_io_done(struct io *io);
 
 /*
  * Answers: err 0 is VIRTIO_BLK_S_OK, -EOPNOTSUPP is UNSUPP, everything else IOERR. Hands the

@@ -57,6 +57,7 @@ static void lead(struct blk_req *req)
 	req->io.op = IO_SYNC;
 	req->io.flags = 0;
 	req->io.file = req->queue->file;
+	req->io.done = blk_req_io_done;
 	engine_submit(worker_engine(req->queue->worker), &req->io);
 }
 

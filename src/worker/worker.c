@@ -323,11 +323,6 @@ static void publish(struct worker *worker)
 	}
 }
 
-static void completed(struct io *io)
-{
-	blk_req_io_done(container_of(io, struct blk_req, io));
-}
-
 static void run_mailbox(struct engine_watch *watch)
 {
 	mailbox_run(&container_of(watch, struct worker, mailbox_watch)->mailbox);
@@ -343,8 +338,8 @@ static void mailbox_unwatched(struct engine_watch *watch, int err)
 
 static int open_engine(struct worker *worker)
 {
-	const struct engine_config config = {
-		.depth = ENGINE_DEPTH, .complete = completed, .options = worker->config->engine};
+	const struct engine_config config = {.depth = ENGINE_DEPTH,
+					     .options = worker->config->engine};
 	int err = engine_open(worker->config->class, &worker->engine, &config);
 
 	if (err)

@@ -239,7 +239,7 @@ static void complete_one(struct fuzz_input *in)
 
 	memmove(fuzz.op + i, fuzz.op + i + 1, (--fuzz.n_ops - i) * sizeof(io));
 	io->result = execute(io, how, how % 16 == 3 ? fuzz_u16(in) : 0);
-	blk_req_io_done(&fuzz.req[(struct blk_req *)(void *)io - fuzz.req]);
+	io->done(io);
 }
 
 /* ---- the guest ---- */

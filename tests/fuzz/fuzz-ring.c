@@ -191,7 +191,7 @@ static void complete(unsigned i, uint8_t how, uint16_t amount)
 	memmove(fuzz.op + i, fuzz.op + i + 1, (--fuzz.n_ops - i) * sizeof(fuzz.op[0]));
 	/* A sync may answer several: it does not fail here. */
 	io->result = execute(io, guest, io->op == IO_SYNC ? 0 : how, amount);
-	blk_req_io_done((struct blk_req *)(void *)io);
+	io->done(io);
 	compare();
 }
 

@@ -218,7 +218,7 @@ static inline void blk_complete(int64_t result)
 	CHECK_EQ(blk.status, BLK_NO_STATUS);
 	blk.io = NULL;
 	io->result = result;
-	blk_req_io_done(&blk.req);
+	io->done(io);
 }
 
 /* Was the request answered so, `written` bytes being told to the driver? */

@@ -381,7 +381,7 @@ static inline void blks_complete(unsigned op, int64_t result)
 		blks_move(io, (uint64_t)result);
 	blks_take_out(op);
 	io->result = result;
-	blk_req_io_done(container_of(io, struct blk_req, io));
+	io->done(io);
 }
 
 /* All that the file has of it; writes make it no longer. */

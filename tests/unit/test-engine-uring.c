@@ -60,9 +60,8 @@ static int64_t now(void)
 
 static int try_open(struct engine_options options)
 {
-	return engine_open(
-		&engine_uring, &engine,
-		&(struct engine_config){.depth = 8, .complete = complete, .options = options});
+	return engine_open(&engine_uring, &engine,
+			   &(struct engine_config){.depth = 8, .options = options});
 }
 
 static void open_engine(struct engine_options options)
@@ -102,6 +101,7 @@ static struct op transfer(enum io_op op, void *at, size_t size, uint64_t offset)
 static void submit(struct op *op)
 {
 	op->io.iov = &op->iov;
+	op->io.done = complete;
 	engine_submit(engine, &op->io);
 }
 
@@ -235,6 +235,7 @@ static void test_plain_beside_registered(void)
 	CHECK_EQ(run_op(transfer(IO_READ, memory.ours + 7 * PAGE, 2 * PAGE, 0)), 2 * PAGE);
 	CHECK_EQ(run_op(transfer(IO_READ, memory.ours + 11 * PAGE, 2 * PAGE, 0)), 2 * PAGE);
 	CHECK_EQ(run_op(transfer(IO_READ, memory.ours + 12 * PAGE, PAGE, 0)), PAGE);
+	op.io.done = complete;
 	op.io.niov = 2;
 	op.io.iov = halves;
 	engine_submit(engine, &op.io);
@@ -678,7 +679,7 @@ static void test_watch_not_armed_again(void)
 /* The helper thread's results come, too. */
 static void test_deaf_helper(void)
 {
-	struct op op = {.io = {.op = IO_SYNC, .file = 0, .offset = UINT64_MAX}};
+	struct op op = {.io = {.op = IO_SYNC, .done = complete, .offset = UINT64_MAX}};
 
 	engine_uring_faults = URING_FAULT_WATCHES;
 	open_engine((struct engine_options){0});

@@ -60,6 +60,7 @@ static void complete(struct io *io)
 
 static void submit(struct op *op)
 {
+	op->io.done = complete;
 	inside = true;
 	engine_submit(engine, &op->io);
 	inside = false;
@@ -114,7 +115,7 @@ static void need_others_awake(void)
 
 static void open_engine(unsigned depth)
 {
-	struct engine_config config = {.depth = depth, .complete = complete, .options = options};
+	struct engine_config config = {.depth = depth, .options = options};
 
 	REQUIRE_OK(engine_open(class, &engine, &config));
 	REQUIRE_EQ(file = engine_add_file(engine, fd), 0);
@@ -1132,7 +1133,7 @@ static void test_watch_let_go(void)
 
 static void test_depths(void)
 {
-	struct engine_config config = {.complete = complete};
+	struct engine_config config = {.depth = 0};
 	struct engine *none = engine;
 
 	CHECK_EQ(engine_open(class, &none, &config), -EINVAL);
