@@ -24,6 +24,7 @@ src_libvublkd_la_SOURCES = \
 	src/disk/listener.c src/disk/listener.h \
 	src/disk/lock.c src/disk/lock.h \
 	src/disk/server.c src/disk/server.h \
+	src/disk/sharing.c src/disk/sharing.h \
 	src/image/blocks.c src/image/blocks.h \
 	src/image/claim.c src/image/claim.h \
 	src/image/end.c src/image/end.h \
@@ -35,31 +36,37 @@ src_libvublkd_la_SOURCES = \
 	src/image/probe.c src/image/probe.h \
 	src/image/watch.c src/image/watch.h \
 	src/io/aio.c \
+	src/io/bounce.c src/io/bounce.h \
 	src/io/engine.c src/io/engine.h \
 	src/io/epoll.c src/io/epoll.h \
 	src/io/files.c src/io/files.h \
 	src/io/internal.h \
 	src/io/null.c \
 	src/io/offload.c src/io/offload.h \
-	src/io/watches.c src/io/watches.h \
+	src/io/registered_memory.c src/io/registered_memory.h \
 	src/io/uring/buffers.c \
 	src/io/uring/ops.c \
 	src/io/uring/ring.c \
 	src/io/uring/uring.c src/io/uring/uring.h \
 	src/io/uring/watch.c \
+	src/io/watches.c src/io/watches.h \
 	src/queue/memory.c \
 	src/queue/queue.c src/queue/queue.h \
-	src/queue/registered_memory.c src/queue/registered_memory.h \
-	src/queue/sharing.c src/queue/sharing.h \
+	src/queue/sharing_signs.h \
 	src/request/config.c src/request/config.h \
-	src/request/disk.h \
+	src/request/disk.c src/request/disk.h \
+	src/request/env.h \
+	src/request/exec.c src/request/exec.h \
 	src/request/io_errors.c src/request/io_errors.h \
 	src/request/merge.c src/request/merge.h \
-	src/request/request.c src/request/request.h \
-	src/request/rw.c \
+	src/request/parse.c \
+	src/request/request.h \
+	src/request/rw.c src/request/rw.h \
 	src/request/sync.c src/request/sync.h \
-	src/request/zeroes.c \
+	src/request/withdraw.c \
+	src/request/zeroes.c src/request/zeroes.h \
 	src/worker/poll_policy.c src/worker/poll_policy.h \
+	src/worker/task.h \
 	src/worker/worker.c src/worker/worker.h
 src_libvublkd_la_LIBADD = src/libcmdline.la lib/libvublk.la $(LIBURING_LIBS) $(LIBAIO_LIBS) $(JANSSON_LIBS) \
 	$(SYSTEMD_LIBS)

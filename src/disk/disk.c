@@ -20,6 +20,7 @@
 #include "base/container.h"
 #include "base/log.h"
 #include "disk/lock.h"
+#include "disk/sharing.h"
 #include "image/watch.h"
 #include "queue/queue.h"
 #include "request/config.h"
@@ -30,7 +31,7 @@
 #define DRAIN_LOG_NS UINT64_C(2000000000)
 
 struct disk {
-	struct blk_disk blk;
+	struct queue_disk shared;
 	struct blk_sync sync;
 	struct image_end end;
 	struct image_watch watch;
@@ -57,7 +58,7 @@ struct disk {
 
 static struct disk *disk_of(struct queue *queue)
 {
-	return container_of(queue->disk, struct disk, blk);
+	return container_of(queue->disk, struct disk, shared);
 }
 
 /* Back on the control thread. */
@@ -158,7 +159,7 @@ static void call_begin(struct queue *queue)
 {
 	struct disk *disk = disk_of(queue);
 
-	disk->blk.fd = disk->lock.claim >= 0 ? disk->lock.claim : disk->blk.image->fd;
+	disk->shared.fd = disk->lock.claim >= 0 ? disk->lock.claim : disk->shared.blk.image->fd;
 	call_worker(queue, begin);
 }
 
@@ -227,7 +228,7 @@ static void queue_start(void *opaque, struct vublk_queue *vq)
 {
 	struct disk *disk = opaque;
 	struct queue *queue;
-	int err = queue_create(&queue, vq, worker_of(disk, vq), &disk->blk);
+	int err = queue_create(&queue, vq, worker_of(disk, vq), &disk->shared);
 
 	if (err) {
 		log_error("%s: no memory for queue %u", disk->name, vublk_queue_index(vq));
@@ -298,8 +299,8 @@ static void get_config(void *opaque, uint8_t space[VUBLK_MAX_CONFIG])
 	const struct disk *disk = opaque;
 	struct virtio_blk_config config;
 
-	blk_config_fill(&config, disk->blk.image, disk->options->num_queues, disk->options->seg_max,
-			atomic_load(&disk->blk.wce));
+	blk_config_fill(&config, disk->shared.blk.image, disk->options->num_queues,
+			disk->options->seg_max, atomic_load(&disk->shared.blk.wce));
 	memcpy(space, &config, sizeof(config));
 }
 
@@ -321,7 +322,7 @@ static int set_config(void *opaque, uint32_t offset, const uint8_t *data, uint32
 			    disk->name, size, offset, at);
 		return -EPERM;
 	}
-	atomic_store(&disk->blk.wce, *data != 0);
+	atomic_store(&disk->shared.blk.wce, *data != 0);
 	return 0;
 }
 
@@ -334,13 +335,13 @@ static void set_features(void *opaque, uint64_t features)
 {
 	struct disk *disk = opaque;
 
-	disk->blk.features = features;
+	disk->shared.blk.features = features;
 	if (!features) /* a reset */
-		atomic_store(&disk->blk.wce, !disk->blk.image->durable);
+		atomic_store(&disk->shared.blk.wce, !disk->shared.blk.image->durable);
 	/* virtio 5.2.5.2; legacy drivers find what they left (5.2.5.3). */
 	if (has(features, VIRTIO_F_VERSION_1) && has(features, VIRTIO_BLK_F_CONFIG_WCE) &&
 	    !has(features, VIRTIO_BLK_F_FLUSH))
-		atomic_store(&disk->blk.wce, false);
+		atomic_store(&disk->shared.blk.wce, false);
 }
 
 static const struct vublk_ops ops = {
@@ -385,17 +386,17 @@ int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *wo
 	disk->last_waiting = &disk->waiting;
 	disk->drain_timer.fire = drain_lasts;
 	disk->name = make_name(options);
-	disk->blk = (struct blk_disk){
-		.name = disk->name,
-		.serial = options->serial,
-		.image = image,
+	disk->shared = (struct queue_disk){
+		.blk = {.name = disk->name,
+			.serial = options->serial,
+			.image = image,
+			.end = &disk->end,
+			.errors = &disk->errors,
+			.sync = &disk->sync,
+			.wce = !image->durable},
 		.fd = -1,
 		.fence = &disk->lock.fence,
-		.end = &disk->end,
-		.errors = &disk->errors,
 		.signs = &disk->sharing.signs,
-		.sync = &disk->sync,
-		.wce = !image->durable,
 	};
 	disk->lock = (struct disk_lock){
 		.name = disk->name,

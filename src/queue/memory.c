@@ -9,15 +9,15 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "io/registered_memory.h"
 #include "queue/queue.h"
-#include "queue/registered_memory.h"
 #include "worker/worker.h"
 
 static void log_plain(const struct queue *queue, int64_t plain)
 {
 	log_warning("%s: %" PRId64 " bytes of the guest's memory cannot be registered (on a file "
 		    "system, or huge pages? use memfd); I/O there is slower",
-		    queue->disk->name, plain);
+		    queue->disk->blk.name, plain);
 }
 
 static void log_refusal(const struct queue *queue, const struct iovec *ranges, unsigned n, int err)
@@ -29,7 +29,7 @@ static void log_refusal(const struct queue *queue, const struct iovec *ranges, u
 	if (err != -ENOMEM) {
 		log_error("%s: queue %u: cannot register the guest's memory (%" PRIu64
 			  " bytes): %s",
-			  queue->disk->name, vublk_queue_index(queue->vq), needed, strerror(-err));
+			  queue->disk->blk.name, queue->env.queue_index, needed, strerror(-err));
 		return;
 	}
 	getrlimit(RLIMIT_MEMLOCK, &limit);
@@ -39,7 +39,7 @@ static void log_refusal(const struct queue *queue, const struct iovec *ranges, u
 		"%s: queue %u: cannot register the guest's memory: %" PRIu64
 		" bytes are to be locked, and RLIMIT_MEMLOCK, for all of this user's processes, is "
 		"%s; raise it (LimitMEMLOCK= in a systemd unit) or do without --fixed-buffers",
-		queue->disk->name, vublk_queue_index(queue->vq), needed, now);
+		queue->disk->blk.name, queue->env.queue_index, needed, now);
 }
 
 /*
@@ -107,7 +107,7 @@ static void register_anew(struct queue *queue)
 	int64_t plain;
 	const unsigned n = ranges_to_register(queue, ranges, &plain);
 
-	log_debug("%s: the guest's memory is registered again", queue->disk->name);
+	log_debug("%s: the guest's memory is registered again", queue->disk->blk.name);
 	plain = worker_change_memory(queue->worker, ranges, n);
 	if (plain < 0)
 		log_refusal(queue, ranges, n, (int)plain);
@@ -123,14 +123,14 @@ void queue_memory_check(struct queue *queue)
 	case MEMORY_TOUCHED:
 		worker_change_memory(queue->worker, NULL, 0);
 		log_debug("%s: the guest's memory has changed: not registered for %" PRId64 " s",
-			  queue->disk->name, memory->pause / 1000000000);
+			  queue->disk->blk.name, memory->pause / 1000000000);
 		break;
 	case MEMORY_PUNCHED:
 		worker_change_memory(queue->worker, NULL, 0);
 		log_warning("%s: holes have been punched into the guest's memory (by a balloon, "
 			    "free page reporting or virtio-mem): going on without "
 			    "--fixed-buffers, which does not go together with these",
-			    queue->disk->name);
+			    queue->disk->blk.name);
 		break;
 	case MEMORY_CAN_COME:
 		register_anew(queue);

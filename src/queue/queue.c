@@ -14,42 +14,28 @@
 #define POPS_AT_ONCE  64
 #define BYTES_AT_ONCE ((uint64_t)1 << 20) /* what is cached is copied while all others wait */
 
-/* ---- control thread ---- */
-
-int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *worker,
-		 const struct blk_disk *disk)
+static struct queue *queue_of(struct worker_task *task)
 {
-	const unsigned size = vublk_queue_size(vq);
-	struct queue *queue = aligned_alloc(_Alignof(struct queue), sizeof(*queue));
-
-	*queuep = NULL;
-	if (!queue)
-		return -ENOMEM;
-	*queue = (struct queue){
-		.vq = vq,
-		.worker = worker,
-		.disk = disk,
-		.file = -1,
-		.fence = {-1, -1},
-		.kick = {.fd = -1},
-		.rested = true,
-		.n_slots = size < QUEUE_MAX_REQUESTS ? size : QUEUE_MAX_REQUESTS,
-	};
-	/* Address space only, until a slot is used. */
-	queue->slot = mmap(NULL, queue->n_slots * sizeof(*queue->slot), PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (queue->slot == MAP_FAILED) {
-		free(queue);
-		return -ENOMEM;
-	}
-	*queuep = queue;
-	return 0;
+	return container_of(task, struct queue, task);
 }
 
-void queue_destroy(struct queue *queue)
+static struct queue *queue_of_req(struct blk_req *req)
 {
-	munmap(queue->slot, queue->n_slots * sizeof(*queue->slot));
-	free(queue);
+	return container_of(req->env, struct queue, env);
+}
+
+/* Is there anything that it may still pop? */
+static bool may_pop(const struct queue *queue)
+{
+	/* What is in flight is done before a ring is drained, also what an earlier process took. */
+	return !queue->stopping || (!queue->env.suspending && vublk_queue_recovering(queue->vq));
+}
+
+/* There is something to pop, or may be. */
+static void schedule(struct queue *queue)
+{
+	if (may_pop(queue))
+		worker_schedule(queue->worker, &queue->task);
 }
 
 /* ---- slots ---- */
@@ -65,7 +51,7 @@ static struct blk_req *get_slot(struct queue *queue)
 	if (queue->n_touched == queue->n_slots)
 		return NULL;
 	req = &queue->slot[queue->n_touched++];
-	req->queue = queue;
+	req->env = &queue->env;
 	vublk_chain_init(&req->chain, req->iov, BLK_REQ_IOVS);
 	return req;
 }
@@ -82,7 +68,7 @@ static void unwatch_kick(struct queue *queue)
 {
 	if (queue->kick.fd < 0)
 		return;
-	engine_unwatch(worker_engine(queue->worker), &queue->kick);
+	engine_unwatch(queue->env.engine, &queue->kick);
 	queue->kick.fd = -1;
 }
 
@@ -92,14 +78,14 @@ static void unwatch_kick(struct queue *queue)
  */
 static void kicks_are_lost(struct queue *queue, const char *why, int err)
 {
-	if (worker_may_warn_of_kicks(queue->worker, queue->disk->name))
+	if (worker_may_warn_of_kicks(queue->worker, queue->disk->blk.name))
 		log_warning("%s: queue %u: its kick descriptor %s: %s%s; looking at the ring "
 			    "regularly instead, which is slower and costs processor time",
-			    queue->disk->name, vublk_queue_index(queue->vq), why, strerror(-err),
+			    queue->disk->blk.name, queue->env.queue_index, why, strerror(-err),
 			    limits_advice(LIMITS_DESCRIPTOR, err));
 	unwatch_kick(queue);
-	worker_unkicked(queue->worker, queue, true);
-	worker_heat(queue->worker, queue);
+	worker_poll(queue->worker, &queue->task, true);
+	schedule(queue);
 }
 
 /* Nothing has ever been in the ring. There may be now; see queue/sharing.h. */
@@ -123,7 +109,7 @@ static void kicked(struct engine_watch *watch)
 		kicks_are_lost(queue, "is unusable", err);
 	if (!queue->popped)
 		note_empty_kick(queue);
-	worker_heat(queue->worker, queue);
+	schedule(queue);
 }
 
 static void kick_watch_failed(struct engine_watch *watch, int err)
@@ -143,25 +129,24 @@ static int watch_kick(struct queue *queue)
 	const int fd = vublk_queue_kick_fd(queue->vq);
 	int err = 0;
 
-	worker_unkicked(queue->worker, queue, fd < 0);
+	worker_poll(queue->worker, &queue->task, fd < 0);
 	if (fd >= 0) {
 		queue->kick.fd = fd;
 		queue->kick.ready = kicked;
 		queue->kick.failed = kick_watch_failed;
-		err = engine_watch(worker_engine(queue->worker), &queue->kick);
+		err = engine_watch(queue->env.engine, &queue->kick);
 	}
 	if (err && is_descriptors_fault(err)) {
-		if (worker_may_warn_of_kicks(queue->worker, queue->disk->name))
+		if (worker_may_warn_of_kicks(queue->worker, queue->disk->blk.name))
 			log_warning("%s: queue %u: its kick descriptor cannot be watched: %s",
-				    queue->disk->name, vublk_queue_index(queue->vq),
-				    strerror(-err));
+				    queue->disk->blk.name, queue->env.queue_index, strerror(-err));
 		queue->kick.fd = -1;
 		return err;
 	}
 	if (err)
 		kicks_are_lost(queue, "cannot be watched", err);
 	/* Requests may be waiting that nobody will kick for. */
-	worker_heat(queue->worker, queue);
+	schedule(queue);
 	return 0;
 }
 
@@ -174,23 +159,23 @@ static void put_files(struct queue *queue)
 			worker_put_file(queue->worker, queue->fence[i]);
 		queue->fence[i] = -1;
 	}
-	if (queue->file >= 0)
-		worker_put_file(queue->worker, queue->file);
-	queue->file = -1;
+	if (queue->env.file >= 0)
+		worker_put_file(queue->worker, queue->env.file);
+	queue->env.file = -1;
 }
 
 /* The image, and what an engine whose requests outlive the process is to hold as long. */
 static int get_files(struct queue *queue)
 {
-	const struct blk_disk *disk = queue->disk;
-	int err = worker_get_file(queue->worker, disk->fd, &queue->file);
+	const struct queue_disk *disk = queue->disk;
+	int err = worker_get_file(queue->worker, disk->fd, &queue->env.file);
 
 	for (int i = 0; !err && i < MEMORY_FENCE_FILES; i++)
 		if (disk->fence->fd[i] >= 0)
 			err = worker_get_file(queue->worker, disk->fence->fd[i], &queue->fence[i]);
 	if (err) {
-		log_error("%s: queue %u: the engine takes no more files: %s", queue->disk->name,
-			  vublk_queue_index(queue->vq), strerror(-err));
+		log_error("%s: queue %u: the engine takes no more files: %s", queue->disk->blk.name,
+			  queue->env.queue_index, strerror(-err));
 		put_files(queue);
 	}
 	return err;
@@ -209,7 +194,7 @@ int queue_begin(struct queue *queue)
 	if (!err)
 		err = watch_kick(queue);
 	if (!err) {
-		struct image_end *end = queue->disk->end;
+		struct image_end *end = queue->disk->blk.end;
 
 		image_end_recognise(end, vublk_queue_note(queue->vq, end->identity));
 		return 0;
@@ -235,15 +220,9 @@ int queue_apply(struct queue *queue, struct vublk_update *update)
 	err = kick ? watch_kick(queue) : 0;
 	/* Better looked at all the time than never. */
 	if (err)
-		worker_unkicked(queue->worker, queue, true);
-	worker_heat(queue->worker, queue);
+		worker_poll(queue->worker, &queue->task, true);
+	schedule(queue);
 	return err;
-}
-
-bool queue_pops(const struct queue *queue)
-{
-	/* What is in flight is done before a ring is drained, also what an earlier process took. */
-	return !queue->stopping || (!queue->suspending && vublk_queue_recovering(queue->vq));
 }
 
 void queue_end(struct queue *queue, void (*drained)(struct queue *queue))
@@ -251,18 +230,18 @@ void queue_end(struct queue *queue, void (*drained)(struct queue *queue))
 	queue->stopping = true;
 	queue->drained = drained;
 	unwatch_kick(queue);
-	worker_forget(queue->worker, queue);
+	worker_forget(queue->worker, &queue->task);
 	vublk_queue_want_kicks(queue->vq, false);
-	worker_heat(queue->worker, queue);
+	schedule(queue);
 	/* Nothing may be in flight: then this is what says so. */
-	worker_touched(queue->worker, queue);
+	worker_needs_publish(queue->worker, &queue->task);
 }
 
 void queue_suspend(struct queue *queue, void (*drained)(struct queue *queue))
 {
-	queue->suspending = vublk_queue_tracked(queue->vq);
+	queue->env.suspending = vublk_queue_tracked(queue->vq);
 	queue_end(queue, drained);
-	for (unsigned i = 0; queue->suspending && i < queue->n_touched; i++)
+	for (unsigned i = 0; queue->env.suspending && i < queue->n_touched; i++)
 		if (queue->slot[i].active)
 			blk_req_withdraw(&queue->slot[i]);
 }
@@ -279,27 +258,28 @@ static unsigned burst(const struct queue *queue)
 {
 	const unsigned more = queue->in_flight / 2;
 
-	if (!queue->disk->image->direct || queue->sequential || more > POPS_AT_ONCE)
+	if (!queue->disk->blk.image->direct || queue->env.sequential || more > POPS_AT_ONCE)
 		return POPS_AT_ONCE;
 	return more > 2 ? more : 2;
 }
 
-enum queue_state queue_service(struct queue *queue)
+static enum task_state service(struct worker_task *task)
 {
+	struct queue *queue = queue_of(task);
 	struct vublk_queue *vq = queue->vq;
 	struct blk_req *batch[POPS_AT_ONCE];
 	const unsigned most = burst(queue);
-	enum queue_state state = QUEUE_WORKED;
+	enum task_state state = TASK_WORKED;
 	uint64_t bytes = 0;
 	unsigned n = 0;
 
 	vublk_queue_want_kicks(vq, false);
-	for (; n < most && bytes < BYTES_AT_ONCE && queue_pops(queue); n++) {
+	for (; n < most && bytes < BYTES_AT_ONCE && may_pop(queue); n++) {
 		struct blk_req *req = get_slot(queue);
 		int got;
 
 		if (!req) {
-			state = QUEUE_WAITS; /* queue_finished() goes on */
+			state = TASK_WAITS; /* finished() goes on */
 			break;
 		}
 		got = vublk_queue_pop(vq, &req->chain);
@@ -310,17 +290,17 @@ enum queue_state queue_service(struct queue *queue)
 		}
 		put_slot(queue, req);
 		queue->starved = got == -EAGAIN;
-		state = got ? QUEUE_WAITS : QUEUE_EMPTY;
+		state = got ? TASK_WAITS : TASK_EMPTY;
 		if (vublk_queue_broken(vq)) {
-			worker_unkicked(queue->worker, queue, false);
+			worker_poll(queue->worker, &queue->task, false);
 			/* If it is ending, this was the last that was waited for. */
-			worker_touched(queue->worker, queue);
+			worker_needs_publish(queue->worker, &queue->task);
 		}
 		break;
 	}
 	queue->in_flight += n;
 	if (n)
-		queue->sequential = false;
+		queue->env.sequential = false;
 	if (n && !queue->popped) {
 		queue->popped = true;
 		atomic_store(&queue->disk->signs->popped, true);
@@ -329,19 +309,21 @@ enum queue_state queue_service(struct queue *queue)
 		queue_memory_check(queue);
 	for (unsigned i = 0; i < n; i++)
 		blk_req_begin(batch[i]);
-	blk_merge_flush(queue);
-	if (state == QUEUE_EMPTY && n)
-		state = QUEUE_WORKED;
-	return state == QUEUE_WORKED && !n ? QUEUE_WAITS : state;
+	blk_merge_flush(&queue->env);
+	if (state == TASK_EMPTY && n)
+		state = TASK_WORKED;
+	return state == TASK_WORKED && !n ? TASK_WAITS : state;
 }
 
-bool queue_cool(struct queue *queue)
+static bool idle(struct worker_task *task)
 {
+	struct queue *queue = queue_of(task);
+
 	/* Also if a request is there already, for which no kick comes. */
-	queue->rested = true;
+	queue->env.rested = true;
 	/* Nobody kicks for what an earlier process took. */
 	if (vublk_queue_recovering(queue->vq))
-		return queue_pops(queue);
+		return may_pop(queue);
 	return !queue->stopping && vublk_queue_want_kicks(queue->vq, true);
 }
 
@@ -353,32 +335,91 @@ static void slot_is_free(struct queue *queue, struct blk_req *req)
 
 	put_slot(queue, req);
 	queue->in_flight--;
-	worker_touched(queue->worker, queue);
+	worker_needs_publish(queue->worker, &queue->task);
 	queue->starved = false;
 	if (starved)
-		worker_heat(queue->worker, queue);
+		schedule(queue);
 }
 
-void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written)
+static void finished(struct blk_req *req, uint32_t written)
 {
+	struct queue *queue = queue_of_req(req);
+
 	vublk_queue_push(queue->vq, &req->chain, written);
 	slot_is_free(queue, req);
 }
 
-void queue_dropped(struct queue *queue, struct blk_req *req)
+static void dropped(struct blk_req *req)
 {
+	struct queue *queue = queue_of_req(req);
+
 	vublk_queue_drop(queue->vq, &req->chain);
 	slot_is_free(queue, req);
 }
 
-void queue_publish(struct queue *queue)
+static void malformed(struct blk_req *req, const char *why)
 {
+	vublk_queue_break(queue_of_req(req)->vq, why);
+	finished(req, 0);
+}
+
+static void publish(struct worker_task *task)
+{
+	struct queue *queue = queue_of(task);
+
 	vublk_queue_publish(queue->vq);
-	if (!queue->stopping || queue->in_flight || queue_pops(queue))
+	if (!queue->stopping || queue->in_flight || may_pop(queue))
 		return;
-	worker_forget(queue->worker, queue);
+	worker_forget(queue->worker, &queue->task);
 	vublk_queue_end(queue->vq);
 	queue_memory_end(queue);
 	put_files(queue);
 	queue->drained(queue);
+}
+
+/* ---- control thread ---- */
+
+int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *worker,
+		 const struct queue_disk *disk)
+{
+	const unsigned size = vublk_queue_size(vq);
+	struct queue *queue = aligned_alloc(_Alignof(struct queue), sizeof(*queue));
+
+	*queuep = NULL;
+	if (!queue)
+		return -ENOMEM;
+	*queue = (struct queue){
+		.task = {.service = service, .idle = idle, .publish = publish},
+		.vq = vq,
+		.worker = worker,
+		.disk = disk,
+		.env = {.disk = &disk->blk,
+			.engine = worker_engine(worker),
+			.file = -1,
+			.bounce = worker_bounce(worker),
+			.mailbox = worker_mailbox(worker),
+			.queue_index = vublk_queue_index(vq),
+			.finished = finished,
+			.dropped = dropped,
+			.malformed = malformed,
+			.rested = true},
+		.fence = {-1, -1},
+		.kick = {.fd = -1},
+		.n_slots = size < QUEUE_MAX_REQUESTS ? size : QUEUE_MAX_REQUESTS,
+	};
+	/* Address space only, until a slot is used. */
+	queue->slot = mmap(NULL, queue->n_slots * sizeof(*queue->slot), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (queue->slot == MAP_FAILED) {
+		free(queue);
+		return -ENOMEM;
+	}
+	*queuep = queue;
+	return 0;
+}
+
+void queue_destroy(struct queue *queue)
+{
+	munmap(queue->slot, queue->n_slots * sizeof(*queue->slot));
+	free(queue);
 }

@@ -8,13 +8,15 @@
 
 #include <stdbool.h>
 
-#include "base/log.h"
 #include "base/mailbox.h"
+#include "image/memory_fence.h"
 #include "io/engine.h"
+#include "queue/sharing_signs.h"
 #include "request/disk.h"
-#include "request/merge.h"
+#include "request/env.h"
 #include "request/request.h"
 #include "vublk.h"
+#include "worker/task.h"
 
 /*
  * Requests of one queue in hand at once. A ring may have more entries; they wait in it. Bounds
@@ -22,38 +24,39 @@
  */
 #define QUEUE_MAX_REQUESTS 1024
 
+/*
+ * What the queues of a disk need to know of it. The control thread writes it, workers read it: all
+ * of it is constant while a queue runs, but for what `blk` says, and what `signs` points to.
+ */
+struct queue_disk {
+	struct blk_disk blk; /* what their requests need */
+	int fd; /* of the image, for its I/O: image->fd, or the claim on a device (disk/lock.h) */
+	const struct memory_fence *fence; /* its files are registered beside the image's */
+	struct sharing_signs *signs;
+};
+
 struct worker;
 
 /* On cache lines of its own: the neighbour in memory may be another worker's. */
 struct queue {
-	_Alignas(64) struct vublk_queue *vq;
+	_Alignas(64) struct worker_task task;
+	struct vublk_queue *vq;
 	struct worker *worker;
-	const struct blk_disk *disk;
-	int file;                      /* the image, with the worker's engine */
-	int fence[MEMORY_FENCE_FILES]; /* the same: held by it; -1: none */
+	const struct queue_disk *disk;
+	struct blk_env env;            /* of its requests */
+	int fence[MEMORY_FENCE_FILES]; /* handles with the worker's engine: held by it; -1: none */
 	struct engine_watch kick;      /* .fd is -1 while nothing is watched */
-	struct log_limit io_errors;
 
 	/* Slots: mapped once, touched when first used, then taken from the free list. */
 	struct blk_req *slot;
 	unsigned n_slots, n_touched;
 	struct blk_req *free;
 	unsigned in_flight;
-	struct blk_merge merge; /* held back in this round */
-	bool sequential;        /* the last round made requests into one */
-	bool starved;           /* a chain waits until another one is given back */
+	bool starved; /* a chain waits until another one is given back */
 
-	bool zero_range_missing; /* the image has answered -EOPNOTSUPP */
-	bool punch_hole_missing;
-	bool stopping, suspending;
-	bool kicked, popped; /* ever: see queue/sharing.h */
+	bool stopping;       /* env.suspending: and without doing what is in flight */
+	bool kicked, popped; /* ever: see disk/sharing.h */
 	bool registers;      /* its memory is registered, or would be; queue/memory.c */
-	bool rested;         /* since its last write: the image may have changed; image/end.h */
-
-	/* The worker's lists. */
-	bool hot, touched, unkicked;
-	unsigned empty_rounds; /* since it had something to do, while hot */
-	struct queue *next_hot, *next_touched, *next_unkicked;
 
 	/* The control thread's request in hand; see disk/disk.c. */
 	void (*drained)(struct queue *queue);
@@ -65,7 +68,7 @@ struct queue {
 
 /* Makes a queue for a started virtqueue. 0 or -errno. Control thread. */
 int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *worker,
-		 const struct blk_disk *disk);
+		 const struct queue_disk *disk);
 
 /* Nothing of it is in use any more. Control thread. */
 void queue_destroy(struct queue *queue);
@@ -101,32 +104,5 @@ void queue_end(struct queue *queue, void (*drained)(struct queue *queue));
  * Without tracking it is queue_end().
  */
 void queue_suspend(struct queue *queue, void (*drained)(struct queue *queue));
-
-/* Is there anything that it may still pop? */
-bool queue_pops(const struct queue *queue);
-
-enum queue_state {
-	QUEUE_WORKED, /* something was popped */
-	QUEUE_EMPTY,  /* the ring was */
-	QUEUE_WAITS,  /* for nothing to be found by looking: it makes itself hot again */
-};
-
-/* Pops what is there, up to a bounded number, and begins it. Kicks are unwanted from now on. */
-enum queue_state queue_service(struct queue *queue);
-
-/*
- * Asks for kicks. Returns whether there is something to pop after all: then nobody may kick for it,
- * and it stays hot.
- */
-bool queue_cool(struct queue *queue);
-
-/* Publishes what was pushed; then, if the queue is ending and has drained, says so. */
-void queue_publish(struct queue *queue);
-
-/* The request is dropped: takes the slot back. */
-void queue_dropped(struct queue *queue, struct blk_req *req);
-
-/* The request is answered: pushes its chain and takes the slot back. */
-void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written);
 
 #endif

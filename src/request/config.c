@@ -4,8 +4,6 @@
 #include <endian.h>
 #include <string.h>
 
-#include "request/disk.h"
-
 #define BIT(n) (1ull << (n))
 
 uint64_t blk_config_features(const struct image *image)
@@ -67,14 +65,4 @@ void blk_config_fill(struct virtio_blk_config *config, const struct image *image
 		config->max_write_zeroes_seg = htole32(1);
 		config->write_zeroes_may_unmap = image->unmap_zeroes;
 	}
-}
-
-bool blk_disk_durable(const struct blk_disk *disk)
-{
-	if (disk->image->durable)
-		return true;
-	if (disk->features & BIT(VIRTIO_BLK_F_CONFIG_WCE))
-		/* Without FLUSH, writeback is 0 whatever was written (virtio 5.2.5.2). */
-		return !(disk->features & BIT(VIRTIO_BLK_F_FLUSH)) || !atomic_load(&disk->wce);
-	return !(disk->features & BIT(VIRTIO_BLK_F_FLUSH));
 }

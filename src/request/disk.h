@@ -12,8 +12,6 @@
 
 #include "image/end.h"
 #include "image/image.h"
-#include "image/memory_fence.h"
-#include "queue/sharing.h"
 #include "request/io_errors.h"
 #include "request/sync.h"
 
@@ -21,12 +19,9 @@ struct blk_disk {
 	const char *name; /* for messages */
 	const char *serial;
 	const struct image *image;
-	int fd; /* of the image, for its I/O: image->fd, or the claim on a device (disk/lock.h) */
-	const struct memory_fence *fence; /* its files are registered beside the image's */
-	struct blk_sync *sync;            /* of the image */
+	struct blk_sync *sync; /* of the image */
 	struct image_end *end; /* of the image; what is reached beyond its limit is an error */
 	struct io_errors *errors;
-	struct sharing_signs *signs;
 	uint64_t features; /* negotiated */
 	atomic_bool wce;   /* the configuration space's writeback field */
 };

@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-#include "queue/queue.h"
-#include "request/request.h"
+#include "request/exec.h"
 
 /* Larger ones gain nothing by being made larger still. */
 #define MOST_BYTES ((uint64_t)256 << 10)
@@ -43,61 +42,63 @@ static void append(struct blk_merge *held, struct blk_req *req)
 	if (held->head == held->last)
 		memcpy(iov, held->head->data, held->n * sizeof(*iov));
 	memcpy(iov + held->n, req->data, req->n_data * sizeof(*iov));
-	req->queue->sequential = true;
+	req->env->sequential = true;
 	held->last->merged = req;
 	held->last = req;
 	held->n += req->n_data;
 	held->bytes += req->left;
 }
 
-void blk_merge_flush(struct queue *queue)
+/* The operation of a list of requests is through. */
+static void list_done(struct io *io)
 {
-	struct blk_merge *held = &queue->merge;
+	/* An error is of one of them: each finds out by itself. */
+	uint64_t left = io->result > 0 ? (uint64_t)io->result : 0;
+	struct blk_req *req = blk_req_of(io);
+
+	while (req) {
+		const uint64_t done = left < req->left ? left : req->left;
+		struct blk_req *next = req->merged;
+
+		req->merged = NULL;
+		left -= done;
+		req->unmerged(req, done);
+		req = next;
+	}
+}
+
+void blk_merge_flush(struct blk_env *env)
+{
+	struct blk_merge *held = &env->merge;
 	struct blk_req *head = held->head;
 
 	if (!head)
 		return;
-	if (head->merged) {
-		head->io.iov = list_iov(head);
-		head->io.niov = held->n;
-	}
 	held->head = NULL;
-	blk_req_submit(head);
+	if (!head->merged) {
+		blk_req_submit(head, head->io.done);
+		return;
+	}
+	head->io.iov = list_iov(head);
+	head->io.niov = held->n;
+	blk_req_submit(head, list_done);
 }
 
-void blk_merge_submit(struct blk_req *req)
+void blk_merge_submit(struct blk_req *req, void (*done)(struct io *io),
+		      void (*unmerged)(struct blk_req *req, uint64_t done))
 {
-	struct blk_merge *held = &req->queue->merge;
+	struct blk_merge *held = &req->env->merge;
 
+	req->unmerged = unmerged;
 	if (held->head && goes_on(held, req)) {
 		append(held, req);
 		return;
 	}
-	blk_merge_flush(req->queue);
-	if (can_be_head(req))
-		*held = (struct blk_merge){req, req, req->n_data, req->left};
-	else
-		blk_req_submit(req);
-}
-
-void blk_merge_done(struct blk_req *head)
-{
-	int64_t left = head->io.result;
-	struct blk_req *req = head;
-
-	while (req) {
-		struct blk_req *next = req->merged;
-
-		req->merged = NULL;
-		/* An error is of one of them: each finds out by itself. */
-		req->io.result = left < 0 ? 0 : left;
-		if (left > 0 && (uint64_t)left > req->left)
-			req->io.result = (int64_t)req->left;
-		left -= left > 0 ? req->io.result : 0;
-		if (req->io.result)
-			blk_rw_io_done(req);
-		else
-			blk_rw_again(req);
-		req = next;
+	blk_merge_flush(req->env);
+	if (!can_be_head(req)) {
+		blk_req_submit(req, done);
+		return;
 	}
+	req->io.done = done;
+	*held = (struct blk_merge){req, req, req->n_data, req->left};
 }

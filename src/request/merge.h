@@ -18,8 +18,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct blk_env;
 struct blk_req;
-struct queue;
+struct io;
 
 /* What is held back, of a queue; all zero: nothing. */
 struct blk_merge {
@@ -28,13 +29,15 @@ struct blk_merge {
 	uint64_t bytes; /* in all */
 };
 
-/* Submits a read or write, whose io is complete, in this round or with the next request. */
-void blk_merge_submit(struct blk_req *req);
+/*
+ * Submits a read or write, whose io is complete, in this round or with the next request. If it is
+ * done alone, `done` hears of it; if together with others, `unmerged`, with as many of its bytes as
+ * are done for sure; its data, n_data, offset and left are as they were.
+ */
+void blk_merge_submit(struct blk_req *req, void (*done)(struct io *io),
+		      void (*unmerged)(struct blk_req *req, uint64_t done));
 
 /* The round is over: submits what is held back. */
-void blk_merge_flush(struct queue *queue);
-
-/* The operation of a list of requests is through. */
-void blk_merge_done(struct blk_req *head);
+void blk_merge_flush(struct blk_env *env);
 
 #endif

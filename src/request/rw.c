@@ -17,17 +17,17 @@
  */
 #include <errno.h>
 #include <limits.h>
-#include <linux/virtio_blk.h>
 
-#include "queue/queue.h"
+#include "base/container.h"
+#include "request/exec.h"
 #include "request/merge.h"
-#include "request/request.h"
-#include "worker/worker.h"
+#include "request/rw.h"
+#include "request/sync.h"
 
 /* Does O_DIRECT refuse any of the buffers? */
 static bool is_unaligned(const struct blk_req *req)
 {
-	const struct image *image = req->queue->disk->image;
+	const struct image *image = req->env->disk->image;
 	uintptr_t addresses = 0, sizes = 0;
 
 	if (!image->direct)
@@ -50,6 +50,8 @@ static void advance(struct blk_req *req, uint64_t size)
 
 /* ---- bounce buffers ---- */
 
+static void transferred(struct io *io);
+
 static void submit_bounced(struct blk_req *req)
 {
 	const size_t size = req->left < BOUNCE_SIZE ? (size_t)req->left : BOUNCE_SIZE;
@@ -60,23 +62,33 @@ static void submit_bounced(struct blk_req *req)
 	req->io.iov = &req->bounce_iov;
 	req->io.niov = 1;
 	req->io.offset = req->offset;
-	blk_req_submit(req);
+	blk_req_submit(req, transferred);
 }
 
-void blk_rw_bounce(struct blk_req *req)
+static void buffer_ready(struct bounce_waiter *waiter);
+
+static void bounce(struct blk_req *req)
 {
 	int err;
 
-	if (req->queue->suspending) {
-		blk_req_submit(req); /* which drops it */
+	if (req->env->suspending) {
+		blk_req_drop(req);
 		return;
 	}
-	err = worker_bounce_get(req->queue->worker, req, &req->bounce);
+	req->waiter.ready = buffer_ready;
+	err = bounce_get(req->env->bounce, &req->waiter, &req->bounce);
 	if (!err)
 		submit_bounced(req);
 	else if (err != -EAGAIN)
 		blk_req_host_done(req, err);
 }
+
+static void buffer_ready(struct bounce_waiter *waiter)
+{
+	bounce(container_of(waiter, struct blk_req, waiter));
+}
+
+/* ---- parts ---- */
 
 static void point_at_data(struct blk_req *req)
 {
@@ -89,39 +101,26 @@ static void ask_size(struct blk_req *req, uint64_t done)
 {
 	req->io.op = IO_SIZE;
 	req->io.length = done;
-	blk_req_submit(req);
+	blk_req_submit(req, transferred);
 }
 
-void blk_rw_begin(struct blk_req *req)
-{
-	if (req->io.op == IO_WRITE && req->offset + req->left >= req->queue->disk->end->ask_at) {
-		ask_size(req, 0);
-		return;
-	}
-	if (is_unaligned(req)) {
-		blk_rw_bounce(req);
-		return;
-	}
-	point_at_data(req);
-	blk_merge_submit(req);
-}
-
-void blk_rw_again(struct blk_req *req)
+/* Submits what is left of it, by itself. */
+static void submit_rest(struct blk_req *req)
 {
 	if (req->bounce) {
 		submit_bounced(req);
 	} else if (is_unaligned(req)) {
-		blk_rw_bounce(req);
+		bounce(req);
 	} else {
 		point_at_data(req);
-		blk_req_submit(req);
+		blk_req_submit(req, transferred);
 	}
 }
 
 static void finish(struct blk_req *req, int err)
 {
 	if (req->bounce) {
-		worker_bounce_put(req->queue->worker, req->bounce);
+		bounce_put(req->env->bounce, req->bounce);
 		req->bounce = NULL;
 	}
 	if (!err && req->durable)
@@ -135,7 +134,7 @@ static void finish(struct blk_req *req, int err)
 /* Of `done` bytes those after which O_DIRECT can go on. */
 static uint64_t whole_blocks(const struct blk_req *req, uint64_t done)
 {
-	const struct image *image = req->queue->disk->image;
+	const struct image *image = req->env->disk->image;
 	const uint64_t block = image->direct ? image->offset_align : 1;
 	const uint64_t at = (req->offset + done) & ~(block - 1);
 
@@ -166,7 +165,7 @@ static void go_on(struct blk_req *req, uint64_t done)
 	if (size)
 		advance(req, (uint64_t)size);
 	if (req->left)
-		blk_rw_again(req);
+		submit_rest(req);
 	else
 		finish(req, 0);
 }
@@ -186,11 +185,11 @@ static void read_tail(struct blk_req *req, uint64_t size)
  */
 static void size_known(struct blk_req *req)
 {
-	struct image_end *end = req->queue->disk->end;
+	struct image_end *end = req->env->disk->end;
 	const int64_t size = req->io.result;
 	const uint64_t done = req->io.length;
 
-	req->io.op = req->type == VIRTIO_BLK_T_IN ? IO_READ : IO_WRITE;
+	req->io.op = req->type->changes ? IO_WRITE : IO_READ;
 	if (size < 0) {
 		finish(req, (int)size);
 		return;
@@ -199,16 +198,17 @@ static void size_known(struct blk_req *req)
 	if (req->offset + req->left > image_end_limit(end))
 		finish(req, -EIO);
 	else if (req->io.op == IO_WRITE)
-		blk_rw_again(req);
+		submit_rest(req);
 	else if ((uint64_t)size > req->offset + done)
 		go_on(req, done);
 	else
 		read_tail(req, (uint64_t)size);
 }
 
-void blk_rw_io_done(struct blk_req *req)
+static void transferred(struct io *io)
 {
-	const int64_t result = req->io.result;
+	struct blk_req *req = blk_req_of(io);
+	const int64_t result = io->result;
 	const uint64_t done = (uint64_t)result;
 
 	if (req->io.op == IO_SIZE) {
@@ -221,10 +221,37 @@ void blk_rw_io_done(struct blk_req *req)
 	}
 	if (req->io.op == IO_READ && req->bounce)
 		vublk_iov_write(req->data, req->n_data, 0, req->bounce, (size_t)done);
-	if (req->io.op == IO_READ && !whole_blocks(req, done))
+	if (done == req->left)
+		finish(req, 0); /* all of it, as nearly always */
+	else if (req->io.op == IO_READ && !whole_blocks(req, done))
 		ask_size(req, done);
 	else if (req->io.op == IO_WRITE && !done)
 		finish(req, -EIO); /* no error and no progress: do not try for ever */
 	else
 		go_on(req, done);
+}
+
+/* It was done together with others, `done` bytes of it; 0: perhaps none. */
+static void unmerged(struct blk_req *req, uint64_t done)
+{
+	if (!done) {
+		submit_rest(req);
+		return;
+	}
+	req->io.result = (int64_t)done;
+	transferred(&req->io);
+}
+
+void blk_rw_begin(struct blk_req *req)
+{
+	if (req->io.op == IO_WRITE && req->offset + req->left >= req->env->disk->end->ask_at) {
+		ask_size(req, 0);
+		return;
+	}
+	if (is_unaligned(req)) {
+		bounce(req);
+		return;
+	}
+	point_at_data(req);
+	blk_merge_submit(req, transferred, unmerged);
 }

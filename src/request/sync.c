@@ -10,9 +10,7 @@
 
 #include "base/container.h"
 #include "base/log.h"
-#include "queue/queue.h"
-#include "request/request.h"
-#include "worker/worker.h"
+#include "request/exec.h"
 
 void blk_sync_init(struct blk_sync *sync)
 {
@@ -51,14 +49,16 @@ static struct blk_req *next_leader(struct blk_sync *sync)
 	return leader;
 }
 
+static void synced(struct io *io);
+
 /* On the leader's worker. It is done even if the queue is being suspended: others wait for it. */
 static void lead(struct blk_req *req)
 {
 	req->io.op = IO_SYNC;
 	req->io.flags = 0;
-	req->io.file = req->queue->file;
-	req->io.done = blk_req_io_done;
-	engine_submit(worker_engine(req->queue->worker), &req->io);
+	req->io.file = req->env->file;
+	req->io.done = synced;
+	engine_submit(req->env->engine, &req->io);
 }
 
 static void lead_call(struct call *call)
@@ -78,16 +78,16 @@ static void answer_call(struct call *call)
 }
 
 /* Runs it on the request's own worker, which may be `here`. From then on it is that one's. */
-static void run_on_worker(struct blk_req *req, struct worker *here, void (*run)(struct call *call))
+static void run_on_worker(struct blk_req *req, struct mailbox *here, void (*run)(struct call *call))
 {
 	req->call.run = run;
-	if (req->queue->worker == here)
+	if (req->env->mailbox == here)
 		run(&req->call);
 	else
-		worker_call(req->queue->worker, &req->call);
+		mailbox_post(req->env->mailbox, &req->call);
 }
 
-static void answer_all(struct blk_req *req, struct worker *here, int err)
+static void answer_all(struct blk_req *req, struct mailbox *here, int err)
 {
 	while (req) {
 		struct blk_req *next = req->next;
@@ -100,12 +100,12 @@ static void answer_all(struct blk_req *req, struct worker *here, int err)
 
 void blk_sync_join(struct blk_req *req)
 {
-	struct blk_sync *sync = req->queue->disk->sync;
+	struct blk_sync *sync = req->env->disk->sync;
 	struct blk_req *leader = NULL;
 	bool failed;
 
-	if (req->queue->suspending) {
-		blk_req_submit(req); /* which drops it */
+	if (req->env->suspending) {
+		blk_req_drop(req);
 		return;
 	}
 	pthread_mutex_lock(&sync->lock);
@@ -125,14 +125,16 @@ void blk_sync_join(struct blk_req *req)
 		lead(leader);
 }
 
-void blk_sync_io_done(struct blk_req *req)
+/* The leader's worker. */
+static void synced(struct io *io)
 {
-	const struct blk_disk *disk = req->queue->disk;
-	struct worker *here = req->queue->worker;
+	struct blk_req *req = blk_req_of(io);
+	const struct blk_disk *disk = req->env->disk;
+	struct mailbox *here = req->env->mailbox;
 	struct blk_sync *sync = disk->sync;
 	struct blk_req *leader = NULL, *refused = NULL;
 	/* A file system without a sync (FUSE) has nothing to be synced. */
-	const int err = req->io.result == -ENOSYS ? 0 : (int)req->io.result;
+	const int err = io->result == -ENOSYS ? 0 : (int)io->result;
 	const bool lost = err && loses_data(disk->image);
 
 	if (lost)
@@ -156,7 +158,7 @@ void blk_sync_io_done(struct blk_req *req)
 
 bool blk_sync_leave(struct blk_req *req)
 {
-	struct blk_sync *sync = req->queue->disk->sync;
+	struct blk_sync *sync = req->env->disk->sync;
 	struct blk_req **at;
 
 	pthread_mutex_lock(&sync->lock);

@@ -10,8 +10,7 @@
  * worker's engine, and all who waited together get its result, each on its own worker.
  *
  *	blk_sync_join()		no sync under way: leads one at once; else waits
- *	  engine
- *	blk_sync_io_done()	the next leader begins; then the group is answered
+ *	  engine		the next leader begins; then the group is answered
  *
  * A sync that failed is remembered until the image is opened anew, that is, until the process is
  * started anew: what was lost cannot be told from what was not. The exception is a device without
@@ -42,9 +41,6 @@ void blk_sync_destroy(struct blk_sync *sync);
  * request's worker.
  */
 void blk_sync_join(struct blk_req *req);
-
-/* The operation of a request with req->syncing has ended. The request's worker. */
-void blk_sync_io_done(struct blk_req *req);
 
 /* Does it wait for the next sync, and no longer does? The request's worker. */
 bool blk_sync_leave(struct blk_req *req);

@@ -12,8 +12,10 @@
  */
 #include <errno.h>
 
-#include "queue/queue.h"
-#include "request/request.h"
+#include "request/exec.h"
+#include "request/rw.h"
+#include "request/sync.h"
+#include "request/zeroes.h"
 
 enum step {
 	STEP_PUNCH_HOLE,
@@ -26,6 +28,8 @@ enum step {
 #define ZEROS_SIZE 65536
 static const _Alignas(4096) char zeros[ZEROS_SIZE];
 
+static void done(struct io *io);
+
 static void submit_range(struct blk_req *req, enum io_op op, enum step step)
 {
 	req->step = step;
@@ -33,7 +37,7 @@ static void submit_range(struct blk_req *req, enum io_op op, enum step step)
 	req->io.flags = 0;
 	req->io.offset = req->offset;
 	req->io.length = req->left;
-	blk_req_submit(req);
+	blk_req_submit(req, done);
 }
 
 /* One operation's worth of zeros, from one buffer that is named many times. */
@@ -55,17 +59,17 @@ static void submit_write(struct blk_req *req)
 	req->io.iov = req->iov;
 	req->io.niov = n;
 	req->io.offset = req->offset;
-	blk_req_submit(req);
+	blk_req_submit(req, done);
 }
 
 /* Goes on with the best way from `step` on that is left. */
 static void submit_zeroes(struct blk_req *req, enum step step)
 {
-	const struct queue *queue = req->queue;
+	const struct blk_env *env = req->env;
 
-	if (step == STEP_PUNCH_HOLE && !queue->punch_hole_missing)
+	if (step == STEP_PUNCH_HOLE && !env->punch_hole_missing)
 		submit_range(req, IO_PUNCH_HOLE, STEP_PUNCH_HOLE);
-	else if (step <= STEP_ZERO_RANGE && !queue->zero_range_missing)
+	else if (step <= STEP_ZERO_RANGE && !env->zero_range_missing)
 		submit_range(req, IO_ZERO_RANGE, STEP_ZERO_RANGE);
 	else
 		submit_write(req);
@@ -74,12 +78,12 @@ static void submit_zeroes(struct blk_req *req, enum step step)
 /* A device discards and zeroes whole blocks of its own, which may be larger than the disk's. */
 static bool is_whole(const struct blk_req *req)
 {
-	return !((req->offset | req->left) & (req->queue->disk->image->range_align - 1));
+	return !((req->offset | req->left) & (req->env->disk->image->range_align - 1));
 }
 
 void blk_discard_begin(struct blk_req *req)
 {
-	const bool device = req->queue->disk->image->is_device;
+	const bool device = req->env->disk->image->is_device;
 
 	req->size = req->left;
 	if (!is_whole(req)) {
@@ -92,7 +96,7 @@ void blk_discard_begin(struct blk_req *req)
 void blk_zeroes_begin(struct blk_req *req, bool unmap)
 {
 	req->size = req->left;
-	unmap = unmap && req->queue->disk->image->unmap_zeroes;
+	unmap = unmap && req->env->disk->image->unmap_zeroes;
 	submit_zeroes(req, !is_whole(req) ? STEP_WRITE : unmap ? STEP_PUNCH_HOLE : STEP_ZERO_RANGE);
 }
 
@@ -112,7 +116,7 @@ static bool is_not_done(int64_t result)
 
 static void zeroed(struct blk_req *req)
 {
-	if (blk_disk_durable(req->queue->disk))
+	if (blk_disk_durable(req->env->disk))
 		blk_sync_join(req);
 	else
 		blk_req_host_done(req, 0);
@@ -151,9 +155,10 @@ static void range_zeroed(struct blk_req *req, bool *missing, enum step next)
 	}
 }
 
-void blk_zeroes_io_done(struct blk_req *req)
+static void done(struct io *io)
 {
-	const int64_t result = req->io.result;
+	struct blk_req *req = blk_req_of(io);
+	const int64_t result = io->result;
 
 	switch ((enum step)req->step) {
 	case STEP_DISCARD:
@@ -163,10 +168,10 @@ void blk_zeroes_io_done(struct blk_req *req)
 		part_written(req);
 		break;
 	case STEP_PUNCH_HOLE:
-		range_zeroed(req, &req->queue->punch_hole_missing, STEP_ZERO_RANGE);
+		range_zeroed(req, &req->env->punch_hole_missing, STEP_ZERO_RANGE);
 		break;
 	case STEP_ZERO_RANGE:
-		range_zeroed(req, &req->queue->zero_range_missing, STEP_WRITE);
+		range_zeroed(req, &req->env->zero_range_missing, STEP_WRITE);
 		break;
 	}
 }

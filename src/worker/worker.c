@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. A round of the worker is
+ * Theory of operation. An iteration of the worker is
  *
- *	queues that are hot: pop, parse, engine_submit()	no system call
+ *	tasks that are runnable: service			no system call
  *	what was finished at once: publish
  *	engine_run()						one at most: flush, wait, reap
- *	what was completed: publish, once per queue
+ *	what was completed: publish, once per task
  *
- * A queue is hot from its kick on, and while it is, kicks are unwanted and each round looks at its
- * ring. When a worker has found nothing to do for as long as its policy says
- * (worker/poll_policy.h), its queues cool down: kicks are asked for, and with a last look at the
- * ring, for a request may have come in between, the queue leaves the list. With no hot queue left
- * the worker sleeps in engine_run(). A queue that stays empty in COLD_AFTER rounds while others are
- * busy cools down alone, so that what a round costs depends on the queues that work, not on those
- * there are.
+ * A queue is such a task. It is runnable from its kick on, and while it is, kicks are unwanted and
+ * each iteration polls its ring. When a worker has found nothing to do for as long as its policy
+ * says (worker/poll_policy.h), its tasks become idle: kicks are asked for, and with a final
+ * re-check of the ring, for a request may have come in between, the task leaves the list. With no
+ * runnable task left the worker sleeps in engine_run(). A task that stays empty in IDLE_AFTER
+ * iterations while others are busy becomes idle alone, so that what an iteration costs depends on
+ * the queues that work, not on those there are.
  *
  *	         kick, completion, change
- *	  COLD ---------------------------> HOT ---.
- *	   ^                                 |  ^  | each round: up to POPS_AT_ONCE requests
- *	   |  nothing found, kicks wanted    |  '--'
+ *	  IDLE ---------------------------> RUNNABLE ---.
+ *	   ^                                 |  ^       | each iteration: up to a batch of requests
+ *	   |  nothing found, kicks wanted    |  '-------'
  *	   '---------------------------------'
  *
- * A queue that waits for a slot, has been found broken, or is stopping is not hot either: a
+ * A queue that waits for a slot, has been found unusable, or is stopping is not runnable either: a
  * completion, or nothing, makes it so.
  */
 #include "worker/worker.h"
@@ -38,9 +38,8 @@
 #include "base/container.h"
 #include "base/log.h"
 #include "base/thread.h"
-#include "queue/queue.h"
-#include "queue/registered_memory.h"
-#include "request/request.h"
+#include "io/bounce.h"
+#include "io/registered_memory.h"
 
 /* Operations that the kernel holds at once; more wait in the engine. */
 #define ENGINE_DEPTH 512
@@ -48,10 +47,9 @@
 /* How often a ring is looked at whose driver does not kick and has been idle. */
 #define POLL_NS 50000
 
-#define COLD_AFTER 4096 /* rounds */
+#define IDLE_AFTER 4096 /* iterations */
 
-#define MAX_BOUNCE 64 /* buffers */
-#define MAX_FILES  64
+#define MAX_FILES 64
 
 struct file {
 	int fd, handle;
@@ -60,9 +58,9 @@ struct file {
 
 /* On cache lines of its own, for the same reason as a queue. */
 struct worker {
-	_Alignas(64) struct queue *hot; /* to be serviced */
-	struct queue *touched;          /* to be published */
-	struct queue *unkicked;         /* nobody kicks them */
+	_Alignas(64) struct worker_task *runnable; /* to be serviced */
+	struct worker_task *needs_publish;
+	struct worker_task *polled; /* nobody wakes them */
 	struct engine *engine;
 	bool quit;
 	struct poll_policy policy;
@@ -78,9 +76,7 @@ struct worker {
 	unsigned memory_users;
 	struct registered_memory memory;
 
-	void *bounce[MAX_BOUNCE]; /* free ones */
-	unsigned n_bounce_free, n_bounce;
-	struct blk_req *waiting, **last_waiting; /* for a bounce buffer, in order */
+	struct bounce_pool bounce;
 
 	struct log_limit kick_trouble;
 
@@ -90,53 +86,53 @@ struct worker {
 
 /* ---- lists ---- */
 
-void worker_heat(struct worker *worker, struct queue *queue)
+void worker_schedule(struct worker *worker, struct worker_task *task)
 {
-	if (queue->hot || !queue_pops(queue))
+	if (task->runnable)
 		return;
-	queue->hot = true;
-	queue->empty_rounds = 0;
-	queue->next_hot = worker->hot;
-	worker->hot = queue;
+	task->runnable = true;
+	task->empty_iterations = 0;
+	task->next_runnable = worker->runnable;
+	worker->runnable = task;
 }
 
-void worker_touched(struct worker *worker, struct queue *queue)
+void worker_needs_publish(struct worker *worker, struct worker_task *task)
 {
-	if (queue->touched)
+	if (task->needs_publish)
 		return;
-	queue->touched = true;
-	queue->next_touched = worker->touched;
-	worker->touched = queue;
+	task->needs_publish = true;
+	task->next_publish = worker->needs_publish;
+	worker->needs_publish = task;
 }
 
-void worker_unkicked(struct worker *worker, struct queue *queue, bool unkicked)
+void worker_poll(struct worker *worker, struct worker_task *task, bool polled)
 {
-	struct queue **at = &worker->unkicked;
+	struct worker_task **at = &worker->polled;
 
-	if (queue->unkicked == unkicked)
+	if (task->polled == polled)
 		return;
-	queue->unkicked = unkicked;
-	if (unkicked) {
-		queue->next_unkicked = worker->unkicked;
-		worker->unkicked = queue;
+	task->polled = polled;
+	if (polled) {
+		task->next_polled = worker->polled;
+		worker->polled = task;
 		return;
 	}
-	while (*at != queue)
-		at = &(*at)->next_unkicked;
-	*at = queue->next_unkicked;
+	while (*at != task)
+		at = &(*at)->next_polled;
+	*at = task->next_polled;
 }
 
-void worker_forget(struct worker *worker, struct queue *queue)
+void worker_forget(struct worker *worker, struct worker_task *task)
 {
-	struct queue **at = &worker->hot;
+	struct worker_task **at = &worker->runnable;
 
-	worker_unkicked(worker, queue, false);
-	if (!queue->hot)
+	worker_poll(worker, task, false);
+	if (!task->runnable)
 		return;
-	queue->hot = false;
-	while (*at != queue)
-		at = &(*at)->next_hot;
-	*at = queue->next_hot;
+	task->runnable = false;
+	while (*at != task)
+		at = &(*at)->next_runnable;
+	*at = task->next_runnable;
 }
 
 bool worker_may_warn_of_kicks(struct worker *worker, const char *name)
@@ -147,6 +143,16 @@ bool worker_may_warn_of_kicks(struct worker *worker, const char *name)
 struct engine *worker_engine(struct worker *worker)
 {
 	return worker->engine;
+}
+
+struct mailbox *worker_mailbox(struct worker *worker)
+{
+	return &worker->mailbox;
+}
+
+struct bounce_pool *worker_bounce(struct worker *worker)
+{
+	return &worker->bounce;
 }
 
 /* ---- files ---- */
@@ -219,107 +225,56 @@ struct registered_memory *worker_memory(struct worker *worker)
 	return &worker->memory;
 }
 
-/* ---- bounce buffers ---- */
-
-int worker_bounce_get(struct worker *worker, struct blk_req *req, void **buffer)
-{
-	if (worker->n_bounce_free) {
-		*buffer = worker->bounce[--worker->n_bounce_free];
-		return 0;
-	}
-	if (worker->n_bounce < MAX_BOUNCE) {
-		*buffer = aligned_alloc(4096, BOUNCE_SIZE);
-		if (*buffer) {
-			worker->n_bounce++;
-			return 0;
-		}
-		if (!worker->n_bounce)
-			return -ENOMEM;
-	}
-	req->next = NULL;
-	*worker->last_waiting = req;
-	worker->last_waiting = &req->next;
-	return -EAGAIN;
-}
-
-void worker_bounce_put(struct worker *worker, void *buffer)
-{
-	worker->bounce[worker->n_bounce_free++] = buffer;
-	/* Who is woken may have no use for it any more: then it is the next one's. */
-	while (worker->waiting && worker->n_bounce_free) {
-		struct blk_req *req = worker->waiting;
-
-		worker->waiting = req->next;
-		if (!worker->waiting)
-			worker->last_waiting = &worker->waiting;
-		blk_rw_bounce(req);
-	}
-}
-
-bool worker_bounce_cancel(struct worker *worker, struct blk_req *req)
-{
-	struct blk_req **at = &worker->waiting;
-
-	while (*at && *at != req)
-		at = &(*at)->next;
-	if (!*at)
-		return false;
-	*at = req->next;
-	if (!*at)
-		worker->last_waiting = at;
-	return true;
-}
-
-/* ---- rounds ---- */
+/* ---- iterations ---- */
 
 /*
- * A turn for each hot queue. Was there anything to do? The list is taken first: a queue that
- * becomes hot meanwhile has its turn in the next round.
+ * A turn for each runnable task. Was there anything to do? The list is taken first: a task that
+ * becomes runnable meanwhile has its turn in the next iteration.
  */
 static bool service(struct worker *worker)
 {
-	struct queue *queue = worker->hot;
+	struct worker_task *task = worker->runnable;
 	bool worked = false;
 
-	worker->hot = NULL;
-	while (queue) {
-		struct queue *next = queue->next_hot;
-		enum queue_state state;
+	worker->runnable = NULL;
+	while (task) {
+		struct worker_task *next = task->next_runnable;
+		enum task_state state;
 
-		queue->hot = false;
-		state = queue_service(queue);
-		if (state == QUEUE_WORKED) {
+		task->runnable = false;
+		state = task->service(task);
+		if (state == TASK_WORKED) {
 			worked = true;
-			worker_heat(worker, queue);
-		} else if (state == QUEUE_EMPTY) {
-			/* Where nobody has work the policy says how long to look. */
-			const unsigned rounds = queue->empty_rounds + !worker->idle_since;
+			worker_schedule(worker, task);
+		} else if (state == TASK_EMPTY) {
+			/* Where nobody has work the policy says how long to poll. */
+			const unsigned n = task->empty_iterations + !worker->idle_since;
 
-			if (rounds < COLD_AFTER || worker->policy.window == POLL_ALWAYS ||
-			    queue_cool(queue)) {
-				worker_heat(worker, queue);
-				queue->empty_rounds = rounds;
+			if (n < IDLE_AFTER || worker->policy.window == POLL_ALWAYS ||
+			    task->idle(task)) {
+				worker_schedule(worker, task);
+				task->empty_iterations = n;
 			}
 		}
-		queue = next;
+		task = next;
 	}
 	return worked;
 }
 
 static void publish(struct worker *worker)
 {
-	struct queue *queue = worker->touched;
+	struct worker_task *task = worker->needs_publish;
 
-	worker->touched = NULL;
-	while (queue) {
-		struct queue *next = queue->next_touched;
+	worker->needs_publish = NULL;
+	while (task) {
+		struct worker_task *next = task->next_publish;
 
-		queue->touched = false;
+		task->needs_publish = false;
 		/* Who is given something back often has something new to do. */
 		if (worker->policy.window)
-			worker_heat(worker, queue);
-		queue_publish(queue); /* may be its end */
-		queue = next;
+			worker_schedule(worker, task);
+		task->publish(task); /* may be its end */
+		task = next;
 	}
 }
 
@@ -353,19 +308,19 @@ static int open_engine(struct worker *worker)
 	return err;
 }
 
-/* Asks for kicks wherever nothing is to do. */
-static void cool_down(struct worker *worker)
+/* Asks for wake-ups wherever nothing is to do. */
+static void idle(struct worker *worker)
 {
-	struct queue *queue = worker->hot;
+	struct worker_task *task = worker->runnable;
 
-	worker->hot = NULL;
-	while (queue) {
-		struct queue *next = queue->next_hot;
+	worker->runnable = NULL;
+	while (task) {
+		struct worker_task *next = task->next_runnable;
 
-		queue->hot = false;
-		if (queue_cool(queue))
-			worker_heat(worker, queue);
-		queue = next;
+		task->runnable = false;
+		if (task->idle(task))
+			worker_schedule(worker, task);
+		task = next;
 	}
 }
 
@@ -381,10 +336,10 @@ static int64_t rest(struct worker *worker)
 		worker->idle_since = now;
 	if (worker->policy.window && now - worker->idle_since < worker->policy.window)
 		return 0;
-	cool_down(worker);
-	if (worker->hot)
+	idle(worker);
+	if (worker->runnable)
 		return 0;
-	return worker->unkicked ? POLL_NS : -1;
+	return worker->polled ? POLL_NS : -1;
 }
 
 static void work_found(struct worker *worker)
@@ -438,8 +393,8 @@ static void *worker_main(void *arg)
 	while (!worker->quit) {
 		bool worked;
 
-		for (struct queue *queue = worker->unkicked; queue; queue = queue->next_unkicked)
-			worker_heat(worker, queue);
+		for (struct worker_task *task = worker->polled; task; task = task->next_polled)
+			worker_schedule(worker, task);
 		worked = service(worker);
 		publish(worker);
 		if (worked)
@@ -469,7 +424,7 @@ int worker_create(struct worker **workerp, const struct worker_config *config)
 		return -ENOMEM;
 	*worker = (struct worker){.config = config};
 	poll_policy_init(&worker->policy, config->poll_ns);
-	worker->last_waiting = &worker->waiting;
+	bounce_init(&worker->bounce);
 	err = mailbox_init(&worker->mailbox);
 	if (err)
 		goto free_worker;
@@ -500,8 +455,7 @@ void worker_destroy(struct worker *worker)
 	worker->quit_call.run = quit;
 	worker_call(worker, &worker->quit_call);
 	pthread_join(worker->thread, NULL);
-	for (unsigned i = 0; i < worker->n_bounce_free; i++)
-		free(worker->bounce[i]);
+	bounce_destroy(&worker->bounce);
 	sem_destroy(&worker->started);
 	mailbox_destroy(&worker->mailbox);
 	free(worker);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A worker: one thread, one engine, and the queues that it serves. The control thread reaches it by
+ * A worker: one thread, one engine, and the tasks that it runs. The control thread reaches it by
  * posting calls; everything else here is for its own thread.
  */
 #ifndef WORKER_WORKER_H
@@ -12,8 +12,9 @@
 #include "base/mailbox.h"
 #include "io/engine.h"
 #include "worker/poll_policy.h"
+#include "worker/task.h"
 
-struct queue;
+struct bounce_pool;
 struct registered_memory;
 struct worker;
 
@@ -31,7 +32,7 @@ struct worker_config {
  */
 int worker_create(struct worker **workerp, const struct worker_config *config);
 
-/* Ends the thread; it must have no queue. */
+/* Ends the thread; it must have no task. */
 void worker_destroy(struct worker *worker);
 
 /* Has the worker run a call between two rounds. Any thread. */
@@ -39,7 +40,10 @@ void worker_call(struct worker *worker, struct call *call);
 
 /* ---- worker thread ---- */
 
+/* These stay what they are. Any thread may ask. */
 struct engine *worker_engine(struct worker *worker);
+struct mailbox *worker_mailbox(struct worker *worker);
+struct bounce_pool *worker_bounce(struct worker *worker);
 
 /*
  * The engine's handle of an open file (of -1, with the null engine), shared by all queues that use
@@ -61,34 +65,22 @@ void worker_put_memory(struct worker *worker);
 /* What is to be known of that memory. The last worker_put_memory() clears it. */
 struct registered_memory *worker_memory(struct worker *worker);
 
-/* The queue has something to pop, or may have: from now on each round looks at it. */
-void worker_heat(struct worker *worker, struct queue *queue);
+/* There is something to do, or may be: from now on each iteration runs the task. */
+void worker_schedule(struct worker *worker, struct worker_task *task);
 
-/* The queue has something to publish. */
-void worker_touched(struct worker *worker, struct queue *queue);
+/* The task has done something that is to be published. */
+void worker_needs_publish(struct worker *worker, struct worker_task *task);
 
-/* Nobody kicks the queue, so that it is looked at regularly; or somebody does again. */
-void worker_unkicked(struct worker *worker, struct queue *queue, bool unkicked);
+/* Nobody wakes the task, so that it is run regularly; or somebody does again. */
+void worker_poll(struct worker *worker, struct worker_task *task, bool polled);
+
+/* The task is neither runnable nor polled any more. What it has to publish stays on the list. */
+void worker_forget(struct worker *worker, struct worker_task *task);
 
 /*
- * May a line about a queue's kick descriptor be written? Limited for all queues together, for a
- * front-end may start and stop them in a loop.
+ * May a line about a kick descriptor be written? Limited for all queues together, for a front-end
+ * may start and stop them in a loop.
  */
 bool worker_may_warn_of_kicks(struct worker *worker, const char *name);
-
-/* The queue is neither hot nor unkicked any more. What it has to publish stays on the list. */
-void worker_forget(struct worker *worker, struct queue *queue);
-
-/*
- * A bounce buffer of BOUNCE_SIZE bytes, aligned to 4096. 0; -EAGAIN when as many are out as there
- * may be: then the request is remembered and blk_rw_bounce() called when one is put back; -ENOMEM.
- */
-#define BOUNCE_SIZE ((size_t)256 << 10)
-struct blk_req;
-int worker_bounce_get(struct worker *worker, struct blk_req *req, void **buffer);
-void worker_bounce_put(struct worker *worker, void *buffer);
-
-/* The request does not wait for a buffer any more. Did it? */
-bool worker_bounce_cancel(struct worker *worker, struct blk_req *req);
 
 #endif

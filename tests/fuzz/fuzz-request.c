@@ -7,20 +7,15 @@
  * device may write; what was answered with OK is done, whatever the engine did on the way; what
  * must not be done is refused; no byte of the disk changes that no request writes. In direct mode
  * nothing reaches the engine that O_DIRECT does not take.
- *
- * The functions of src/worker/worker.h and src/queue/queue.h that the requests' code calls are
- * defined here.
  */
 #include <errno.h>
 #include <linux/virtio_blk.h>
 #include <unistd.h>
 
-#include "lib/vq/ring.h"
 #include "src/base/log.h"
 #include "src/image/end.h"
-#include "src/queue/queue.h"
+#include "src/request/request.h"
 #include "src/request/sync.h"
-#include "src/worker/worker.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/blk-disk.h"
 
@@ -49,8 +44,7 @@ struct guest {
 static struct {
 	struct image image;
 	struct blk_disk disk;
-	struct vublk_queue vq;
-	struct queue queue;
+	struct blk_env env;
 	struct engine engine;
 	struct blk_req req[REQUESTS];
 	struct guest guest[REQUESTS];
@@ -60,9 +54,7 @@ static struct {
 	bool sync_failed;   /* once, which is remembered ... */
 	bool failed_before; /* ... from the next round on */
 	bool odd;           /* a transfer has stopped within a block: such a file takes anything */
-	bool bounced[BUFFERS];
-	struct blk_req *waiting[REQUESTS];
-	unsigned n_waiting;
+	struct bounce_pool bounces;
 	uint8_t content[DISK], before[DISK]; /* now, and before the round */
 	_Alignas(4096) uint8_t bounce[BUFFERS][BOUNCE_SIZE];
 	_Alignas(4096) uint8_t pool[POOL], pool_before[POOL];
@@ -71,73 +63,29 @@ static struct {
 	size_t used;
 } fuzz;
 
-/* ---- instead of worker/worker.c and queue/queue.c ---- */
+/* ---- what becomes of them ---- */
 
-struct engine *worker_engine(struct worker *worker)
-{
-	(void)worker;
-	return &fuzz.engine;
-}
-
-void worker_call(struct worker *worker, struct call *call)
-{
-	(void)worker, (void)call;
-	FUZZ_CHECK(!"there is one worker");
-}
-
-int worker_bounce_get(struct worker *worker, struct blk_req *req, void **buffer)
-{
-	(void)worker;
-	for (unsigned i = 0; i < BUFFERS; i++) {
-		if (fuzz.bounced[i])
-			continue;
-		fuzz.bounced[i] = true;
-		*buffer = fuzz.bounce[i];
-		return 0;
-	}
-	FUZZ_CHECK(fuzz.n_waiting < REQUESTS);
-	fuzz.waiting[fuzz.n_waiting++] = req;
-	return -EAGAIN;
-}
-
-void worker_bounce_put(struct worker *worker, void *buffer)
-{
-	(void)worker;
-	for (unsigned i = 0; i < BUFFERS; i++) {
-		if (fuzz.bounce[i] != buffer)
-			continue;
-		FUZZ_CHECK(fuzz.bounced[i]);
-		fuzz.bounced[i] = false;
-	}
-	if (fuzz.n_waiting) {
-		struct blk_req *req = fuzz.waiting[0];
-
-		memmove(fuzz.waiting, fuzz.waiting + 1, --fuzz.n_waiting * sizeof(req));
-		blk_rw_bounce(req);
-	}
-}
-
-bool worker_bounce_cancel(struct worker *worker, struct blk_req *req)
-{
-	(void)worker, (void)req;
-	return false;
-}
-
-void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written)
+static void finished(struct blk_req *req, uint32_t written)
 {
 	struct guest *guest = &fuzz.guest[req - fuzz.req];
 
-	FUZZ_CHECK(queue == &fuzz.queue);
 	FUZZ_CHECK(!guest->answered++);
 	for (unsigned i = 0; i < fuzz.n_ops; i++)
 		FUZZ_CHECK(fuzz.op[i] != &req->io);
 	FUZZ_CHECK(written <= (guest->readable ? 1 : guest->size + 1));
 }
 
-void queue_dropped(struct queue *queue, struct blk_req *req)
+static void dropped(struct blk_req *req)
 {
-	(void)queue, (void)req;
+	(void)req;
 	FUZZ_CHECK(!"nothing is suspended");
+}
+
+static void malformed(struct blk_req *req, const char *why)
+{
+	(void)req;
+	(void)why;
+	FUZZ_CHECK(!"a request without a status byte");
 }
 
 /* ---- the engine ---- */
@@ -292,7 +240,7 @@ static bool make_request(struct fuzz_input *in)
 
 	memset(req, 0, sizeof(*req));
 	memset(guest, 0, sizeof(*guest));
-	req->queue = &fuzz.queue;
+	req->env = &fuzz.env;
 	vublk_chain_init(&req->chain, req->iov, BLK_REQ_IOVS);
 	req->chain.out = req->chain.in = req->iov;
 	guest->header.type = type < 0xf0 ? types[type % 8] : type * 0x01010101u;
@@ -493,15 +441,18 @@ static void make_disk(struct fuzz_input *in)
 	fuzz.disk.features = blk_config_features(&fuzz.image);
 	fuzz.disk.wce = !(kind & 64);
 	fuzz.sync_failed = fuzz.odd = false;
-	vq_init(&fuzz.vq, "fuzz", 0);
 	fuzz.engine.class = &engine_class;
-	fuzz.queue = (struct queue){
-		.vq = &fuzz.vq,
-		.worker = (struct worker *)(void *)&fuzz,
-		.disk = &fuzz.disk,
-		.file = HANDLE,
-		.fence = {-1, -1},
-	};
+	bounce_init(&fuzz.bounces);
+	fuzz.bounces.n = BOUNCE_MOST;
+	for (unsigned i = 0; i < BUFFERS; i++)
+		bounce_put(&fuzz.bounces, fuzz.bounce[i]);
+	fuzz.env = (struct blk_env){.disk = &fuzz.disk,
+				    .engine = &fuzz.engine,
+				    .file = HANDLE,
+				    .bounce = &fuzz.bounces,
+				    .finished = finished,
+				    .dropped = dropped,
+				    .malformed = malformed};
 	memcpy(fuzz.content, noise(), fuzz.image.end);
 	memset(fuzz.content + fuzz.image.end, 0, DISK - fuzz.image.end);
 }
@@ -520,10 +471,10 @@ static void one_round(struct fuzz_input *in)
 	memcpy(fuzz.pool_before, fuzz.pool, POOL);
 	for (unsigned i = 0; i < fuzz.n; i++)
 		blk_req_begin(&fuzz.req[i]);
-	blk_merge_flush(&fuzz.queue);
+	blk_merge_flush(&fuzz.env);
 	while (fuzz.n_ops)
 		complete_one(in);
-	FUZZ_CHECK(!fuzz.n_waiting && !fuzz.bounced[0] && !fuzz.bounced[1]);
+	FUZZ_CHECK(!fuzz.bounces.waiting && fuzz.bounces.n_free == BUFFERS);
 	check_all();
 }
 

@@ -9,8 +9,7 @@
  * With an in-flight region the device may be killed between two steps, and goes on anew with what
  * was taken and not given back, in that order. (Kills within a step: tests/crash.)
  *
- * The functions of src/worker/worker.h and src/queue/queue.h that the requests' code calls are
- * defined here. O_DIRECT, merging and syncs that fail are fuzz-request's.
+ * O_DIRECT, merging and syncs that fail are fuzz-request's.
  */
 #include <errno.h>
 #include <linux/virtio_blk.h>
@@ -22,8 +21,7 @@
 #include "lib/shared/inflight.h"
 #include "lib/vq/ring.h"
 #include "src/base/log.h"
-#include "src/queue/queue.h"
-#include "src/worker/worker.h"
+#include "src/request/request.h"
 #include "tests/fuzz/ring_model.h"
 #include "tests/unit/blk-disk.h"
 
@@ -33,7 +31,8 @@ static struct {
 	struct image image;
 	struct blk_disk disk;
 	struct vublk_queue vq;
-	struct queue queue;
+	struct blk_env env;
+	struct bounce_pool bounces; /* never used: it is not O_DIRECT */
 	struct engine engine;
 	struct blk_req req[CHAINS];
 	struct io *op[CHAINS];
@@ -52,45 +51,14 @@ static void compare(void)
 	FUZZ_CHECK(vublk_queue_broken(&fuzz.vq) == model.broken);
 }
 
-/* ---- instead of worker/worker.c and queue/queue.c ---- */
+/* ---- what becomes of requests ---- */
 
-struct engine *worker_engine(struct worker *worker)
-{
-	(void)worker;
-	return &fuzz.engine;
-}
-
-void worker_call(struct worker *worker, struct call *call)
-{
-	(void)worker, (void)call;
-	FUZZ_CHECK(!"there is one worker");
-}
-
-int worker_bounce_get(struct worker *worker, struct blk_req *req, void **buffer)
-{
-	(void)worker, (void)req, (void)buffer;
-	FUZZ_CHECK(!"it is not O_DIRECT");
-	return -EIO;
-}
-
-void worker_bounce_put(struct worker *worker, void *buffer)
-{
-	(void)worker, (void)buffer;
-	FUZZ_CHECK(!"it is not O_DIRECT");
-}
-
-bool worker_bounce_cancel(struct worker *worker, struct blk_req *req)
-{
-	(void)worker, (void)req;
-	return false;
-}
-
-void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written)
+static void finished(struct blk_req *req, uint32_t written)
 {
 	const unsigned i = (unsigned)(req - fuzz.req);
 	struct guest *guest = &model.guest[i];
 
-	FUZZ_CHECK(queue == &fuzz.queue && guest->popped && !guest->answered);
+	FUZZ_CHECK(guest->popped && !guest->answered);
 	for (unsigned k = 0; k < fuzz.n_ops; k++)
 		FUZZ_CHECK(fuzz.op[k] != &req->io);
 	guest->answered = true;
@@ -103,10 +71,16 @@ void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written)
 	vublk_queue_push(&fuzz.vq, &req->chain, written);
 }
 
-void queue_dropped(struct queue *queue, struct blk_req *req)
+static void dropped(struct blk_req *req)
 {
-	(void)queue, (void)req;
+	(void)req;
 	FUZZ_CHECK(!"nothing is suspended");
+}
+
+static void malformed(struct blk_req *req, const char *why)
+{
+	vublk_queue_break(&fuzz.vq, why);
+	finished(req, 0);
 }
 
 /* ---- the engine ---- */
@@ -207,7 +181,7 @@ static void pop(void)
 	if (i == CHAINS)
 		return;
 	right = model_pop(&model.guest[i]);
-	fuzz.req[i].queue = &fuzz.queue;
+	fuzz.req[i].env = &fuzz.env;
 	got = vublk_queue_pop(&fuzz.vq, &fuzz.req[i].chain);
 	if (got == -EAGAIN) {
 		/* A long one has to wait, but for nothing. */
@@ -225,7 +199,7 @@ static void pop(void)
 		model_took(guest);
 		guest->status = model_begin(guest);
 		blk_req_begin(&fuzz.req[i]);
-		blk_merge_flush(&fuzz.queue);
+		blk_merge_flush(&fuzz.env);
 	}
 	compare();
 }
@@ -300,14 +274,15 @@ static void make_disk(bool read_only)
 	atomic_store(&blk_disk_end.told_beyond, true); /* once is enough */
 	blk_sync_init(&blk_disk_sync);
 	fuzz.engine.class = &engine_class;
-	fuzz.queue = (struct queue){
-		.vq = &fuzz.vq,
-		.worker = (struct worker *)(void *)&fuzz,
-		.disk = &fuzz.disk,
-		.file = HANDLE,
-		.fence = {-1, -1},
-		.io_errors = fuzz.queue.io_errors,
-	};
+	bounce_init(&fuzz.bounces);
+	fuzz.env = (struct blk_env){.disk = &fuzz.disk,
+				    .engine = &fuzz.engine,
+				    .file = HANDLE,
+				    .bounce = &fuzz.bounces,
+				    .finished = finished,
+				    .dropped = dropped,
+				    .malformed = malformed,
+				    .io_errors = fuzz.env.io_errors};
 	memcpy(fuzz.content, noise(), DISK);
 	memcpy(model.expected_content, noise(), DISK);
 }

@@ -15,10 +15,6 @@ static struct blk_sync blk_disk_sync;
 
 /* Nobody is told. */
 static struct io_errors blk_disk_errors = {.posted = true};
-static struct sharing_signs blk_disk_signs;
-
-/* Nothing is behind us. */
-static const struct memory_fence blk_disk_fence = {{-1, -1}};
 
 static inline void blk_disk_make(struct blk_disk *disk, struct image *image)
 {
@@ -44,12 +40,9 @@ static inline void blk_disk_make(struct blk_disk *disk, struct image *image)
 		.name = "test",
 		.serial = "serial",
 		.image = image,
-		.fd = image->fd,
-		.fence = &blk_disk_fence,
 		.end = &blk_disk_end,
 		.sync = &blk_disk_sync,
 		.errors = &blk_disk_errors,
-		.signs = &blk_disk_signs,
 		.features = blk_config_features(image),
 		.wce = true,
 	};

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One virtio-blk request on an engine, a worker and a queue that are the test's own: those
- * functions of src/worker/worker.h and src/queue/queue.h that the request code calls are defined
- * here, so that the linker leaves the real ones in their library. For tests of src/request; one per
+ * One virtio-blk request in a world that is the test's own (request/env.h): an engine that holds
+ * one operation, one bounce buffer, and whom it tells of its end. For tests of src/request; one per
  * program. Several requests at once are in blks.h.
  *
  *	blk_begin(VIRTIO_BLK_T_IN, 8);	readable ranges: the header, ...
@@ -19,9 +18,7 @@
 #include <linux/virtio_blk.h>
 #include <string.h>
 
-#include "lib/vq/ring.h"
-#include "src/queue/queue.h"
-#include "src/worker/worker.h"
+#include "src/request/request.h"
 #include "tests/tap.h"
 #include "tests/unit/blk-disk.h"
 #include "tests/unit/capture.h"
@@ -32,8 +29,7 @@
 static struct {
 	struct image image;
 	struct blk_disk disk;
-	struct vublk_queue vq;
-	struct queue queue;
+	struct blk_env env;
 	struct blk_req req;
 	struct iovec iov[BLK_IOVS];
 	struct virtio_blk_outhdr header;
@@ -43,72 +39,42 @@ static struct {
 	struct io *io;        /* submitted and not completed, or NULL */
 	unsigned n_submitted; /* in all */
 
-	bool finished, dropped;
+	bool finished, dropped, malformed;
 	bool too_late;    /* to withdraw anything */
 	uint32_t written; /* for the used ring */
 
-	/* Bounce buffers. */
-	int bounce_err;
-	bool waits;         /* for a buffer */
-	unsigned n_bounced; /* given out, not yet put back */
+	struct bounce_pool pool; /* of one buffer */
 	_Alignas(4096) uint8_t bounce[BOUNCE_SIZE];
 } blk;
 
-/* ---- instead of worker/worker.c and queue/queue.c ---- */
+/* ---- what becomes of it ---- */
 
-struct engine *worker_engine(struct worker *worker)
+static inline void blk_finished(struct blk_req *req, uint32_t written)
 {
-	CHECK((void *)worker == (void *)&blk);
-	return &blk.engine;
-}
-
-void worker_call(struct worker *worker, struct call *call)
-{
-	(void)worker;
-	(void)call;
-	REQUIRE(!"there is one worker");
-}
-
-int worker_bounce_get(struct worker *worker, struct blk_req *req, void **buffer)
-{
-	CHECK((void *)worker == (void *)&blk && req == &blk.req);
-	blk.waits = blk.bounce_err == -EAGAIN;
-	if (blk.bounce_err)
-		return blk.bounce_err;
-	blk.n_bounced++;
-	*buffer = blk.bounce;
-	return 0;
-}
-
-void worker_bounce_put(struct worker *worker, void *buffer)
-{
-	CHECK((void *)worker == (void *)&blk && buffer == blk.bounce);
-	blk.n_bounced--;
-}
-
-void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written)
-{
-	CHECK(queue == &blk.queue && req == &blk.req);
+	CHECK(req == &blk.req);
 	CHECK(!blk.finished && !blk.dropped); /* every request is pushed once */
 	CHECK(!blk.io);
 	blk.finished = true;
 	blk.written = written;
 }
 
-bool worker_bounce_cancel(struct worker *worker, struct blk_req *req)
+static inline void blk_dropped(struct blk_req *req)
 {
-	CHECK((void *)worker == (void *)&blk && req == &blk.req);
-	return blk.waits && !(blk.waits = false);
-}
-
-void queue_dropped(struct queue *queue, struct blk_req *req)
-{
-	CHECK(queue == &blk.queue && req == &blk.req);
+	CHECK(req == &blk.req);
 	CHECK(!blk.finished && !blk.dropped);
 	CHECK(!blk.io);
 	CHECK_EQ(blk.status, BLK_NO_STATUS);
 	blk.dropped = true;
 }
+
+static inline void blk_malformed(struct blk_req *req, const char *why)
+{
+	CHECK(why[0]);
+	blk.malformed = true;
+	blk_finished(req, 0);
+}
+
+/* ---- the engine ---- */
 
 static inline void blk_submit(struct engine *engine, struct io *io)
 {
@@ -138,19 +104,42 @@ static const struct engine_class blk_engine_class = {
 static inline void blk_setup(void)
 {
 	blk_disk_make(&blk.disk, &blk.image);
-	vq_init(&blk.vq, "test", 3);
 	blk.engine.class = &blk_engine_class;
-	blk.queue.vq = &blk.vq;
-	blk.queue.worker = (struct worker *)(void *)&blk;
-	blk.queue.disk = &blk.disk;
-	blk.queue.file = 7;
+	bounce_init(&blk.pool);
+	blk.pool.n = BOUNCE_MOST;
+	bounce_put(&blk.pool, blk.bounce);
+	blk.env = (struct blk_env){.disk = &blk.disk,
+				   .engine = &blk.engine,
+				   .file = 7,
+				   .bounce = &blk.pool,
+				   .queue_index = 3,
+				   .finished = blk_finished,
+				   .dropped = blk_dropped,
+				   .malformed = blk_malformed};
 	capture_begin(STDERR_FILENO);
+}
+
+/* Is the bounce buffer in use? */
+static inline bool blk_bounces(void)
+{
+	return !blk.pool.n_free;
+}
+
+/* Others have it; or they do not any more. */
+static inline void blk_take_bounce(void)
+{
+	blk.pool.n_free = 0;
+}
+
+static inline void blk_give_bounce(void)
+{
+	bounce_put(&blk.pool, blk.bounce);
 }
 
 static inline void blk_teardown(void)
 {
 	capture_end();
-	CHECK_EQ(blk.n_bounced, 0);
+	CHECK(!blk_bounces());
 	CHECK(!blk.io);
 }
 
@@ -167,8 +156,8 @@ static inline void blk_begin_raw(void)
 	memset(&blk.req, 0, sizeof(blk.req));
 	vublk_chain_init(&blk.req.chain, blk.iov, BLK_IOVS);
 	blk.req.chain.out = blk.req.chain.in = blk.iov;
-	blk.req.queue = &blk.queue;
-	blk.finished = blk.dropped = false;
+	blk.req.env = &blk.env;
+	blk.finished = blk.dropped = blk.malformed = false;
 	blk.status = BLK_NO_STATUS;
 	blk.n_submitted = 0;
 }
@@ -205,7 +194,7 @@ static inline void blk_go(void)
 {
 	blk_in(&blk.status, 1);
 	blk_req_begin(&blk.req);
-	blk_merge_flush(&blk.queue);
+	blk_merge_flush(&blk.env);
 }
 
 /* The engine is done with what it has. */

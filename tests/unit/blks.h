@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Several virtio-blk requests on two queues that are the test's own, as in blk.h, and on a disk
- * that is an array: an operation moves as many bytes as the test says, so that what requests have
- * moved in the end can be looked at. For tests of src/request/merge.c; one per program.
+ * Several virtio-blk requests of two queues in a world that is the test's own, as in blk.h, and on
+ * a disk that is an array: an operation moves as many bytes as the test says, so that what requests
+ * have moved in the end can be looked at. For tests of src/request/merge.c; one per program.
  *
  *	add(.type = VIRTIO_BLK_T_IN, .offset = 4096, .size = 512);	request 0
  *	add(.type = VIRTIO_BLK_T_IN, .offset = 4608, .size = 1024, .pieces = 2);
@@ -19,10 +19,8 @@
 #include <linux/virtio_blk.h>
 #include <string.h>
 
-#include "lib/vq/ring.h"
 #include "src/base/container.h"
-#include "src/queue/queue.h"
-#include "src/worker/worker.h"
+#include "src/request/request.h"
 #include "tests/frontend/fe_image.h"
 #include "tests/tap.h"
 #include "tests/unit/blk-disk.h"
@@ -64,8 +62,7 @@ struct blks_guest {
 static struct {
 	struct image image;
 	struct blk_disk disk;
-	struct vublk_queue vq[BLKS_QUEUES];
-	struct queue queue[BLKS_QUEUES];
+	struct blk_env env[BLKS_QUEUES];
 	struct blks_guest guest[BLKS];
 	struct blk_req req[BLKS];
 	unsigned n;
@@ -79,8 +76,7 @@ static struct {
 	uint64_t end; /* of the file, bytes */
 	_Alignas(4096) uint8_t pool[BLKS_POOL];
 	size_t pool_used;
-	unsigned n_bounced; /* buffers given out */
-	bool bounced[BLKS_BUFFERS];
+	struct bounce_pool bounces; /* of these buffers */
 	_Alignas(4096) uint8_t bounce[BLKS_BUFFERS][BOUNCE_SIZE];
 } blks;
 
@@ -90,80 +86,44 @@ static inline unsigned blks_index(const struct blk_req *req)
 	return (unsigned)(req - blks.req);
 }
 
-/* ---- instead of worker/worker.c and queue/queue.c ---- */
-
-struct engine *worker_engine(struct worker *worker)
-{
-	CHECK((void *)worker == (void *)&blks);
-	return &blks.engine;
-}
-
-void worker_call(struct worker *worker, struct call *call)
-{
-	(void)worker;
-	(void)call;
-	REQUIRE(!"there is one worker");
-}
-
-int worker_bounce_get(struct worker *worker, struct blk_req *req, void **buffer)
-{
-	(void)worker;
-	(void)req;
-	for (unsigned i = 0; i < BLKS_BUFFERS; i++)
-		if (!blks.bounced[i]) {
-			blks.bounced[i] = true;
-			blks.n_bounced++;
-			*buffer = blks.bounce[i];
-			return 0;
-		}
-	REQUIRE(!"a buffer is left");
-	return -1;
-}
-
-void worker_bounce_put(struct worker *worker, void *buffer)
-{
-	(void)worker;
-	for (unsigned i = 0; i < BLKS_BUFFERS; i++)
-		if (blks.bounce[i] == buffer)
-			blks.bounced[i] = false;
-	blks.n_bounced--;
-}
-
-bool worker_bounce_cancel(struct worker *worker, struct blk_req *req)
-{
-	(void)worker;
-	(void)req;
-	return false;
-}
+/* ---- what becomes of them ---- */
 
 /* Nobody may still be at work on it. */
-static inline void blks_ended(const struct queue *queue, const struct blk_req *req)
-{
-	const struct blks_guest *guest = &blks.guest[blks_index(req)];
-
-	CHECK(queue == &blks.queue[guest->shape.queue] && queue == req->queue);
-	CHECK(!guest->answered && !guest->dropped);
-	for (unsigned i = 0; i < blks.n_ops; i++)
-		CHECK(blks.op[i] != &req->io);
-}
-
-void queue_finished(struct queue *queue, struct blk_req *req, uint32_t written)
+static inline struct blks_guest *blks_ended(const struct blk_req *req)
 {
 	struct blks_guest *guest = &blks.guest[blks_index(req)];
 
-	blks_ended(queue, req);
+	CHECK(req->env == &blks.env[guest->shape.queue]);
+	CHECK(!guest->answered && !guest->dropped);
+	for (unsigned i = 0; i < blks.n_ops; i++)
+		CHECK(blks.op[i] != &req->io);
+	return guest;
+}
+
+static inline void blks_finished(struct blk_req *req, uint32_t written)
+{
+	struct blks_guest *guest = blks_ended(req);
+
 	guest->answered++;
 	guest->written = written;
 }
 
-void queue_dropped(struct queue *queue, struct blk_req *req)
+static inline void blks_dropped(struct blk_req *req)
 {
-	struct blks_guest *guest = &blks.guest[blks_index(req)];
+	struct blks_guest *guest = blks_ended(req);
 
-	blks_ended(queue, req);
 	CHECK_EQ(guest->status, BLKS_NO_STATUS);
 	guest->dropped++;
 }
+
+static inline void blks_malformed(struct blk_req *req, const char *why)
+{
+	(void)req;
+	(void)why;
+	REQUIRE(!"a request with a status byte");
+}
+
+/* ---- the engine ---- */
 
 static inline void blks_submit(struct engine *engine, struct io *io)
 {
@@ -206,7 +166,7 @@ static inline void blks_restart(void)
 	blks.pool_used = 0;
 	memcpy(blks.content, blks.before, BLKS_DISK);
 	for (unsigned i = 0; i < BLKS_QUEUES; i++)
-		blks.queue[i].sequential = blks.queue[i].suspending = false;
+		blks.env[i].sequential = blks.env[i].suspending = false;
 }
 
 /* The file has `end` bytes, and had `was` when it was opened. */
@@ -224,12 +184,19 @@ static inline void blks_setup(void)
 	blks.engine.class = &blks_engine_class;
 	blks_end_at(BLKS_DISK, blks.image.size);
 	for (unsigned i = 0; i < BLKS_QUEUES; i++) {
-		vq_init(&blks.vq[i], "test", i);
-		blks.queue[i].vq = &blks.vq[i];
-		blks.queue[i].worker = (struct worker *)(void *)&blks;
-		blks.queue[i].disk = &blks.disk;
-		blks.queue[i].file = BLKS_FILE;
+		blks.env[i] = (struct blk_env){.disk = &blks.disk,
+					       .engine = &blks.engine,
+					       .file = BLKS_FILE,
+					       .bounce = &blks.bounces,
+					       .queue_index = i,
+					       .finished = blks_finished,
+					       .dropped = blks_dropped,
+					       .malformed = blks_malformed};
 	}
+	bounce_init(&blks.bounces);
+	blks.bounces.n = BOUNCE_MOST;
+	for (unsigned i = 0; i < BLKS_BUFFERS; i++)
+		bounce_put(&blks.bounces, blks.bounce[i]);
 	memset(blks.pool, BLKS_FILL, BLKS_POOL);
 	fe_pattern(blks.before, 0, BLKS_DISK, 1);
 	blks_restart();
@@ -240,9 +207,9 @@ static inline void blks_teardown(void)
 {
 	capture_end();
 	CHECK_EQ(blks.n_ops, 0);
-	CHECK_EQ(blks.n_bounced, 0);
+	CHECK_EQ(blks.bounces.n_free, BLKS_BUFFERS);
 	for (unsigned i = 0; i < BLKS_QUEUES; i++)
-		CHECK(!blks.queue[i].merge.head);
+		CHECK(!blks.env[i].merge.head);
 }
 
 /* ---- requests ---- */
@@ -307,7 +274,7 @@ static inline void blks_add(const struct blks_shape *shape)
 	guest->shape.header_cut += !shape->header_cut;
 	guest->shape.pieces += !shape->pieces && shape->size;
 	guest->status = BLKS_NO_STATUS;
-	req->queue = &blks.queue[shape->queue];
+	req->env = &blks.env[shape->queue];
 	n = guest->shape.header_cut + guest->shape.pieces + 1;
 	vublk_chain_init(chain, req->iov, BLK_REQ_IOVS);
 	if (shape->elsewhere || n > BLK_REQ_IOVS)
@@ -346,7 +313,7 @@ static inline uint32_t blks_add_run(uint32_t type, unsigned n)
 static inline void blks_end_round(void)
 {
 	for (unsigned i = 0; i < BLKS_QUEUES; i++)
-		blk_merge_flush(&blks.queue[i]);
+		blk_merge_flush(&blks.env[i]);
 }
 
 /* All of them in one round. */

@@ -11,7 +11,7 @@
 #include <linux/virtio_blk.h>
 
 #include "src/io/internal.h"
-#include "src/request/disk.h"
+#include "src/queue/queue.h"
 
 static struct {
 	struct engine base;
@@ -141,7 +141,7 @@ static inline struct gate_header gate_header(bool discard, uint64_t sector)
 }
 
 /* A disk whose requests the gate can hold: nothing about it needs care. */
-static void gate_make_disk(struct blk_disk *disk, struct image *image)
+static void gate_make_disk(struct queue_disk *disk, struct image *image)
 {
 	static struct image_end end;
 	static struct blk_sync sync;
@@ -162,18 +162,19 @@ static void gate_make_disk(struct blk_disk *disk, struct image *image)
 	image_end_init(&end, image, "test");
 	end.fd = -1; /* nor asks for its size */
 	end.ask_at = UINT64_MAX;
-	*disk = (struct blk_disk){.name = "test",
-				  .serial = "",
-				  .image = image,
-				  .fd = image->fd,
-				  .fence = &fence,
-				  .errors = &errors,
-				  .signs = &signs,
-				  .end = &end,
-				  .sync = &sync,
-				  .features =
-					  1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_DISCARD,
-				  .wce = true};
+	*disk = (struct queue_disk){
+		.blk = {.name = "test",
+			.serial = "",
+			.image = image,
+			.errors = &errors,
+			.end = &end,
+			.sync = &sync,
+			.features = 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_DISCARD,
+			.wce = true},
+		.fd = image->fd,
+		.fence = &fence,
+		.signs = &signs,
+	};
 }
 
 #endif

@@ -37,7 +37,7 @@
 static struct worker *worker;
 static struct queue *queue;
 static struct image image;
-static struct blk_disk disk;
+static struct queue_disk disk;
 
 static struct {
 	struct call call;

@@ -122,7 +122,7 @@ static void check_error(uint32_t type, unsigned bad, int err)
 	blks_restart();
 	capture_end();
 	capture_begin(STDERR_FILENO);
-	blks.queue[0].io_errors = (struct log_limit){0};
+	blks.env[0].io_errors = (struct log_limit){0};
 	blks_add_run(type, 4);
 	blks_go();
 	REQUIRE_EQ(blks.n_ops, 1);
@@ -257,7 +257,7 @@ static unsigned suspend(void)
 {
 	unsigned n = 0;
 
-	blks.queue[0].suspending = true;
+	blks.env[0].suspending = true;
 	for (unsigned i = 0; i < blks.n; i++)
 		if (blks.req[i].active)
 			n += blk_req_withdraw(&blks.req[i]);
@@ -334,7 +334,7 @@ static void suspended_while_held_back(void)
 	blks_add_run(IN, 4);
 	for (unsigned i = 0; i < 4; i++)
 		blk_req_begin(&blks.req[i]);
-	blks.queue[0].suspending = true;
+	blks.env[0].suspending = true;
 	blks_end_round();
 	CHECK_EQ(blks.n_ops, 0);
 	for (unsigned i = 0; i < 4; i++)

@@ -28,7 +28,7 @@ static void check_run(uint32_t type, bool synced)
 	blks_go();
 	CHECK_EQ(blks.n_ops, 1);
 	check_op(0, 0, n - 1);
-	CHECK(blks.queue[0].sequential);
+	CHECK(blks.env[0].sequential);
 	for (unsigned i = 0; i < n; i++)
 		check_open(i);
 	blks_complete(0, size);
@@ -79,7 +79,7 @@ static void one_alone(void)
 	blks_go();
 	CHECK_EQ(blks.n_ops, 1);
 	check_op(0, 0, 0);
-	CHECK(!blks.queue[0].sequential);
+	CHECK(!blks.env[0].sequential);
 	blks_complete_all();
 	check_answered(OK);
 }
@@ -170,7 +170,7 @@ static void check_pair(const char *what, const struct blks_shape *first,
 	check_op(0, 0, merged ? 1 : 0);
 	if (!merged)
 		check_op(1, 1, 1);
-	CHECK_EQ(blks.queue[0].sequential, merged);
+	CHECK_EQ(blks.env[0].sequential, merged);
 	blks_complete_all();
 	check_answered(OK);
 }
@@ -311,11 +311,11 @@ static void other_queues_have_their_own(void)
 	for (unsigned i = 0; i < blks.n; i++)
 		blk_req_begin(&blks.req[i]);
 	CHECK_EQ(blks.n_ops, 0);
-	blk_merge_flush(&blks.queue[1]);
+	blk_merge_flush(&blks.env[1]);
 	CHECK_EQ(blks.n_ops, 1);
 	CHECK(blks.op[0] == &blks.req[1].io);
 	CHECK_EQ(vublk_iov_size(blks.op[0]->iov, blks.op[0]->niov), 1024);
-	blk_merge_flush(&blks.queue[0]);
+	blk_merge_flush(&blks.env[0]);
 	CHECK_EQ(blks.n_ops, 2);
 	CHECK(blks.op[1] == &blks.req[0].io);
 	blks_complete_all();

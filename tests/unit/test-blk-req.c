@@ -31,7 +31,7 @@ static void status_shares_a_range_with_the_data(void)
 	blk_in(buffer, 1024);
 	blk_in(buffer + 2048, 512 + 1);
 	blk_req_begin(&blk.req);
-	blk_merge_flush(&blk.queue);
+	blk_merge_flush(&blk.env);
 	blk_check_io(IO_READ, 0, 1536);
 	buffer[2048 + 512] = BLK_NO_STATUS;
 	blk_complete(1536);
@@ -105,8 +105,8 @@ static void no_status_byte(void)
 	blk_begin(VIRTIO_BLK_T_OUT, 0);
 	blk_out(buffer, 512);
 	blk_req_begin(&blk.req);
-	blk_merge_flush(&blk.queue);
-	CHECK(vublk_queue_broken(&blk.vq));
+	blk_merge_flush(&blk.env);
+	CHECK(blk.malformed);
 	CHECK_EQ(blk.n_submitted, 0);
 	CHECK(blk.finished);
 	CHECK_EQ(blk.written, 0);
@@ -116,8 +116,8 @@ static void empty_chain(void)
 {
 	blk_begin_raw();
 	blk_req_begin(&blk.req);
-	blk_merge_flush(&blk.queue);
-	CHECK(vublk_queue_broken(&blk.vq));
+	blk_merge_flush(&blk.env);
+	CHECK(blk.malformed);
 	CHECK(blk.finished);
 }
 
@@ -483,7 +483,7 @@ static void withdrawn_too_late(void)
 	CHECK(!blk_req_withdraw(&blk.req));
 	CHECK(!blk.dropped && blk.req.active);
 	/* All of it is done: it is answered. */
-	blk.queue.suspending = true;
+	blk.env.suspending = true;
 	blk_complete(512);
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
 	CHECK(!blk.req.active);
@@ -492,7 +492,7 @@ static void withdrawn_too_late(void)
 static void rest_is_not_submitted_any_more(void)
 {
 	begin_write(1024);
-	blk.queue.suspending = true;
+	blk.env.suspending = true;
 	blk_complete(512);
 	CHECK(blk.dropped && !blk.finished);
 	CHECK(!blk.req.active);
@@ -505,22 +505,23 @@ static void withdrawn_with_its_bounce_buffer(void)
 	blk_begin(VIRTIO_BLK_T_OUT, 8);
 	blk_out(withdraw_data + 1, 512);
 	blk_go();
-	CHECK_EQ(blk.n_bounced, 1);
+	CHECK(blk_bounces());
 	CHECK(blk_req_withdraw(&blk.req));
 	CHECK(blk.dropped);
-	CHECK_EQ(blk.n_bounced, 0);
+	CHECK(!blk_bounces());
 }
 
 static void withdrawn_while_it_waits_for_a_bounce_buffer(void)
 {
 	blk_make_direct();
-	blk.bounce_err = -EAGAIN;
+	blk_take_bounce();
 	blk_begin(VIRTIO_BLK_T_OUT, 8);
 	blk_out(withdraw_data + 1, 512);
 	blk_go();
 	CHECK(!blk.io);
 	CHECK(blk_req_withdraw(&blk.req));
-	CHECK(blk.dropped && !blk.waits);
+	CHECK(blk.dropped && !blk.pool.waiting);
+	blk_give_bounce();
 }
 
 static void answered_request_is_not_active(void)

@@ -188,7 +188,7 @@ static void bounced_write_is_durable_too(void)
 	begin_write(buffer + 1, SIZE);
 	blk_complete(SIZE);
 	CHECK_EQ(blk.io->op, IO_SYNC);
-	CHECK_EQ(blk.n_bounced, 0); /* others may have it meanwhile */
+	CHECK(!blk_bounces()); /* others may have it meanwhile */
 	blk_complete(0);
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
 }
@@ -546,10 +546,10 @@ static bool bounces(size_t address, size_t size)
 	blk_go();
 	REQUIRE(blk.io);
 	bounced = blk.io->iov->iov_base == blk.bounce;
-	CHECK_EQ(blk.n_bounced, bounced);
+	CHECK_EQ(blk_bounces(), bounced);
 	complete_read('x', SIZE);
 	CHECK(blk.finished);
-	CHECK_EQ(blk.n_bounced, 0);
+	CHECK(!blk_bounces());
 	return bounced;
 }
 
@@ -615,7 +615,7 @@ static void bounced_read_larger_than_the_buffer(void)
 	blk_check_io(IO_READ, START + BOUNCE_SIZE, BOUNCE_SIZE);
 	complete_read('b', BOUNCE_SIZE);
 	blk_check_io(IO_READ, START + 2 * BOUNCE_SIZE, 1024);
-	CHECK_EQ(blk.n_bounced, 1);
+	CHECK(blk_bounces());
 	complete_read('c', 1024);
 	blk_check_done(VIRTIO_BLK_S_OK, size + 1);
 	CHECK(is_all(buffer + 1, 'a', BOUNCE_SIZE));
@@ -642,32 +642,39 @@ static void bounced_error_gives_the_buffer_back(void)
 	begin_read(buffer + 1, SIZE);
 	blk_complete(-EIO);
 	blk_check_done(VIRTIO_BLK_S_IOERR, 0);
-	CHECK_EQ(blk.n_bounced, 0);
+	CHECK(!blk_bounces());
 }
 
 static void waits_for_a_bounce_buffer(void)
 {
 	blk_make_direct();
-	blk.bounce_err = -EAGAIN;
+	blk_take_bounce();
 	memset(buffer, 'a', SIZE + 1);
 	begin_write(buffer + 1, SIZE);
 	CHECK(!blk.finished);
 	CHECK_EQ(blk.n_submitted, 0);
-	blk.bounce_err = 0;
-	blk_rw_bounce(&blk.req);
+	blk_give_bounce();
 	blk_check_io(IO_WRITE, START, SIZE);
 	CHECK(is_all(blk.bounce, 'a', SIZE));
 	blk_complete(SIZE);
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
 }
 
+static void *make_none(void)
+{
+	return NULL;
+}
+
 static void no_memory_for_a_bounce_buffer(void)
 {
 	blk_make_direct();
-	blk.bounce_err = -ENOMEM;
+	blk_take_bounce();
+	blk.pool.n = 0;
+	blk.pool.make = make_none;
 	begin_read(buffer + 1, SIZE);
 	blk_check_done(VIRTIO_BLK_S_IOERR, 0);
 	CHECK_EQ(blk.n_submitted, 0);
+	blk_give_bounce();
 }
 
 static const struct tap_case cases[] = {

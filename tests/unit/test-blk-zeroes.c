@@ -230,7 +230,7 @@ static void zeroes_on_fractions_of_a_device_s_blocks(void)
 	blk_check_io(IO_PUNCH_HOLE, 4096, 4096);
 	blk_complete(0);
 	/* That nothing else would do says nothing about the device. */
-	CHECK(!blk.queue.punch_hole_missing && !blk.queue.zero_range_missing);
+	CHECK(!blk.env.punch_hole_missing && !blk.env.zero_range_missing);
 }
 
 static void discard_that_fails(void)
@@ -278,7 +278,7 @@ static void zeroes_with_unmap_where_it_is_not_wanted(void)
 static void zeroes_fall_back_step_by_step(void)
 {
 	for (unsigned i = 0; i < sizeof(missing) / sizeof(*missing); i++) {
-		blk.queue.punch_hole_missing = blk.queue.zero_range_missing = false;
+		blk.env.punch_hole_missing = blk.env.zero_range_missing = false;
 		begin_type(ZEROES, UNMAP);
 		blk_check_io(IO_PUNCH_HOLE, START, SIZE);
 		blk_complete(missing[i]);
@@ -340,20 +340,20 @@ static void hole_is_still_tried_where_zero_range_is_missing(void)
 static void zeroes_that_fail_at_each_step(void)
 {
 	for (unsigned step = 0; step < 3; step++) {
-		blk.queue.punch_hole_missing = blk.queue.zero_range_missing = false;
+		blk.env.punch_hole_missing = blk.env.zero_range_missing = false;
 		begin_type(ZEROES, UNMAP);
 		for (unsigned i = 0; i < step; i++)
 			blk_complete(-EOPNOTSUPP);
 		blk_complete(-EIO);
 		blk_check_done(VIRTIO_BLK_S_IOERR, 1);
-		CHECK_EQ(blk.queue.punch_hole_missing, step > 0);
-		CHECK_EQ(blk.queue.zero_range_missing, step > 1);
+		CHECK_EQ(blk.env.punch_hole_missing, step > 0);
+		CHECK_EQ(blk.env.zero_range_missing, step > 1);
 	}
 }
 
 static void begin_writing(uint32_t num_sectors)
 {
-	blk.queue.zero_range_missing = true;
+	blk.env.zero_range_missing = true;
 	begin(ZEROES, START / 512, num_sectors, 0);
 }
 
@@ -412,7 +412,7 @@ static void zeroes_are_synced_when_they_must_be_durable(void)
 {
 	atomic_store(&blk.disk.wce, false);
 	for (unsigned step = 0; step < 3; step++) {
-		blk.queue.punch_hole_missing = blk.queue.zero_range_missing = false;
+		blk.env.punch_hole_missing = blk.env.zero_range_missing = false;
 		begin_type(ZEROES, UNMAP);
 		for (unsigned i = 0; i < step; i++)
 			blk_complete(-EOPNOTSUPP);

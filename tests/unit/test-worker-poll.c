@@ -38,7 +38,7 @@ static struct worker *worker[MAX_WORKERS];
 static struct worker_config config[MAX_WORKERS];
 static unsigned n_lines, n_workers;
 static struct image image;
-static struct blk_disk disk;
+static struct queue_disk disk;
 static sem_t done;
 static uint64_t rng;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* See queue/sharing.h. */
-#include "queue/sharing.h"
+#include "disk/sharing.h"
 
 #include <sys/stat.h>
 

@@ -24,8 +24,8 @@
  * with are older than the present tick, so that every later change is another one. hugetlbfs
  * changes no times when a hole is punched: such memory is not registered.
  */
-#ifndef QUEUE_REGISTERED_MEMORY_H
-#define QUEUE_REGISTERED_MEMORY_H
+#ifndef IO_REGISTERED_MEMORY_H
+#define IO_REGISTERED_MEMORY_H
 
 #include <stdbool.h>
 #include <stdint.h>

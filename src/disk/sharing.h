@@ -10,24 +10,17 @@
  * readable from the start, without a kick), or once and almost nothing of the memory's file is in
  * use, where at least a firmware would be. Whoever has had a request is never looked at again.
  */
-#ifndef QUEUE_SHARING_H
-#define QUEUE_SHARING_H
+#ifndef DISK_SHARING_H
+#define DISK_SHARING_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/log.h"
 #include "base/loop.h"
+#include "queue/sharing_signs.h"
 
 struct vublk_dev;
-
-/* Of a disk; written by workers, each at most once in a while. */
-struct sharing_signs {
-	atomic_bool kicked;       /* a ring, and nothing was in it */
-	atomic_bool kicked_again; /* the same ring, and still nothing */
-	atomic_bool popped;       /* something was in a ring */
-};
 
 struct sharing {
 	struct sharing_signs signs;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* See queue/registered_memory.h. */
-#include "queue/registered_memory.h"
+#include "io/registered_memory.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>

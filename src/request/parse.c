@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * From a chain to what is to be done: framing, header, checks, and the table of request types.
+ * Worker thread.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <linux/virtio_blk.h>
+#include <string.h>
+
+#include "request/exec.h"
+#include "request/rw.h"
+#include "request/sync.h"
+#include "request/zeroes.h"
+
+#define SECTOR 512u
+
+/* The flush of drivers from before virtio had a specification; so illumos's still asks. */
+#define T_FLUSH_OUT 5u
+
+/* ---- framing: any that the guest chooses (virtio 2.7.4) ---- */
+
+/* Takes `size` bytes off the front of what the device reads; false if there are fewer. */
+static bool take_front(struct vublk_chain *chain, void *to, size_t size)
+{
+	/* As nearly every driver frames it. */
+	if (chain->n_out && chain->out->iov_len == size) {
+		memcpy(to, chain->out->iov_base, size);
+		/* Keep the compiler from going back to the original. */
+		__asm__ volatile("" : : "r"(to) : "memory");
+		chain->out_size -= size;
+		chain->out++;
+		chain->n_out--;
+		return true;
+	}
+	if (vublk_iov_read(chain->out, chain->n_out, 0, to, size) != size)
+		return false;
+	chain->out_size -= size;
+	vublk_iov_drop(&chain->out, &chain->n_out, size);
+	return true;
+}
+
+/* Takes the status byte off the end of what the device writes; NULL if there is none. */
+static uint8_t *take_status(struct vublk_chain *chain)
+{
+	struct iovec *last;
+
+	if (!chain->n_in)
+		return NULL;
+	last = &chain->in[chain->n_in - 1];
+	last->iov_len--;
+	chain->in_size--;
+	if (!last->iov_len)
+		chain->n_in--;
+	return (uint8_t *)last->iov_base + last->iov_len;
+}
+
+/* ---- checks ---- */
+
+/* Is the range, in sectors, on the disk and in whole blocks? 0 or -errno. */
+static int check_range(const struct blk_disk *disk, uint64_t sector, uint64_t size)
+{
+	const uint64_t capacity = image_end_limit(disk->end) / SECTOR;
+
+	if (size % SECTOR)
+		return -EINVAL;
+	if (sector > capacity || size / SECTOR > capacity - sector) {
+		if (sector > disk->image->size / SECTOR ||
+		    size / SECTOR > disk->image->size / SECTOR - sector)
+			image_end_reached(disk->end, disk->image->size);
+		return -EINVAL;
+	}
+	if ((sector * SECTOR | size) & (disk->image->block_size - 1))
+		return -EINVAL;
+	return 0;
+}
+
+/*
+ * Before a write, which makes a file that was truncated grow. A queue that is busy does not look:
+ * image/watch.h does.
+ */
+static void look_at_end(struct blk_env *env)
+{
+	if (!env->rested)
+		return;
+	env->rested = false;
+	image_end_check(env->disk->end);
+}
+
+/* ---- the types ---- */
+
+static void begin_rw(struct blk_req *req, uint64_t sector, enum io_op op)
+{
+	const struct blk_disk *disk = req->env->disk;
+	struct vublk_chain *chain = &req->chain;
+	const bool write = op == IO_WRITE;
+	int err;
+
+	req->data = write ? chain->out : chain->in;
+	req->n_data = write ? chain->n_out : chain->n_in;
+	req->left = req->size = write ? chain->out_size : chain->in_size;
+	if (write)
+		look_at_end(req->env);
+	err = check_range(disk, sector, req->left);
+	if (err || !req->left) {
+		blk_req_finish(req, err);
+		return;
+	}
+	req->offset = req->start = sector * SECTOR;
+	req->io.op = (uint8_t)op;
+	req->io.flags = 0;
+	if (write && blk_disk_durable(disk)) {
+		/*
+		 * A write past the page cache to a device answers for itself. All others could take
+		 * each other's error, or a flush's.
+		 */
+		if (disk->image->direct && disk->image->is_device)
+			req->io.flags = IO_F_DSYNC;
+		else
+			req->durable = true;
+	}
+	blk_rw_begin(req);
+}
+
+static void begin_read(struct blk_req *req, uint64_t sector)
+{
+	begin_rw(req, sector, IO_READ);
+}
+
+static void begin_write(struct blk_req *req, uint64_t sector)
+{
+	begin_rw(req, sector, IO_WRITE);
+}
+
+static void begin_flush(struct blk_req *req, uint64_t sector)
+{
+	(void)sector;
+	/* Nothing to sync; and some file systems that cannot be written to refuse it. */
+	if (req->env->disk->image->read_only)
+		blk_req_finish(req, 0);
+	else
+		blk_sync_join(req);
+}
+
+/* The device ID string: NUL-padded, 20 bytes, cut to the room there is. */
+static void begin_get_id(struct blk_req *req, uint64_t sector)
+{
+	const char *serial = req->env->disk->serial;
+	char id[VIRTIO_BLK_ID_BYTES] = {0};
+
+	(void)sector;
+	memcpy(id, serial, strnlen(serial, sizeof(id)));
+	req->size = vublk_iov_write(req->chain.in, req->chain.n_in, 0, id, sizeof(id));
+	blk_req_finish(req, 0);
+}
+
+/*
+ * DISCARD and WRITE_ZEROES carry one segment, of at most `most` bytes; more segments than one are
+ * not supported, nor are flags other than `flags`. Those of the segment in *flags. false: refused,
+ * or nothing to do; then it is answered.
+ */
+static bool take_segment(struct blk_req *req, uint64_t most, uint32_t *flags)
+{
+	const uint32_t allowed = *flags;
+	struct virtio_blk_discard_write_zeroes segment;
+	uint64_t sector, size;
+	int err = 0;
+
+	if (req->chain.out_size > sizeof(segment))
+		err = -EOPNOTSUPP;
+	else if (!take_front(&req->chain, &segment, sizeof(segment)))
+		err = -EINVAL;
+	if (err) {
+		blk_req_finish(req, err);
+		return false;
+	}
+	look_at_end(req->env);
+	sector = le64toh(segment.sector);
+	size = (uint64_t)le32toh(segment.num_sectors) * SECTOR;
+	*flags = le32toh(segment.flags);
+	if (*flags & ~allowed)
+		err = -EOPNOTSUPP;
+	else if (size > most)
+		err = -EINVAL;
+	else
+		err = check_range(req->env->disk, sector, size);
+	if (err || !size) {
+		blk_req_finish(req, err);
+		return false;
+	}
+	req->offset = req->start = sector * SECTOR;
+	req->left = size;
+	return true;
+}
+
+static void begin_discard(struct blk_req *req, uint64_t sector)
+{
+	uint32_t flags = 0;
+
+	(void)sector;
+	if (take_segment(req, req->env->disk->image->max_discard, &flags))
+		blk_discard_begin(req);
+}
+
+static void begin_write_zeroes(struct blk_req *req, uint64_t sector)
+{
+	uint32_t flags = VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
+
+	(void)sector;
+	if (take_segment(req, req->env->disk->image->max_write_zeroes, &flags))
+		blk_zeroes_begin(req, flags);
+}
+
+static void begin_unknown(struct blk_req *req, uint64_t sector)
+{
+	(void)sector;
+	blk_req_finish(req, -EOPNOTSUPP);
+}
+
+#define FEATURE(name) (1ull << VIRTIO_BLK_F_##name)
+
+static const struct blk_type types[] = {
+	{VIRTIO_BLK_T_IN, "read", .answers = true, .kind = IO_ERRORS_READ, .begin = begin_read},
+	{VIRTIO_BLK_T_OUT, "write", .changes = true, .kind = IO_ERRORS_WRITE, .begin = begin_write},
+	{VIRTIO_BLK_T_FLUSH, "flush", .kind = IO_ERRORS_FLUSH, .begin = begin_flush},
+	{T_FLUSH_OUT, "flush", .kind = IO_ERRORS_FLUSH, .begin = begin_flush},
+	{VIRTIO_BLK_T_GET_ID, "get-id", .answers = true, .kind = IO_ERRORS_OTHER,
+	 .begin = begin_get_id},
+	{VIRTIO_BLK_T_DISCARD, "discard", .feature = FEATURE(DISCARD), .changes = true,
+	 .kind = IO_ERRORS_OTHER, .begin = begin_discard},
+	{VIRTIO_BLK_T_WRITE_ZEROES, "write-zeroes", .feature = FEATURE(WRITE_ZEROES),
+	 .changes = true, .kind = IO_ERRORS_OTHER, .begin = begin_write_zeroes},
+};
+
+/* What no row is for, or is not even a request. */
+static const struct blk_type unknown = {.name = "request", .begin = begin_unknown};
+
+static const struct blk_type *find_type(uint32_t type)
+{
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
+		if (types[i].type == type)
+			return &types[i];
+	return &unknown;
+}
+
+/* May a request of this type be done on this disk? 0 or -errno. */
+static int check_type(const struct blk_type *type, const struct blk_disk *disk)
+{
+	/* virtio 5.2.6.2: "MUST set ... IOERR for a write request if ... RO ... is offered" */
+	if (type->changes && disk->image->read_only)
+		return -EROFS;
+	return type->feature & ~disk->features ? -EOPNOTSUPP : 0;
+}
+
+void blk_req_begin(struct blk_req *req)
+{
+	struct virtio_blk_outhdr header;
+	int err;
+
+	req->active = true;
+	req->stalled = req->durable = req->syncing = false;
+	req->start = req->size = 0;
+	req->bounce = NULL;
+	req->merged = NULL;
+	req->type = &unknown;
+	req->status = take_status(&req->chain);
+	if (!req->status) {
+		req->active = false;
+		req->env->malformed(req, "a request without a status byte");
+		return;
+	}
+	if (!take_front(&req->chain, &header, sizeof(header))) {
+		blk_req_finish(req, -EINVAL);
+		return;
+	}
+	req->type = find_type(le32toh(header.type));
+	err = check_type(req->type, req->env->disk);
+	if (err)
+		blk_req_finish(req, err);
+	else
+		req->type->begin(req, le64toh(header.sector));
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Stopping a request, wherever it waits. Worker thread. */
+#include "request/exec.h"
+#include "request/sync.h"
+
+bool blk_req_withdraw(struct blk_req *req)
+{
+	struct blk_env *env = req->env;
+
+	if (req->syncing ? !blk_sync_leave(req)
+			 : !bounce_cancel(env->bounce, &req->waiter) &&
+				   !engine_withdraw(env->engine, &req->io))
+		return false;
+	blk_req_drop(req);
+	return true;
+}
