@@ -284,11 +284,13 @@ static void say_what_is_served(const struct program *program)
 {
 	const struct options *options = &program->options;
 	const struct image *image = &program->image;
+	const bool has_other_name =
+		options->image.path && options->disk.name != options->image.path;
 
 	log_info("serving %s%s%s: %s%s, %llu bytes in blocks of %u (physical %u), engine %s, cache "
 		 "%s, %u worker%s; version %s",
-		 disk_name(program->disk), options->name && options->image.path ? ", image " : "",
-		 options->name && options->image.path ? options->image.path : "",
+		 disk_name(program->disk), has_other_name ? ", image " : "",
+		 has_other_name ? options->image.path : "",
 		 image->fd < 0      ? "no image"
 		 : image->is_device ? "a block device"
 				    : "a file",
@@ -323,13 +325,14 @@ static int serve(struct program *program)
 		err = start_workers(program);
 	if (err)
 		return err;
-	err = disk_create(&program->disk, program->loop, program->worker, &program->options,
-			  &program->image, &server_events, &program->server);
+	err = disk_create(&program->disk, &program->options.disk, &program->image, program->loop,
+			  program->worker, program->options.num_workers, &server_events,
+			  &program->server);
 	if (err) {
 		log_error("cannot make the disk: %s", strerror(-err));
 		return err;
 	}
-	err = listener_open(&program->listener, &program->options, &program->stopping);
+	err = listener_open(&program->listener, &program->options.listener, &program->stopping);
 	if (err)
 		return err == -ECANCELED ? 0 : err;
 	err = server_start(&program->server, program->loop, program->disk, &program->listener);
@@ -405,7 +408,7 @@ int main(int argc, char *argv[])
 		break;
 	}
 	log_set_level(program.options.log_level);
-	if (!listener_is_named(&program.options))
+	if (!listener_is_named(&program.options.listener))
 		return EXIT_USAGE;
 	return run(&program);
 }

@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "shared/inflight.h"
 #include "vhu/msg.h"
 #include "vq/ring.h"
 #include "vublk.h"

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "shared/fd.h"
 #include "vhu/dev.h"
+#include "vq/track.h"
 
 /* The ring that a message names, or NULL (logged). */
 static struct vhu_vring *find(struct vublk_dev *dev, uint64_t index)

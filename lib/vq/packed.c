@@ -15,6 +15,7 @@
 #include "shared/fd.h"
 #include "vq/kill_point.h"
 #include "vq/ring.h"
+#include "vq/track.h"
 
 #define AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
 #define USED  (1u << VRING_PACKED_DESC_F_USED)

@@ -12,6 +12,7 @@
 
 #include "log.h"
 #include "shared/fd.h"
+#include "vq/track.h"
 
 void vq_init(struct vublk_queue *vq, const char *name, unsigned index)
 {

@@ -26,8 +26,10 @@
 #include <string.h>
 
 #include "shared/mem.h"
-#include "vq/track.h"
 #include "vublk.h"
+
+struct vhu_inflight;
+struct vq_track;
 
 #define VQ_MAX_SIZE 32768 /* virtio 2.7, 2.8: the largest ring */
 

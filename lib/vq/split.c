@@ -11,6 +11,7 @@
 #include "shared/fd.h"
 #include "vq/kill_point.h"
 #include "vq/ring.h"
+#include "vq/track.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "Rings are little-endian (or the guest's order, with legacy drivers); so must be the host."

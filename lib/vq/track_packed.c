@@ -11,6 +11,7 @@
 
 #include "vq/kill_point.h"
 #include "vq/ring.h"
+#include "vq/track.h"
 
 #define STORE(place, value) __atomic_store_n(&(place), (value), __ATOMIC_RELEASE)
 #define LOAD(place)         __atomic_load_n(&(place), __ATOMIC_RELAXED)

@@ -91,7 +91,7 @@ static int set_socket_path(struct option_parser *parser, const struct option_row
 		return option_fail(parser,
 				   "--%s is %zu bytes long, a socket's path has at most %zu",
 				   row->name, strlen(value), room);
-	options_of(parser)->socket_path = value;
+	options_of(parser)->listener.path = value;
 	return 0;
 }
 
@@ -102,7 +102,7 @@ static int set_fd(struct option_parser *parser, const struct option_row *row, co
 	if (!parse_digits(value, 10, INT_MAX, &n))
 		return option_fail_value(parser, row, value,
 					 "the number of an open file descriptor");
-	options_of(parser)->fd = (int)n;
+	options_of(parser)->listener.fd = (int)n;
 	return 0;
 }
 
@@ -113,7 +113,7 @@ static int set_socket_mode(struct option_parser *parser, const struct option_row
 
 	if (!parse_digits(value, 8, 0777, &n))
 		return option_fail_value(parser, row, value, "octal permission bits, as 0660");
-	options_of(parser)->socket_mode = (mode_t)n;
+	options_of(parser)->listener.mode = (mode_t)n;
 	return 0;
 }
 
@@ -121,7 +121,7 @@ static int set_socket_group(struct option_parser *parser, const struct option_ro
 			    const char *value)
 {
 	(void)row;
-	options_of(parser)->socket_group = value;
+	options_of(parser)->listener.group = value;
 	return 0;
 }
 
@@ -211,7 +211,7 @@ static int set_name(struct option_parser *parser, const struct option_row *row, 
 	for (const char *c = value; *c; c++)
 		if (is_control_char(*c))
 			return option_fail(parser, "--%s wants no control characters", row->name);
-	options_of(parser)->name = value;
+	options_of(parser)->disk.name = value;
 	return 0;
 }
 
@@ -224,7 +224,7 @@ static int set_serial(struct option_parser *parser, const struct option_row *row
 		if (*c < ' ' || *c > '~')
 			return option_fail(parser, "--%s wants printable ASCII characters only",
 					   row->name);
-	options_of(parser)->serial = value;
+	options_of(parser)->disk.serial = value;
 	return 0;
 }
 
@@ -235,7 +235,7 @@ static int set_num_queues(struct option_parser *parser, const struct option_row 
 
 	if (!parse_digits(value, 10, MAX_QUEUES, &n) || !n)
 		return option_fail_value(parser, row, value, "a number from 1 to 256");
-	options_of(parser)->num_queues = (unsigned)n;
+	options_of(parser)->disk.num_queues = (unsigned)n;
 	return 0;
 }
 
@@ -246,7 +246,7 @@ static int set_seg_max(struct option_parser *parser, const struct option_row *ro
 
 	if (!parse_digits(value, 10, BLK_SEG_MAX_MOST, &n) || !n)
 		return option_fail_value(parser, row, value, "a number from 1 to 1022");
-	options_of(parser)->seg_max = (unsigned)n;
+	options_of(parser)->disk.seg_max = (unsigned)n;
 	return 0;
 }
 
@@ -351,7 +351,7 @@ static int set_no_lock(struct option_parser *parser, const struct option_row *ro
 		       const char *value)
 {
 	(void)row, (void)value;
-	options_of(parser)->lock = false;
+	options_of(parser)->disk.lock = false;
 	return 0;
 }
 
@@ -369,7 +369,12 @@ static int set_timeout(struct option_parser *parser, const struct option_row *ro
 static int set_lock_timeout(struct option_parser *parser, const struct option_row *row,
 			    const char *value)
 {
-	return set_timeout(parser, row, value, &options_of(parser)->lock_timeout);
+	struct options *options = options_of(parser);
+	int err = set_timeout(parser, row, value, &options->disk.lock_timeout);
+
+	/* Whom the image is waited for from listens at the socket's path, too. */
+	options->listener.timeout = options->disk.lock_timeout;
+	return err;
 }
 
 static int set_stop_timeout(struct option_parser *parser, const struct option_row *row,
@@ -487,18 +492,17 @@ static void set_defaults(struct options *options)
 {
 	*options = (struct options){
 		.action = OPTIONS_SERVE,
-		.fd = -1,
-		.socket_mode = 0600,
+		.listener = {.fd = -1, .mode = 0600, .timeout = 30},
+		.disk = {.serial = "",
+			 .num_queues = MAX_QUEUES,
+			 .seg_max = BLK_SEG_MAX,
+			 .lock = true,
+			 .lock_timeout = 30},
 		.image = {.cache = IMAGE_CACHE_NONE, .discard = true},
 		.engine = engine_find(ENGINE_DEFAULT),
 		.engine_options = {.sqpoll_cpu = -1},
-		.num_queues = MAX_QUEUES,
-		.seg_max = BLK_SEG_MAX,
 		.num_workers = 1,
 		.poll_ns = POLL_AUTO,
-		.serial = "",
-		.lock = true,
-		.lock_timeout = 30,
 		.stop_timeout = 5,
 		.log_level = LOG_LEVEL_INFO,
 	};
@@ -601,6 +605,9 @@ int options_parse(struct options *options, int argc, char *const *argv, char *er
 		r = check_engine(&parser);
 	if (!r)
 		r = check_lock(&parser);
+	/* The whole path: the last part alone many disks of a host share. */
+	if (!options->disk.name)
+		options->disk.name = options->image.path ? options->image.path : "null";
 	return r;
 }
 

@@ -25,6 +25,7 @@
 #include "queue/queue.h"
 #include "request/config.h"
 #include "request/disk.h"
+#include "request/sync.h"
 #include "vublk.h"
 #include "worker/worker.h"
 
@@ -35,10 +36,11 @@ struct disk {
 	struct blk_sync sync;
 	struct image_end end;
 	struct image_watch watch;
-	char *name;
+	const char *name;
 	struct loop *loop;
 	struct worker *const *workers;
-	const struct options *options;
+	unsigned num_workers;
+	const struct disk_config *config;
 	struct vublk_dev *dev;
 	struct disk_events events;
 	void *opaque;
@@ -221,7 +223,7 @@ static void unlink_waiting(struct disk *disk, const struct queue *queue)
 /* Front-ends use their queues from 0 on, so this spreads them evenly. */
 static struct worker *worker_of(const struct disk *disk, const struct vublk_queue *vq)
 {
-	return disk->workers[vublk_queue_index(vq) % disk->options->num_workers];
+	return disk->workers[vublk_queue_index(vq) % disk->num_workers];
 }
 
 static void queue_start(void *opaque, struct vublk_queue *vq)
@@ -299,8 +301,8 @@ static void get_config(void *opaque, uint8_t space[VUBLK_MAX_CONFIG])
 	const struct disk *disk = opaque;
 	struct virtio_blk_config config;
 
-	blk_config_fill(&config, disk->shared.blk.image, disk->options->num_queues,
-			disk->options->seg_max, atomic_load(&disk->shared.blk.wce));
+	blk_config_fill(&config, disk->shared.blk.image, disk->config->num_queues,
+			disk->config->seg_max, atomic_load(&disk->shared.blk.wce));
 	memcpy(space, &config, sizeof(config));
 }
 
@@ -358,16 +360,8 @@ static const struct vublk_ops ops = {
 
 /* ---- life ---- */
 
-/* What the operator calls it, or where it lies: the last part alone many disks of a host share. */
-static char *make_name(const struct options *options)
-{
-	if (options->name)
-		return strdup(options->name);
-	return strdup(options->image.path ? options->image.path : "null");
-}
-
-int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *workers,
-		const struct options *options, const struct image *image,
+int disk_create(struct disk **diskp, const struct disk_config *config, const struct image *image,
+		struct loop *loop, struct worker *const *workers, unsigned num_workers,
 		const struct disk_events *events, void *opaque)
 {
 	struct disk *disk = aligned_alloc(_Alignof(struct disk), sizeof(*disk));
@@ -380,15 +374,16 @@ int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *wo
 	memset(disk, 0, sizeof(*disk));
 	disk->loop = loop;
 	disk->workers = workers;
-	disk->options = options;
+	disk->num_workers = num_workers;
+	disk->config = config;
 	disk->events = *events;
 	disk->opaque = opaque;
 	disk->last_waiting = &disk->waiting;
 	disk->drain_timer.fire = drain_lasts;
-	disk->name = make_name(options);
+	disk->name = config->name;
 	disk->shared = (struct queue_disk){
 		.blk = {.name = disk->name,
-			.serial = options->serial,
+			.serial = config->serial,
 			.image = image,
 			.end = &disk->end,
 			.errors = &disk->errors,
@@ -402,8 +397,8 @@ int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *wo
 		.name = disk->name,
 		.loop = loop,
 		.image = image,
-		.exclusive = options->lock,
-		.timeout = options->lock_timeout,
+		.exclusive = config->lock,
+		.timeout = config->lock_timeout,
 		.settled = lock_settled,
 	};
 	disk_lock_init(&disk->lock);
@@ -411,7 +406,7 @@ int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *wo
 		.name = disk->name,
 		.features = blk_config_features(image),
 		.known_features = blk_config_known_features(),
-		.num_queues = options->num_queues,
+		.num_queues = config->num_queues,
 		.ops = &ops,
 		.opaque = disk,
 	};
@@ -419,8 +414,7 @@ int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *wo
 	blk_sync_init(&disk->sync);
 	io_errors_init(&disk->errors, disk->name, loop);
 	image_watch_open(&disk->watch, &disk->end, loop);
-	if (disk->name)
-		err = vublk_dev_create(&disk->dev, &params);
+	err = vublk_dev_create(&disk->dev, &params);
 	sharing_init(&disk->sharing, disk->name, loop, disk->dev);
 	if (err) {
 		disk_destroy(disk);
@@ -436,7 +430,6 @@ void disk_destroy(struct disk *disk)
 		return;
 	vublk_dev_destroy(disk->dev);
 	image_watch_close(&disk->watch);
-	free(disk->name);
 	free(disk);
 }
 

@@ -10,9 +10,19 @@
 #include <stdint.h>
 
 #include "base/loop.h"
-#include "cli/options.h"
+
+/* What an operator says of a disk. Strings have to live as long as the disk. */
+struct disk_config {
+	const char *name;      /* for messages, printable */
+	const char *serial;    /* at most 20 bytes, printable ASCII */
+	unsigned num_queues;   /* 1 to 256 */
+	unsigned seg_max;      /* 1 to BLK_SEG_MAX_MOST */
+	bool lock;             /* the image */
+	unsigned lock_timeout; /* seconds; 0: do not wait */
+};
 
 struct disk;
+struct image;
 struct vublk_dev;
 struct worker;
 
@@ -23,11 +33,11 @@ struct disk_events {
 };
 
 /*
- * Makes a disk of an image that is open, and stays its owner's. 0 or -errno. The options, the image
- * and the workers, of which there are options->num_workers, have to live as long as the disk.
+ * Makes a disk of an image that is open, and stays its owner's. 0 or -errno. The configuration, the
+ * image and the workers have to live as long as the disk.
  */
-int disk_create(struct disk **diskp, struct loop *loop, struct worker *const *workers,
-		const struct options *options, const struct image *image,
+int disk_create(struct disk **diskp, const struct disk_config *config, const struct image *image,
+		struct loop *loop, struct worker *const *workers, unsigned num_workers,
 		const struct disk_events *events, void *opaque);
 
 /* It must not be connected. */

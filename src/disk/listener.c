@@ -134,23 +134,24 @@ static int set_access(const char *path, gid_t gid, mode_t mode)
 }
 
 /* The permissions hold from the first moment on: the mode is set before the name exists. */
-static int bind_with_mode(int fd, const struct sockaddr_un *addr, const struct options *options)
+static int bind_with_mode(int fd, const struct sockaddr_un *addr,
+			  const struct listener_config *config)
 {
-	const mode_t mode = options->socket_mode;
+	const mode_t mode = config->mode;
 	mode_t before;
 	gid_t gid = (gid_t)-1;
 	int err;
 
-	if (options->socket_group) {
-		err = find_group(options->socket_group, &gid);
+	if (config->group) {
+		err = find_group(config->group, &gid);
 		if (err)
 			return err;
 	}
 	/* With a group of its own, nobody else gets in before the group is right. */
-	before = umask(~(options->socket_group ? mode & 0700 : mode) & 0777);
+	before = umask(~(config->group ? mode & 0700 : mode) & 0777);
 	err = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? -errno : 0;
 	umask(before);
-	if (!err && options->socket_group) {
+	if (!err && config->group) {
 		err = set_access(addr->sun_path, gid, mode);
 		if (err && err != -EEXIST)
 			unlink(addr->sun_path);
@@ -158,20 +159,20 @@ static int bind_with_mode(int fd, const struct sockaddr_un *addr, const struct o
 	return err ? cannot("make the socket", addr->sun_path, err) : 0;
 }
 
-static int listen_at(struct listener *listener, const struct options *options)
+static int listen_at(struct listener *listener, const struct listener_config *config)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	struct stat st;
 	int dir, err;
 
 	/* cli/options.c has checked the length. */
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", options->socket_path);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", config->path);
 	dir = lock_directory(addr.sun_path);
 	err = remove_stale(&addr);
 	if (!err) {
 		listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		err = listener->fd < 0 ? cannot("make the socket", addr.sun_path, -errno)
-				       : bind_with_mode(listener->fd, &addr, options);
+				       : bind_with_mode(listener->fd, &addr, config);
 	}
 	if (!err && (listen(listener->fd, SOMAXCONN) || stat(addr.sun_path, &st)))
 		err = cannot("listen on", addr.sun_path, -errno);
@@ -179,7 +180,7 @@ static int listen_at(struct listener *listener, const struct options *options)
 		close(dir);
 	if (err)
 		return err;
-	listener->path = options->socket_path;
+	listener->path = config->path;
 	listener->dev = st.st_dev;
 	listener->ino = st.st_ino;
 	return 0;
@@ -192,26 +193,26 @@ static int listen_at(struct listener *listener, const struct options *options)
  * A process that was killed accepts until its last I/O has ended, so one that is there is waited
  * for, like the image's lock. 0, -errno (logged), or -ECANCELED.
  */
-static int listen_in_time(struct listener *listener, const struct options *options,
+static int listen_in_time(struct listener *listener, const struct listener_config *config,
 			  const atomic_bool *stopping)
 {
-	const int64_t end = now_ns() + (int64_t)options->lock_timeout * 1000000000;
+	const int64_t end = now_ns() + (int64_t)config->timeout * 1000000000;
 	unsigned pause_ms = FIRST_PAUSE_MS;
 	int err;
 
-	while ((err = listen_at(listener, options)) == -EADDRINUSE && now_ns() < end) {
+	while ((err = listen_at(listener, config)) == -EADDRINUSE && now_ns() < end) {
 		const struct timespec pause = {pause_ms / 1000, pause_ms % 1000 * 1000000};
 
 		if (stopping && atomic_load(stopping))
 			return -ECANCELED;
 		if (pause_ms == FIRST_PAUSE_MS)
 			log_warning("%s is in use by another process; waiting up to %u s for it",
-				    options->socket_path, options->lock_timeout);
+				    config->path, config->timeout);
 		nanosleep(&pause, NULL);
 		pause_ms = pause_ms * 2 < LAST_PAUSE_MS ? pause_ms * 2 : LAST_PAUSE_MS;
 	}
 	if (err == -EADDRINUSE)
-		log_error("%s is in use by another process", options->socket_path);
+		log_error("%s is in use by another process", config->path);
 	return err;
 }
 
@@ -250,24 +251,24 @@ static int from_systemd(struct listener *listener)
 	return -EINVAL;
 }
 
-bool listener_is_named(const struct options *options)
+bool listener_is_named(const struct listener_config *config)
 {
-	if (options->socket_path || options->fd >= 0 || sd_listen_fds(0) > 0)
+	if (config->path || config->fd >= 0 || sd_listen_fds(0) > 0)
 		return true;
 	log_error("no socket: give --socket-path or --fd, or use systemd socket activation");
 	return false;
 }
 
-int listener_open(struct listener *listener, const struct options *options,
+int listener_open(struct listener *listener, const struct listener_config *config,
 		  const atomic_bool *stopping)
 {
 	int err;
 
 	*listener = (struct listener){.fd = -1};
-	if (options->socket_path)
-		err = listen_in_time(listener, options, stopping);
-	else if (options->fd >= 0)
-		err = check_socket(listener, options->fd, "--fd");
+	if (config->path)
+		err = listen_in_time(listener, config, stopping);
+	else if (config->fd >= 0)
+		err = check_socket(listener, config->fd, "--fd");
 	else
 		err = from_systemd(listener);
 	if (err)

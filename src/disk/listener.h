@@ -11,7 +11,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "cli/options.h"
+/* What an operator says of it; with neither path nor descriptor it comes from systemd. */
+struct listener_config {
+	const char *path;  /* NULL if not given; it fits into sun_path */
+	int fd;            /* -1 if not given */
+	mode_t mode;       /* permission bits of the path */
+	const char *group; /* of the path, name or number; NULL: leave it */
+	unsigned timeout;  /* seconds that somebody else who listens at the path is waited for */
+};
 
 struct listener {
 	int fd;
@@ -22,16 +29,16 @@ struct listener {
 };
 
 /* Is there anything from which the socket could come? If not, the error is logged. */
-bool listener_is_named(const struct options *options);
+bool listener_is_named(const struct listener_config *config);
 
 /*
- * Gets the socket that the options (or, without --socket-path and --fd, systemd's LISTEN_FDS) name.
+ * Gets the socket that is named (without path and descriptor: by systemd's LISTEN_FDS).
  * A stale socket under the path is replaced; one that somebody listens on is waited for, as long as
  * for the image's lock (--lock-timeout), and then, like a file that is no socket, left alone:
  * -EADDRINUSE, -EEXIST. Every error is logged in one line; -errno. -ECANCELED, not logged, soon
  * after *stopping (or NULL) has become true.
  */
-int listener_open(struct listener *listener, const struct options *options,
+int listener_open(struct listener *listener, const struct listener_config *config,
 		  const atomic_bool *stopping);
 
 /*

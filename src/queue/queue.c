@@ -8,6 +8,7 @@
 
 #include "base/container.h"
 #include "base/host_limits.h"
+#include "request/merge.h"
 #include "worker/worker.h"
 
 /* What a queue begins in one round at most before the others have their turn. */

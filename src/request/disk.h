@@ -13,7 +13,8 @@
 #include "image/end.h"
 #include "image/image.h"
 #include "request/io_errors.h"
-#include "request/sync.h"
+
+struct blk_sync;
 
 struct blk_disk {
 	const char *name; /* for messages */

@@ -16,9 +16,15 @@
 #include "io/bounce.h"
 #include "io/engine.h"
 #include "request/disk.h"
-#include "request/merge.h"
 
 struct blk_req;
+
+/* What is held back in a round; all zero: nothing. See request/merge.h. */
+struct blk_merge {
+	struct blk_req *head, *last;
+	unsigned n;     /* iovecs in all */
+	uint64_t bytes; /* in all */
+};
 
 struct blk_env {
 	const struct blk_disk *disk;

@@ -15,19 +15,7 @@
 #ifndef REQUEST_MERGE_H
 #define REQUEST_MERGE_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-struct blk_env;
-struct blk_req;
-struct io;
-
-/* What is held back, of a queue; all zero: nothing. */
-struct blk_merge {
-	struct blk_req *head, *last;
-	unsigned n;     /* iovecs in all */
-	uint64_t bytes; /* in all */
-};
+#include "request/request.h"
 
 /*
  * Submits a read or write, whose io is complete, in this round or with the next request. If it is

@@ -31,19 +31,19 @@ static void check_options(const struct options *o)
 
 	if (o->action != OPTIONS_SERVE)
 		return;
-	FUZZ_CHECK(!o->socket_path ||
-		   (*o->socket_path && o->fd < 0 &&
-		    strlen(o->socket_path) < sizeof(((struct sockaddr_un *)0)->sun_path)));
-	FUZZ_CHECK(o->fd >= -1 && !(o->socket_mode & ~0777u));
-	FUZZ_CHECK(o->num_queues >= 1 && o->num_queues <= 256);
-	FUZZ_CHECK(o->seg_max >= 1 && o->seg_max <= BLK_SEG_MAX_MOST);
+	FUZZ_CHECK(!o->listener.path ||
+		   (*o->listener.path && o->listener.fd < 0 &&
+		    strlen(o->listener.path) < sizeof(((struct sockaddr_un *)0)->sun_path)));
+	FUZZ_CHECK(o->listener.fd >= -1 && !(o->listener.mode & ~0777u));
+	FUZZ_CHECK(o->disk.num_queues >= 1 && o->disk.num_queues <= 256);
+	FUZZ_CHECK(o->disk.seg_max >= 1 && o->disk.seg_max <= BLK_SEG_MAX_MOST);
 	FUZZ_CHECK(o->num_workers >= 1 && o->num_workers <= OPTIONS_MAX_WORKERS);
 	FUZZ_CHECK(o->n_cpus <= OPTIONS_MAX_WORKERS);
 	for (unsigned i = 0; i < o->n_cpus; i++)
 		FUZZ_CHECK(o->cpu[i] >= 0);
-	FUZZ_CHECK(strlen(o->serial) <= VIRTIO_BLK_ID_BYTES && is_printable(o->serial));
-	FUZZ_CHECK(!o->name || (*o->name && is_printable(o->name)));
-	FUZZ_CHECK(o->lock_timeout <= 86400 && o->stop_timeout <= 86400);
+	FUZZ_CHECK(strlen(o->disk.serial) <= VIRTIO_BLK_ID_BYTES && is_printable(o->disk.serial));
+	FUZZ_CHECK(o->disk.name == o->image.path || (*o->disk.name && is_printable(o->disk.name)));
+	FUZZ_CHECK(o->disk.lock_timeout <= 86400 && o->stop_timeout <= 86400);
 	FUZZ_CHECK(o->engine);
 	FUZZ_CHECK(image->path ? *image->path && !image->null_size : image->null_size > 0);
 	FUZZ_CHECK(!image->block_size || image->block_size == 512 || image->block_size == 4096);

@@ -14,6 +14,7 @@
 
 #include "src/base/log.h"
 #include "src/image/end.h"
+#include "src/request/merge.h"
 #include "src/request/request.h"
 #include "src/request/sync.h"
 #include "tests/fuzz/fuzz.h"

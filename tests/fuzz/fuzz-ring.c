@@ -20,8 +20,11 @@
 
 #include "lib/shared/inflight.h"
 #include "lib/vq/ring.h"
+#include "lib/vq/track.h"
 #include "src/base/log.h"
+#include "src/request/merge.h"
 #include "src/request/request.h"
+#include "src/request/sync.h"
 #include "tests/fuzz/ring_model.h"
 #include "tests/unit/blk-disk.h"
 

@@ -5,6 +5,7 @@
 
 #include "src/request/config.h"
 #include "src/request/disk.h"
+#include "src/request/sync.h"
 
 #define BLK_CAPACITY 0x100000u /* sectors */
 

@@ -18,6 +18,7 @@
 #include <linux/virtio_blk.h>
 #include <string.h>
 
+#include "src/request/merge.h"
 #include "src/request/request.h"
 #include "tests/tap.h"
 #include "tests/unit/blk-disk.h"

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "src/base/container.h"
+#include "src/request/merge.h"
 #include "src/request/request.h"
 #include "tests/frontend/fe_image.h"
 #include "tests/tap.h"

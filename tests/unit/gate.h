@@ -12,6 +12,7 @@
 
 #include "src/io/internal.h"
 #include "src/queue/queue.h"
+#include "src/request/sync.h"
 
 static struct {
 	struct engine base;

@@ -14,7 +14,9 @@
 #include <linux/virtio_config.h>
 #include <string.h>
 
+#include "lib/shared/inflight.h"
 #include "lib/vq/ring.h"
+#include "lib/vq/track.h"
 #include "tests/frontend/fe_vq.h"
 #include "tests/tap.h"
 #include "tests/unit/fds.h"

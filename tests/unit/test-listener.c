@@ -22,7 +22,7 @@
 #include "tests/unit/fds.h"
 
 static struct sockaddr_un addr;
-static struct options options;
+static struct listener_config config;
 static struct listener listener;
 
 static void setup(void)
@@ -30,7 +30,7 @@ static void setup(void)
 	/* The private directory may have a name that is too long for a socket. */
 	REQUIRE_OK(chdir(getenv("TMPDIR")));
 	addr = (struct sockaddr_un){.sun_family = AF_UNIX, .sun_path = "./socket"};
-	options = (struct options){.socket_path = addr.sun_path, .fd = -1, .socket_mode = 0600};
+	config = (struct listener_config){.path = addr.sun_path, .fd = -1, .mode = 0600};
 	unsetenv("LISTEN_FDS");
 	unsetenv("LISTEN_PID");
 }
@@ -42,7 +42,7 @@ static int open_listener(void)
 	int err;
 
 	capture_begin(STDERR_FILENO);
-	err = listener_open(&listener, &options, NULL);
+	err = listener_open(&listener, &config, NULL);
 	text = capture_end();
 	tap_check(!err == !*text, false, __FILE__, __LINE__, "error %d, and said: '%s'", err, text);
 	CHECK(!err || strchr(text, '\n') == text + strlen(text) - 1);
@@ -163,10 +163,10 @@ static void who_is_about_to_leave_is_waited_for(void)
 	pthread_t thread;
 	const char *text;
 
-	options.lock_timeout = 60;
+	config.timeout = 60;
 	REQUIRE_OK(pthread_create(&thread, NULL, leave_after_a_look, &fd));
 	capture_begin(STDERR_FILENO);
-	CHECK_OK(listener_open(&listener, &options, NULL));
+	CHECK_OK(listener_open(&listener, &config, NULL));
 	text = capture_end();
 	CHECK(strstr(text, "warning: ") && strstr(text, "waiting up to 60 s"));
 	pthread_join(thread, NULL);
@@ -179,8 +179,8 @@ static void stop_ends_the_wait(void)
 	const int fd = bind_other(SOCK_STREAM, 8);
 	const atomic_bool stopping = true;
 
-	options.lock_timeout = 60;
-	CHECK_EQ(listener_open(&listener, &options, &stopping), -ECANCELED);
+	config.timeout = 60;
+	CHECK_EQ(listener_open(&listener, &config, &stopping), -ECANCELED);
 	CHECK(exists());
 	close(fd);
 }
@@ -244,13 +244,13 @@ static void directory_is_left_alone(void)
 
 static void directory_that_is_missing(void)
 {
-	options.socket_path = "missing/socket";
+	config.path = "missing/socket";
 	CHECK_EQ(open_listener(), -ENOENT);
 }
 
 static void check_mode(mode_t mode, mode_t mask)
 {
-	options.socket_mode = mode;
+	config.mode = mode;
 	umask(mask);
 	REQUIRE_OK(open_listener());
 	CHECK_EQ(mode_of_it(), mode);
@@ -273,14 +273,14 @@ static void group_is_as_asked(void)
 
 	if (geteuid())
 		tap_skip("only root may give a file to any group");
-	options.socket_mode = 0660;
-	options.socket_group = "12345";
+	config.mode = 0660;
+	config.group = "12345";
 	REQUIRE_OK(open_listener());
 	REQUIRE_OK(lstat(addr.sun_path, &st));
 	CHECK_EQ(st.st_gid, 12345);
 	CHECK_EQ(mode_of_it(), 0660);
 	listener_close(&listener);
-	options.socket_group = "root";
+	config.group = "root";
 	REQUIRE_OK(open_listener());
 	REQUIRE_OK(lstat(addr.sun_path, &st));
 	CHECK_EQ(st.st_gid, 0);
@@ -293,7 +293,7 @@ static void group_that_there_is_not(void)
 					     "4294967295",    "",    "99999999999999999999"};
 
 	for (unsigned i = 0; i < sizeof(groups) / sizeof(*groups); i++) {
-		options.socket_group = groups[i];
+		config.group = groups[i];
 		CHECK_EQ(open_listener(), -EINVAL);
 		CHECK(!exists());
 	}
@@ -311,7 +311,7 @@ static void group_that_may_not_be_given(void)
 {
 	REQUIRE_OK(chmod(".", 0777));
 	become_nobody();
-	options.socket_group = "12345";
+	config.group = "12345";
 	CHECK_EQ(open_listener(), -EPERM);
 	CHECK(!exists());
 	REQUIRE_OK(seteuid(0));
@@ -372,8 +372,8 @@ static void path_that_is_gone_is_no_matter(void)
 
 static void close_leaves_a_descriptor_s_path_alone(void)
 {
-	options.fd = bind_other(SOCK_STREAM, 8);
-	options.socket_path = NULL;
+	config.fd = bind_other(SOCK_STREAM, 8);
+	config.path = NULL;
 	REQUIRE_OK(open_listener());
 	listener_close(&listener);
 	CHECK(exists());
@@ -398,8 +398,8 @@ static void nothing_is_left_open(void)
 
 static int open_fd(int fd)
 {
-	options.socket_path = NULL;
-	options.fd = fd;
+	config.path = NULL;
+	config.fd = fd;
 	return open_listener();
 }
 
@@ -549,14 +549,14 @@ static int open_from_systemd(int fd, int n)
 	char number[16];
 	int err;
 
-	options.socket_path = NULL;
+	config.path = NULL;
 	snprintf(number, sizeof(number), "%d", getpid());
 	setenv("LISTEN_PID", number, 1);
 	snprintf(number, sizeof(number), "%d", n);
 	setenv("LISTEN_FDS", number, 1);
 	dup2(fd, FIRST_FD);
 	capture_begin(STDERR_FILENO);
-	err = listener_open(&listener, &options, NULL);
+	err = listener_open(&listener, &config, NULL);
 	capture_end();
 	dup2(saved, FIRST_FD);
 	close(saved);

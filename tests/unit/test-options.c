@@ -56,10 +56,10 @@ static void defaults_are_as_documented(void)
 {
 	REQUIRE_OK(PARSE("--blk-file=img"));
 	CHECK_EQ(options.action, OPTIONS_SERVE);
-	CHECK(options.socket_path == NULL);
-	CHECK_EQ(options.fd, -1);
-	CHECK_EQ(options.socket_mode, 0600);
-	CHECK(options.socket_group == NULL);
+	CHECK(options.listener.path == NULL);
+	CHECK_EQ(options.listener.fd, -1);
+	CHECK_EQ(options.listener.mode, 0600);
+	CHECK(options.listener.group == NULL);
 	CHECK_TEXT(options.image.path, "img");
 	CHECK(!options.image.read_only);
 	CHECK_EQ(options.image.cache, IMAGE_CACHE_NONE);
@@ -68,12 +68,12 @@ static void defaults_are_as_documented(void)
 	CHECK_EQ(options.image.physical_block_size, 0);
 	CHECK_EQ(options.image.optimal_io_size, 0);
 	CHECK(options.engine == &engine_uring && !options.engine_given);
-	CHECK_EQ(options.num_queues, 256);
-	CHECK_TEXT(options.serial, "");
-	CHECK(options.lock);
-	CHECK_EQ(options.lock_timeout, 30);
+	CHECK_EQ(options.disk.num_queues, 256);
+	CHECK_TEXT(options.disk.serial, "");
+	CHECK(options.disk.lock);
+	CHECK_EQ(options.disk.lock_timeout, 30);
 	CHECK_EQ(options.log_level, LOG_LEVEL_INFO);
-	CHECK_EQ(options.seg_max, 126);
+	CHECK_EQ(options.disk.seg_max, 126);
 }
 
 static void everything_at_once(void)
@@ -83,19 +83,19 @@ static void everything_at_once(void)
 			 "--cache=writethrough", "--serial=S-1", "--block-size=4096",
 			 "--physical-block-size=16K", "--optimal-io-size=1M", "--discard=ignore",
 			 "--lock-timeout=5", "--log-level=debug"));
-	CHECK_TEXT(options.socket_path, "/run/s");
-	CHECK_EQ(options.socket_mode, 0660);
-	CHECK_TEXT(options.socket_group, "kvm");
+	CHECK_TEXT(options.listener.path, "/run/s");
+	CHECK_EQ(options.listener.mode, 0660);
+	CHECK_TEXT(options.listener.group, "kvm");
 	CHECK(options.image.read_only);
-	CHECK_EQ(options.num_queues, 4);
+	CHECK_EQ(options.disk.num_queues, 4);
 	CHECK(options.engine == &engine_aio && options.engine_given);
 	CHECK_EQ(options.image.cache, IMAGE_CACHE_WRITETHROUGH);
-	CHECK_TEXT(options.serial, "S-1");
+	CHECK_TEXT(options.disk.serial, "S-1");
 	CHECK_EQ(options.image.block_size, 4096);
 	CHECK_EQ(options.image.physical_block_size, 16384);
 	CHECK_EQ(options.image.optimal_io_size, 1048576);
 	CHECK(!options.image.discard);
-	CHECK_EQ(options.lock_timeout, 5);
+	CHECK_EQ(options.disk.lock_timeout, 5);
 	CHECK_EQ(options.log_level, LOG_LEVEL_DEBUG);
 }
 
@@ -103,8 +103,8 @@ static void value_may_stand_apart(void)
 {
 	REQUIRE_OK(PARSE("--blk-file", "img", "--fd", "7", "--serial", "a=b"));
 	CHECK_TEXT(options.image.path, "img");
-	CHECK_EQ(options.fd, 7);
-	CHECK_TEXT(options.serial, "a=b");
+	CHECK_EQ(options.listener.fd, 7);
+	CHECK_TEXT(options.disk.serial, "a=b");
 }
 
 static void capabilities_win_over_everything(void)
@@ -341,23 +341,23 @@ static void sizes(void)
 static void descriptors(void)
 {
 	CHECK_OK(parse_value("fd", "0"));
-	CHECK_EQ(options.fd, 0);
+	CHECK_EQ(options.listener.fd, 0);
 	CHECK_OK(parse_value("fd", "2147483647"));
-	CHECK_EQ(options.fd, INT_MAX);
+	CHECK_EQ(options.listener.fd, INT_MAX);
 	CHECK_BAD_VALUES("fd", "-1", "+3", "3x", " 3", "2147483648", "4294967299", "three");
 }
 
 static void queues(void)
 {
 	CHECK_OK(parse_value("num-queues", "1"));
-	CHECK_EQ(options.num_queues, 1);
+	CHECK_EQ(options.disk.num_queues, 1);
 	CHECK_OK(parse_value("num-queues", "256"));
-	CHECK_EQ(options.num_queues, 256);
+	CHECK_EQ(options.disk.num_queues, 256);
 	CHECK_BAD_VALUES("num-queues", "0", "257", "-1", "1K", "4294967297");
 	CHECK_OK(parse_value("seg-max", "1"));
-	CHECK_EQ(options.seg_max, 1);
+	CHECK_EQ(options.disk.seg_max, 1);
 	CHECK_OK(parse_value("seg-max", "1022"));
-	CHECK_EQ(options.seg_max, 1022);
+	CHECK_EQ(options.disk.seg_max, 1022);
 	CHECK_BAD_VALUES("seg-max", "0", "1023", "-1", "1K", "62x", "4294967422");
 }
 
@@ -430,7 +430,7 @@ static void optimal_io_sizes(void)
 static void serials(void)
 {
 	CHECK_OK(parse_value("serial", "12345678901234567890"));
-	CHECK_TEXT(options.serial, "12345678901234567890");
+	CHECK_TEXT(options.disk.serial, "12345678901234567890");
 	CHECK_OK(parse_value("serial", " ~"));
 	CHECK_BAD_VALUES("serial", "123456789012345678901", "tab\there", "caf\xc3\xa9", "\177");
 }
@@ -457,9 +457,9 @@ static void words_of_lists(void)
 static void lock_options(void)
 {
 	CHECK_OK(PARSE_WITH("--no-lock"));
-	CHECK(!options.lock);
+	CHECK(!options.disk.lock);
 	CHECK_OK(parse_value("lock-timeout", "0"));
-	CHECK_EQ(options.lock_timeout, 0);
+	CHECK_EQ(options.disk.lock_timeout, 0);
 	CHECK_OK(parse_value("lock-timeout", "86400"));
 	CHECK_BAD_VALUES("lock-timeout", "-1", "86401", "1s", "1.5", "4294967296");
 }
@@ -467,9 +467,9 @@ static void lock_options(void)
 static void socket_modes(void)
 {
 	CHECK_OK(PARSE_WITH("--socket-path=s", "--socket-mode=0660"));
-	CHECK_EQ(options.socket_mode, 0660);
+	CHECK_EQ(options.listener.mode, 0660);
 	CHECK_OK(PARSE_WITH("--socket-path=s", "--socket-mode=777"));
-	CHECK_EQ(options.socket_mode, 0777);
+	CHECK_EQ(options.listener.mode, 0777);
 	CHECK_REFUSED(PARSE_WITH("--socket-path=s", "--socket-mode=1777"), "--socket-mode wants");
 	CHECK_REFUSED(PARSE_WITH("--socket-path=s", "--socket-mode=668"), "--socket-mode wants");
 	CHECK_REFUSED(PARSE_WITH("--socket-path=s", "--socket-mode=rw"), "--socket-mode wants");
@@ -484,7 +484,7 @@ static void socket_path_lengths(void)
 	memset(value, 'p', sizeof(value));
 	value[107] = 0;
 	CHECK_OK(parse_value("socket-path", value));
-	CHECK_EQ(strlen(options.socket_path), 107);
+	CHECK_EQ(strlen(options.listener.path), 107);
 	value[107] = 'p';
 	value[108] = 0;
 	CHECK_REFUSED(parse_value("socket-path", value), "at most 107");
@@ -602,8 +602,8 @@ static void parsing_again_begins_anew(void)
 	CHECK_REFUSED(PARSE_WITH("--read-only", "word", "--fd=3"), "'word'");
 	CHECK_OK(PARSE_WITH("--serial=x"));
 	CHECK(!options.image.read_only);
-	CHECK_EQ(options.fd, -1);
-	CHECK_TEXT(options.serial, "x");
+	CHECK_EQ(options.listener.fd, -1);
+	CHECK_TEXT(options.disk.serial, "x");
 }
 
 static const struct tap_case together_cases[] = {
