@@ -70,15 +70,15 @@ struct vublk_ops {
 	 */
 	void (*queue_start)(void *opaque, struct vublk_queue *queue);
 	/* A queue that waits is not to begin after all: forget it, at once. No answer. */
-	void (*queue_withdraw)(void *opaque, struct vublk_queue *queue);
+	void (*queue_cancel)(void *opaque, struct vublk_queue *queue);
 	/*
 	 * Stop serving it: pop nothing more, wait for what is in flight, publish it, then answer
 	 * with vublk_queue_done(queue, 0). Stopping cannot fail. Without `drain`, and if the queue
-	 * is tracked, do not wait for what nobody has begun with: vublk_queue_drop() it.
+	 * is tracked, do not wait for what nobody has begun with: vublk_queue_abandon() it.
 	 */
 	void (*queue_stop)(void *opaque, struct vublk_queue *queue, bool drain);
 	/*
-	 * Have the worker call vublk_queue_apply() on a running queue between two rounds, then
+	 * Have the worker call vublk_queue_apply() on a running queue between two iterations, then
 	 * answer with vublk_queue_done(queue, 0).
 	 */
 	void (*queue_update)(void *opaque, struct vublk_queue *queue, struct vublk_update *update);
@@ -161,7 +161,7 @@ void vublk_queue_done(struct vublk_queue *queue, int err);
 
 /*
  * From within queue_start: the queue cannot begin yet, and nobody serves it. The session goes on,
- * so that its ring may change, or be stopped (queue_withdraw), until vublk_queue_wait_over(): then
+ * so that its ring may change, or be stopped (queue_cancel), until vublk_queue_wait_over(): then
  * it is as if queue_start had been called now, and vublk_queue_done() is awaited.
  */
 void vublk_queue_wait(struct vublk_queue *queue);
@@ -202,9 +202,9 @@ void vublk_chain_init(struct vublk_chain *chain, struct iovec *array, unsigned c
 #define VUBLK_MAX_MEMORY 512 /* ranges */
 
 /*
- * Where with us the guest memory lies in which chains that are popped from now on have their
- * buffers: at most VUBLK_MAX_MEMORY ranges. Returns how many. It stays mapped until the queue has
- * ended, or taken over an update, and until the chains popped before are pushed.
+ * Where in our address space the guest memory lies in which chains that are popped from now on have
+ * their buffers: at most VUBLK_MAX_MEMORY ranges. Returns how many. It stays mapped until the queue
+ * has ended, or taken over an update, and until the chains popped before are pushed.
  */
 unsigned vublk_queue_memory(const struct vublk_queue *queue, struct iovec ranges[VUBLK_MAX_MEMORY]);
 
@@ -271,7 +271,7 @@ void vublk_queue_push(struct vublk_queue *queue, struct vublk_chain *chain, uint
  * Lets go of a chain without giving it back: it stays in flight, for the next process or the next
  * start. Only for a queue that is tracked and about to end.
  */
-void vublk_queue_drop(struct vublk_queue *queue, struct vublk_chain *chain);
+void vublk_queue_abandon(struct vublk_queue *queue, struct vublk_chain *chain);
 
 /* Makes all that was pushed visible to the driver and calls it if it wants to be called. */
 void vublk_queue_publish(struct vublk_queue *queue);

@@ -53,6 +53,7 @@ src_libvublkd_la_SOURCES = \
 	src/queue/memory.c \
 	src/queue/queue.c src/queue/queue.h \
 	src/queue/sharing_signs.h \
+	src/request/cancel.c \
 	src/request/config.c src/request/config.h \
 	src/request/disk.c src/request/disk.h \
 	src/request/env.h \
@@ -63,7 +64,6 @@ src_libvublkd_la_SOURCES = \
 	src/request/request.h \
 	src/request/rw.c src/request/rw.h \
 	src/request/sync.c src/request/sync.h \
-	src/request/withdraw.c \
 	src/request/zeroes.c src/request/zeroes.h \
 	src/worker/poll_policy.c src/worker/poll_policy.h \
 	src/worker/task.h \

@@ -119,10 +119,10 @@ static void *wait_for_signal(void *arg)
 				mailbox_post(loop_mailbox(program->loop), &program->report_call);
 			break;
 		case SIGHUP:
-			log_info("SIGHUP: there is nothing to be read again");
+			log_info("SIGHUP: ignored; there is no configuration to reload");
 			break;
 		case SIGUSR2:
-			log_info("SIGUSR2: has no meaning here");
+			log_info("SIGUSR2: ignored");
 			break;
 		default:
 			stop_in_time(program, number);
@@ -208,7 +208,7 @@ static int check_cpus(const struct options *options)
 	for (unsigned i = 0; i < options->n_cpus; i++) {
 		if (CPU_ISSET((size_t)options->cpu[i], &allowed))
 			continue;
-		log_error("--cpu-affinity: there is no processor %d that may be used",
+		log_error("--cpu-affinity: CPU %d does not exist, or may not be used",
 			  options->cpu[i]);
 		return -EINVAL;
 	}
@@ -237,7 +237,7 @@ static void log_engine_error(const struct options *options, const struct engine_
 	const struct engine_options *engine = &options->engine_options;
 
 	if (err == -EINVAL && engine->sqpoll && engine->sqpoll_cpu >= 0)
-		log_error("--sqpoll-cpu: there is no processor %d that may be used",
+		log_error("--sqpoll-cpu: CPU %d does not exist, or may not be used",
 			  engine->sqpoll_cpu);
 	else if (err == -EOPNOTSUPP && engine->fixed_buffers)
 		log_error("--fixed-buffers needs Linux 5.19 or newer");

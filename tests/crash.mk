@@ -44,4 +44,4 @@ tests/crash/test_kill_points-test-kill-points.$(OBJEXT): tests/crash/steps.h
 CLEANFILES += tests/crash/steps.h
 tests/crash/steps.h: $(lib_libvublk_la_SOURCES)
 	$(AM_V_GEN)$(MKDIR_P) tests/crash
-	$(AM_V_at)sed -n 's/.*VQ_STEP(\("[^"]*"\)).*/\1,/p' $(srcdir)/lib/vq/*.c | sort -u >$@
+	$(AM_V_at)sed -n 's/.*VQ_KILL_POINT(\("[^"]*"\)).*/\1,/p' $(srcdir)/lib/vq/*.c | sort -u >$@

@@ -5,7 +5,7 @@
  *
  * What makes it fast: one look at the used index and one reading of the clock for all that has come
  * back; one store of the available index and one fence for all that goes out; of a request only the
- * sector and the status byte are written anew, which share a cache line with nothing else.
+ * sector and the status byte are written again, which share a cache line with nothing else.
  */
 #include "bench_io.h"
 
@@ -57,7 +57,7 @@ static void turn_around(struct bench_slot *slot)
 	*slot->data_flags ^= VRING_DESC_F_WRITE;
 }
 
-/* With --verify no two requests may have the same block in hand. */
+/* With --verify no two requests may have the same block outstanding. */
 static __attribute__((noinline)) void prepare_verified(struct bench_queue *q,
 						       struct bench_slot *slot)
 {

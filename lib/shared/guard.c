@@ -14,7 +14,7 @@
 #define GUARDS 4096
 
 /*
- * A guard in use has a size. It is taken and given back in an order that lets the handler tell a
+ * A guard in use has a size. It is taken and released in an order that lets the handler tell a
  * whole entry from one that is changing: base is written while size is 0.
  */
 struct guard {

@@ -121,7 +121,7 @@ static const char *refusal(const struct vhu_inflight_desc *desc, uint64_t needed
 	    desc->mmap_size > INT64_MAX - desc->mmap_offset)
 		return "has a wrong offset";
 	if (!S_ISREG(st->st_mode))
-		return "is no memory file";
+		return "is not a memory file";
 	if (desc->mmap_offset + needed > (uint64_t)st->st_size)
 		return "is beyond the end of its file";
 	return NULL;

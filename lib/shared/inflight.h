@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The in-flight region: memory shared with the front-end, in which a back-end writes down which
- * requests it has taken and not yet given back, so that the next one can go on where it died
+ * requests it has fetched and not yet completed, so that the next one can go on where it died
  * ("Inflight I/O tracking" of vhost-user.rst). This file owns the memory and its layout, vq_track
  * what is written in it.
  *

@@ -33,7 +33,7 @@ void vublk_keep_memory_files(void)
 
 struct region {
 	uint64_t gpa, uva, size; /* bytes */
-	uint8_t *host;           /* where the region's first byte is with us */
+	uint8_t *host;           /* where the region's first byte is in our address space */
 	struct mapping *mapping;
 };
 
@@ -125,7 +125,7 @@ static int check_file(const char *name, const struct vhu_region *r, int fd, uint
 		return -errno;
 	if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode)) {
 		vhu_log(VUBLK_LOG_WARNING,
-			"%s: a memory region's descriptor is no file that can be shared; guest "
+			"%s: a memory region's descriptor is not a file that can be shared; guest "
 			"memory must be a memfd or a file (share=on)",
 			name);
 		return -EBADF;
@@ -174,7 +174,7 @@ static int map_region(const char *name, const struct vhu_region *r, int fd, bool
 	mapping->guard = vhu_guard_add(base, size);
 	if (mapping->guard < 0) {
 		err = mapping->guard;
-		vhu_log(VUBLK_LOG_WARNING, "%s: no more memory regions can be guarded", name);
+		vhu_log(VUBLK_LOG_WARNING, "%s: too many memory regions", name);
 		munmap(base, size);
 		free(mapping);
 		return err;

@@ -25,7 +25,7 @@ struct vhu_mem;
  * Makes a map of n regions ("Memory regions description"), fds[i] backing regions[i]; n may be
  * 0. The descriptors stay the caller's and are not needed afterwards. 0 and one reference, or:
  * -EINVAL for a region that is empty, wraps around, overlaps another one's guest addresses, or
- * reaches beyond its file; -EBADF for a descriptor that is no memory file; -errno of mmap(2).
+ * reaches beyond its file; -EBADF for a descriptor that is not a memory file; -errno of mmap(2).
  * The reason is logged under `name`.
  */
 int vhu_mem_new(struct vhu_mem **memp, const char *name, const struct vhu_region *regions,
@@ -51,7 +51,10 @@ void vhu_mem_put(struct vhu_mem *mem);
 /* Has the front-end truncated any of it, so that it was replaced (shared/guard.h)? NULL: no. */
 bool vhu_mem_is_lost(const struct vhu_mem *mem);
 
-/* Where the map's regions are with us: the first `max` of them. Returns how many there are. */
+/*
+ * Where the map's regions are in our address space: the first `max` of them. Returns how many there
+ * are.
+ */
 unsigned vhu_mem_ranges(const struct vhu_mem *mem, struct iovec *ranges, unsigned max);
 
 /* Their files, in the same order: the map's descriptors, or -1: not kept. The
@@ -64,7 +67,7 @@ unsigned vhu_mem_files(const struct vhu_mem *mem, int *fds, unsigned max);
  */
 void *vhu_mem_gpa(const struct vhu_mem *mem, uint64_t gpa, uint64_t *size);
 
-/* A piece of guest memory that lies in one piece with us, too. */
+/* A range of guest memory that is contiguous in our address space, too. */
 struct vhu_mem_piece {
 	uint64_t gpa, size; /* bytes; 0: none */
 	uint8_t *host;

@@ -122,8 +122,8 @@ int vublk_dev_input(struct vublk_dev *dev)
 
 		if (err == -EPROTO)
 			vhu_log(VUBLK_LOG_ERROR,
-				"%s: ending the connection: a message is malformed, or its "
-				"descriptors are too many for us",
+				"%s: ending the connection: a message is malformed, or has too "
+				"many descriptors",
 				dev->name);
 		else if (err == -EMFILE)
 			vhu_log(VUBLK_LOG_ERROR,
@@ -239,7 +239,7 @@ int vhu_dev_set_features(struct vublk_dev *dev, struct vhu_msg *msg)
 		return -EINVAL;
 	}
 	if (features != dev->features && vhu_vring_any_running(dev)) {
-		vhu_log(VUBLK_LOG_WARNING, "%s: features change while rings run", dev->name);
+		vhu_log(VUBLK_LOG_WARNING, "%s: features cannot change while rings run", dev->name);
 		return -EBUSY;
 	}
 	if (features != dev->features) {
@@ -253,7 +253,7 @@ int vhu_dev_set_features(struct vublk_dev *dev, struct vhu_msg *msg)
 		int e;
 
 		dev->vring[i].enabled = true;
-		e = vhu_vring_settle(dev, &dev->vring[i]);
+		e = vhu_vring_reconcile(dev, &dev->vring[i]);
 		err = err ? err : e;
 	}
 	return err;
@@ -402,7 +402,7 @@ int vhu_dev_set_status(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	/* QEMU 7.2 sends 0 before it stops the rings, so this is for the record only. */
 	if (msg->payload.u64 > UINT8_MAX) {
-		vhu_log(VUBLK_LOG_WARNING, "%s: status 0x%llx is no byte", dev->name,
+		vhu_log(VUBLK_LOG_WARNING, "%s: status 0x%llx is not a byte", dev->name,
 			(unsigned long long)msg->payload.u64);
 		return -EINVAL;
 	}
@@ -464,7 +464,8 @@ int vhu_dev_set_inflight_fd(struct vublk_dev *dev, struct vhu_msg *msg)
 	int err;
 
 	if (vhu_vring_any_running(dev)) {
-		vhu_log(VUBLK_LOG_WARNING, "%s: a new in-flight region while rings run", dev->name);
+		vhu_log(VUBLK_LOG_WARNING, "%s: the in-flight region cannot change while rings run",
+			dev->name);
 		return -EBUSY;
 	}
 	err = vhu_inflight_adopt(&inflight, dev->name, &msg->payload.inflight, msg->fd[0],

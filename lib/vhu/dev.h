@@ -14,7 +14,7 @@
  *	                         +--pending > 0--> WAITING --last answer
  *
  * A ring that cannot begin yet (vublk_queue_wait()) is not counted, so that the session goes on;
- * when it can, it is, with no message in hand.
+ * when it can, it is, with no message outstanding.
  *
  * A session that ends (vublk_dev_disconnect()) waits for what is pending, stops the rings, waits
  * again, and then forgets everything.
@@ -34,7 +34,7 @@
 enum vhu_vring_phase {
 	VRING_STOPPED,  /* no worker has it; everything may change */
 	VRING_STARTING, /* queue_start asked for */
-	VRING_WAITING,  /* the same, but put off: no worker has it, and it may be withdrawn */
+	VRING_WAITING,  /* the same, but put off: no worker has it, and it may be cancelled */
 	VRING_RUNNING,  /* changes only through queue_update */
 	VRING_DRAINING, /* queue_stop asked for */
 };
@@ -72,7 +72,7 @@ struct vublk_dev {
 	int backend_fd;                /* the channel for requests of the back-end, -1: none */
 	struct vhu_vring *vring;       /* params.num_queues of them */
 
-	/* The message in hand. */
+	/* The message outstanding. */
 	const struct vhu_row *row; /* NULL: there is none */
 	int err;                   /* handle()'s, or the first one that a queue answered */
 	unsigned pending;          /* answers awaited, and a handler that is running */
@@ -103,7 +103,7 @@ int vhu_dispatch_finish(struct vublk_dev *dev);
  * -errno when it cannot be started; then it counts as broken and its error descriptor is
  * signalled.
  */
-int vhu_vring_settle(struct vublk_dev *dev, struct vhu_vring *vring);
+int vhu_vring_reconcile(struct vublk_dev *dev, struct vhu_vring *vring);
 
 /* Asks the worker to apply vring->update. */
 void vhu_vring_update(struct vublk_dev *dev, struct vhu_vring *vring);

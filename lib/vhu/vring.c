@@ -77,9 +77,9 @@ static void rest_unbegun(struct vhu_vring *vring)
 }
 
 /* A ring that was to begin is not to. */
-static void withdraw(struct vublk_dev *dev, struct vhu_vring *vring)
+static void cancel_start(struct vublk_dev *dev, struct vhu_vring *vring)
 {
-	dev->params.ops->queue_withdraw(dev->params.opaque, &vring->vq);
+	dev->params.ops->queue_cancel(dev->params.opaque, &vring->vq);
 	rest_unbegun(vring);
 }
 
@@ -99,11 +99,11 @@ static void stop(struct vublk_dev *dev, struct vhu_vring *vring, bool drain)
 		if (vring->held)
 			dev->pending++;
 		else
-			withdraw(dev, vring);
+			cancel_start(dev, vring);
 	}
 }
 
-int vhu_vring_settle(struct vublk_dev *dev, struct vhu_vring *vring)
+int vhu_vring_reconcile(struct vublk_dev *dev, struct vhu_vring *vring)
 {
 	const bool wanted = vring->started && vring->enabled && !vring->unmapped;
 
@@ -122,7 +122,7 @@ void vhu_vring_update(struct vublk_dev *dev, struct vhu_vring *vring)
 }
 
 /*
- * A ring moves with its memory. One whose memory is gone stands still until it is back: front-ends
+ * A ring moves with its memory. One whose memory is gone is stopped until it is back: front-ends
  * that change the layout take regions away before they add others.
  */
 static void remap_one(struct vublk_dev *dev, struct vhu_vring *vring)
@@ -131,7 +131,7 @@ static void remap_one(struct vublk_dev *dev, struct vhu_vring *vring)
 	int err;
 
 	if (vring->phase == VRING_WAITING)
-		withdraw(dev, vring);
+		cancel_start(dev, vring);
 	else if (vring->phase != VRING_RUNNING && !vring->unmapped)
 		return;
 	err = vq_translate(&vring->vq, &vring->layout, dev->mem, dev->features, &ring);
@@ -143,7 +143,7 @@ static void remap_one(struct vublk_dev *dev, struct vhu_vring *vring)
 	}
 	vq_lease_put(vring->update.lease);
 	vring->update.lease = NULL;
-	vhu_vring_settle(dev, vring);
+	vhu_vring_reconcile(dev, vring);
 }
 
 int vhu_vring_remap(struct vublk_dev *dev, struct vhu_mem *mem)
@@ -303,7 +303,7 @@ int vhu_vring_set_base(struct vublk_dev *dev, struct vhu_msg *msg)
 	if (!vring)
 		return -EINVAL;
 	if (!packed && state.num > UINT16_MAX) {
-		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u: base %u is no 16-bit index", dev->name,
+		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u: base %u is not a 16-bit index", dev->name,
 			state.index, state.num);
 		return -EINVAL;
 	}
@@ -367,7 +367,7 @@ int vhu_vring_set_enable(struct vublk_dev *dev, struct vhu_msg *msg)
 		return -EINVAL;
 	}
 	vring->enabled = state.num;
-	return vhu_vring_settle(dev, vring);
+	return vhu_vring_reconcile(dev, vring);
 }
 
 /* GET_VRING_BASE and its like: the ring is stopped, and where it stopped is the answer. */
@@ -435,7 +435,7 @@ static int take_ring_fd(struct vublk_dev *dev, struct vhu_msg *msg, struct vhu_v
 	if (flags < 0 || !vhu_fd_can_notify(msg->fd[0]) ||
 	    fcntl(msg->fd[0], F_SETFL, flags | O_NONBLOCK) < 0) {
 		vhu_log(VUBLK_LOG_WARNING,
-			"%s: %s: the descriptor is no eventfd, pipe or socket pair", dev->name,
+			"%s: %s: the descriptor is not an eventfd, pipe or socket pair", dev->name,
 			vhu_msg_name(msg->header.request));
 		return -EBADF;
 	}
@@ -465,7 +465,7 @@ int vhu_vring_set_kick(struct vublk_dev *dev, struct vhu_msg *msg)
 	/* Requests may be waiting already: do not wait for the first kick to start. */
 	vring->started = true;
 	vring->failed = false;
-	return vhu_vring_settle(dev, vring);
+	return vhu_vring_reconcile(dev, vring);
 }
 
 int vhu_vring_set_call(struct vublk_dev *dev, struct vhu_msg *msg)
@@ -495,8 +495,10 @@ int vhu_vring_set_err(struct vublk_dev *dev, struct vhu_msg *msg)
 static const char *state_name(const struct vhu_vring *vring)
 {
 	static const char *const phases[] = {
-		[VRING_STOPPED] = "stopped",          [VRING_STARTING] = "starting",
-		[VRING_WAITING] = "waiting to begin", [VRING_RUNNING] = "running",
+		[VRING_STOPPED] = "stopped",
+		[VRING_STARTING] = "starting",
+		[VRING_WAITING] = "waiting for the image",
+		[VRING_RUNNING] = "running",
 		[VRING_DRAINING] = "draining",
 	};
 

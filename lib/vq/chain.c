@@ -45,7 +45,7 @@ void vq_chain_release(struct vublk_queue *vq, struct vublk_chain *chain)
 	chain->capacity = chain->own_capacity;
 }
 
-/* Twice the room. -EAGAIN: not before other chains of the queue are given back. */
+/* Twice the room. -EAGAIN: not before other chains of the queue are completed. */
 static int grow(struct vublk_queue *vq, struct vublk_chain *chain)
 {
 	const bool owns = chain->iov != chain->own;
@@ -54,12 +54,12 @@ static int grow(struct vublk_queue *vq, struct vublk_chain *chain)
 	struct iovec *iov;
 
 	if (capacity > MAX_ELEMENTS)
-		return vq_break(vq, "a chain of more than %u pieces", chain->capacity);
+		return vq_break(vq, "a chain of more than %u segments", chain->capacity);
 	if (vq->allocated + more > MAX_ALLOCATED)
 		return -EAGAIN;
 	iov = realloc(owns ? chain->iov : NULL, capacity * sizeof(*iov));
 	if (!iov)
-		return vq_break(vq, "no memory for a chain of more than %u pieces",
+		return vq_break(vq, "out of memory for a chain of more than %u segments",
 				chain->capacity);
 	if (!owns)
 		memcpy(iov, chain->own, chain->own_capacity * sizeof(*iov));

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-void vq_step(const char *name)
+void vq_kill_point(const char *name)
 {
 	static unsigned seen;
 	const char *wanted = getenv("VUBLK_KILL");

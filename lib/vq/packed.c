@@ -5,7 +5,7 @@
  * Theory of operation. There is one ring, in which the driver's available descriptors turn into
  * our used ones. Two bits of each descriptor's flags, compared with a wrap counter, tell which it
  * is. We have two positions in it: where the next available descriptor will be, and where the
- * next used one goes. A request takes as many slots as it has descriptors, and is given back in
+ * next used one goes. A request takes as many slots as it has descriptors, and is completed in
  * the first one of as many slots; so the used position never overtakes the available one, unless
  * the driver makes the same slots available twice, which `in_use` tells.
  */
@@ -199,7 +199,7 @@ void vq_packed_publish(struct vublk_queue *vq)
 			__atomic_store_n(&vq->ring.packed.desc[idx].flags, flags, __ATOMIC_RELEASE);
 		else
 			first_flags = flags;
-		VQ_STEP("packed-give-slot");
+		VQ_KILL_POINT("packed-give-slot");
 		vq_packed_advance(vq, &idx, &wrap, vq->pushed[i].num);
 	}
 	__atomic_store_n(&vq->ring.packed.desc[first].flags, first_flags, __ATOMIC_RELEASE);

@@ -50,8 +50,10 @@ int vq_break(struct vublk_queue *vq, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
-	vhu_log(VUBLK_LOG_ERROR, "%s: queue %u is broken and stands still: %s", vq->name, vq->index,
-		what);
+	vhu_log(VUBLK_LOG_ERROR,
+		"%s: queue %u is stopped until the guest resets the disk, since its ring is "
+		"invalid: %s",
+		vq->name, vq->index, what);
 	vq->broken = true;
 	vhu_fd_signal(vq->err_fd);
 	return -EPROTO;
@@ -222,7 +224,7 @@ uint32_t vq_base(const struct vublk_queue *vq)
 
 /* ---- the worker's side ---- */
 
-/* Slots from the used position to the available one: what was taken and not given back. */
+/* Slots from the used position to the available one: what was fetched and not completed. */
 static int packed_distance(const struct vublk_queue *vq)
 {
 	return vq->next_avail - vq->used_idx + (vq->avail_wrap != vq->used_wrap ? vq->size : 0);
@@ -331,7 +333,7 @@ void vublk_queue_push(struct vublk_queue *vq, struct vublk_chain *chain, uint32_
 	let_go(vq, chain);
 }
 
-void vublk_queue_drop(struct vublk_queue *vq, struct vublk_chain *chain)
+void vublk_queue_abandon(struct vublk_queue *vq, struct vublk_chain *chain)
 {
 	let_go(vq, chain);
 }

@@ -15,7 +15,7 @@
  *		fence, used_event or flags, call	fence, driver event, call
  *
  * The control thread sets a vq up while no worker has it, and passes changes to a running one
- * as a vublk_update, which the worker applies between two rounds.
+ * as a vublk_update, which the worker applies between two iterations.
  */
 #ifndef VQ_RING_H
 #define VQ_RING_H
@@ -62,7 +62,7 @@ static inline void *vq_gpa(struct vq_lease *lease, uint64_t gpa, uint64_t *size)
 	return lease->last.host + offset;
 }
 
-/* Where the parts of a ring are with us. */
+/* Where the parts of a ring are in our address space. */
 struct vq_ring {
 	union {
 		struct {
@@ -154,7 +154,7 @@ int vq_translate(const struct vublk_queue *vq, const struct vq_layout *layout,
 bool vq_is_size(unsigned size, uint64_t features);
 
 /*
- * Makes a stopped queue ready for vublk_queue_begin(): everything is derived anew from the layout
+ * Makes a stopped queue ready for vublk_queue_begin(): everything is derived from the layout again
  * and the features in force. Takes references on mem and inflight (NULL: none). 0, -EINVAL (logged)
  * or -ENOMEM.
  */
@@ -240,7 +240,7 @@ void vq_chain_begin(struct vublk_queue *vq, struct vublk_chain *chain);
 
 /*
  * Adds one buffer, in pieces if it lies across regions. 0; -EAGAIN: the chain is too long to be
- * taken before others are given back; -EPROTO with the queue broken.
+ * fetched before others are completed; -EPROTO with the queue broken.
  */
 int vq_chain_add(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t addr, uint32_t len,
 		 bool write);

@@ -182,7 +182,7 @@ void vq_split_publish(struct vublk_queue *vq)
 			.id = vq->pushed[i].id,
 			.len = vq->pushed[i].len,
 		};
-		VQ_STEP("split-give-element");
+		VQ_KILL_POINT("split-give-element");
 	}
 	if (vq->track)
 		vq_track_split_link(vq);

@@ -23,12 +23,10 @@ static int has_place(const struct vublk_queue *vq, const struct vhu_inflight *in
 	if (vhu_inflight_queue(inflight, vq->index) && n >= vq->size)
 		return 1;
 	vhu_log(VUBLK_LOG_WARNING,
-		"%s: queue %u: the in-flight region, for rings of %u, has no place for its ring of "
-		"%u: "
-		"its requests in flight would be lost if this process were killed; the guest's "
-		"next "
-		"start of the device gets a region that fits, else set the front-end's queue size "
-		"to %u",
+		"%s: queue %u: its requests in flight are not tracked, and would be lost if this "
+		"process were killed: the in-flight region is for rings of %u entries, and this "
+		"one has %u; the next reset of the device brings a region that fits, else set the "
+		"front-end's queue size to %u",
 		vq->name, vq->index, n, vq->size, vq->size);
 	return 0;
 }
@@ -106,7 +104,7 @@ int vq_track_recover(struct vublk_queue *vq)
 	/* "Resubmit inflight ... entries in order of their counter value" */
 	qsort(track->recovered, track->n_recovered, sizeof(*track->recovered), by_counter);
 	/*
-	 * Counted anew, for the largest one may be just before its wrap. The i-th of different
+	 * Renumbered, for the largest one may be just before its wrap. The i-th of different
 	 * numbers in order is at least i, so going upwards no order is lost if this is interrupted.
 	 */
 	for (unsigned i = 0; i < track->n_recovered; i++) {
@@ -116,13 +114,14 @@ int vq_track_recover(struct vublk_queue *vq)
 			__atomic_store_n(&track->packed->desc[at].counter, i, __ATOMIC_RELEASE);
 		else
 			__atomic_store_n(&track->split->desc[at].counter, i, __ATOMIC_RELEASE);
-		VQ_STEP("both-recover-counter");
+		VQ_KILL_POINT("both-recover-counter");
 	}
 	track->counter = track->n_recovered;
 	vq->n_taken = track->n_recovered;
 	if (track->n_recovered)
-		vhu_log(VUBLK_LOG_INFO, "%s: queue %u: going on with %u requests in flight",
-			vq->name, vq->index, track->n_recovered);
+		vhu_log(VUBLK_LOG_INFO,
+			"%s: queue %u: resubmitting the %u requests that were in flight", vq->name,
+			vq->index, track->n_recovered);
 	return 0;
 }
 
@@ -147,7 +146,7 @@ uint32_t vq_track_note(const struct vq_track *track, bool packed, uint32_t note)
 
 int vq_track_corrupt(const struct vublk_queue *vq, const char *why)
 {
-	vhu_log(VUBLK_LOG_ERROR, "%s: queue %u: the in-flight region cannot be: %s", vq->name,
+	vhu_log(VUBLK_LOG_ERROR, "%s: queue %u: the in-flight region is corrupt: %s", vq->name,
 		vq->index, why);
 	return -EINVAL;
 }

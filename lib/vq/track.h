@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Writes down in the in-flight region what a queue has taken and not given back, and reads it again
- * after a crash ("Inflight I/O tracking" of vhost-user.rst).
+ * Writes down in the in-flight region what a queue has fetched and not completed, and reads it
+ * again after a crash ("Inflight I/O tracking" of vhost-user.rst).
  *
  * Theory of operation. The process may be killed between any two stores, and the next one finds
  * what was stored until then, in program order. So each change is a preparation that means
@@ -53,7 +53,7 @@ struct vq_track {
 	struct vq_recovered *recovered; /* in the order in which they were taken */
 	unsigned n_recovered, next_recovered;
 
-	bool *busy;             /* split: taken and not given back; packed: seen by recovery */
+	bool *busy;             /* split: fetched and not completed; packed: seen by recovery */
 	struct vq_entry *entry; /* packed */
 	uint16_t last;          /* split: head of the last batch; packed: last entry filled */
 	uint16_t free_head;     /* packed: as in the region */

@@ -39,7 +39,7 @@ int vq_track_packed_add(struct vublk_queue *vq, const struct vring_packed_desc *
 	STORE(entry->len, desc->len);
 	STORE(entry->flags, desc->flags);
 	STORE(entry->id, desc->id);
-	VQ_STEP("packed-take-desc");
+	VQ_KILL_POINT("packed-take-desc");
 	track->last = track->cursor;
 	track->cursor = track->entry[track->cursor].next;
 	track->n_added++;
@@ -57,14 +57,14 @@ uint16_t vq_track_packed_end(struct vublk_queue *vq)
 	STORE(region->desc[first].last, track->last);
 	STORE(region->desc[first].num, track->n_added);
 	STORE(region->desc[first].counter, track->counter++);
-	VQ_STEP("packed-take-counter");
+	VQ_KILL_POINT("packed-take-counter");
 	STORE(region->desc[first].inflight, 1);
-	VQ_STEP("packed-take-inflight");
+	VQ_KILL_POINT("packed-take-inflight");
 	STORE(region->free_head, track->cursor);
-	VQ_STEP("packed-take-free-head");
+	VQ_KILL_POINT("packed-take-free-head");
 	/* Entries are taken at the old head, so this is what commits it. */
 	STORE(region->old_free_head, track->cursor);
-	VQ_STEP("packed-take-old-free-head");
+	VQ_KILL_POINT("packed-take-old-free-head");
 	track->free_head = track->cursor;
 	return first;
 }
@@ -96,15 +96,15 @@ void vq_track_packed_link(struct vublk_queue *vq)
 
 		track->entry[last].next = track->free_head;
 		STORE(region->desc[last].next, track->free_head);
-		VQ_STEP("packed-give-next");
+		VQ_KILL_POINT("packed-give-next");
 		track->free_head = first;
 		STORE(region->free_head, first);
-		VQ_STEP("packed-give-free-head");
+		VQ_KILL_POINT("packed-give-free-head");
 	}
 	track->used.idx = vq->used_idx;
 	track->used.wrap = vq->used_wrap;
 	store_used(region, track->used);
-	VQ_STEP("packed-give-used");
+	VQ_KILL_POINT("packed-give-used");
 }
 
 void vq_track_packed_commit(struct vublk_queue *vq)
@@ -112,17 +112,17 @@ void vq_track_packed_commit(struct vublk_queue *vq)
 	struct vq_track *track = vq->track;
 	struct inflight_packed *region = track->packed;
 
-	VQ_STEP("packed-give-flags");
+	VQ_KILL_POINT("packed-give-flags");
 	for (unsigned i = 0; i < vq->n_pushed; i++) {
 		STORE(region->desc[vq->pushed[i].entry].inflight, 0);
-		VQ_STEP("packed-give-inflight");
+		VQ_KILL_POINT("packed-give-inflight");
 	}
 	STORE(region->old_free_head, track->free_head);
-	VQ_STEP("packed-give-old-free-head");
+	VQ_KILL_POINT("packed-give-old-free-head");
 	track->used.old_idx = track->used.idx;
 	track->used.old_wrap = track->used.wrap;
 	store_used(region, track->used);
-	VQ_STEP("packed-give-old-used");
+	VQ_KILL_POINT("packed-give-old-used");
 }
 
 /* ---- recovery ---- */
@@ -150,9 +150,9 @@ static int begin_fresh(struct vublk_queue *vq)
 	STORE(region->free_head, 0);
 	STORE(region->old_free_head, 0);
 	store_used(region, track->used);
-	VQ_STEP("packed-fresh-used");
+	VQ_KILL_POINT("packed-fresh-used");
 	STORE(region->version, INFLIGHT_VERSION);
-	VQ_STEP("packed-fresh-version");
+	VQ_KILL_POINT("packed-fresh-version");
 	return 0;
 }
 
@@ -201,28 +201,28 @@ static int settle(struct vublk_queue *vq)
 	union inflight_used_packed used = {.all = LOAD(region->used.all)};
 
 	if (!is_in_ring(vq, used))
-		return vq_track_corrupt(vq, "its used index is none of this ring");
+		return vq_track_corrupt(vq, "its used index is not in this ring");
 	if (!is_batch(used)) {
 		/* It was taking a request, or at nothing. */
 		track->free_head = LOAD(region->old_free_head);
 		STORE(region->free_head, track->free_head);
-		VQ_STEP("packed-recover-free-head");
+		VQ_KILL_POINT("packed-recover-free-head");
 	} else if (!is_published(vq, used)) {
 		track->free_head = LOAD(region->old_free_head);
 		STORE(region->free_head, track->free_head);
-		VQ_STEP("packed-recover-undo-free-head");
+		VQ_KILL_POINT("packed-recover-undo-free-head");
 		used.idx = used.old_idx;
 		used.wrap = used.old_wrap;
 		store_used(region, used);
-		VQ_STEP("packed-recover-undo-used");
+		VQ_KILL_POINT("packed-recover-undo-used");
 	} else {
 		track->free_head = LOAD(region->free_head);
 		STORE(region->old_free_head, track->free_head);
-		VQ_STEP("packed-recover-redo-free-head");
+		VQ_KILL_POINT("packed-recover-redo-free-head");
 		used.old_idx = used.idx;
 		used.old_wrap = used.wrap;
 		store_used(region, used);
-		VQ_STEP("packed-recover-redo-used");
+		VQ_KILL_POINT("packed-recover-redo-used");
 	}
 	track->used = used;
 	vq->used_idx = used.idx;
@@ -246,7 +246,7 @@ static int load_free(struct vublk_queue *vq)
 		/* Most are 0 already, and there may be many. */
 		if (LOAD(track->packed->desc[at].inflight)) {
 			STORE(track->packed->desc[at].inflight, 0);
-			VQ_STEP("packed-recover-inflight");
+			VQ_KILL_POINT("packed-recover-inflight");
 		}
 		at = next;
 	}
@@ -296,7 +296,7 @@ static void restore_slots(struct vublk_queue *vq, unsigned slots)
 		const unsigned others = LOAD(*flags) & ~(AVAIL | USED);
 
 		STORE(*flags, (uint16_t)(others | (wrap ? AVAIL : USED)));
-		VQ_STEP("packed-recover-slot");
+		VQ_KILL_POINT("packed-recover-slot");
 		vq_packed_advance(vq, &idx, &wrap, 1);
 	}
 	vq->next_avail = idx;
@@ -313,9 +313,9 @@ int vq_track_packed_recover(struct vublk_queue *vq)
 	if (!version)
 		return begin_fresh(vq);
 	if (version != INFLIGHT_VERSION || LOAD(track->packed->features))
-		return vq_track_corrupt(vq, "its version is not known");
+		return vq_track_corrupt(vq, "its version is unknown");
 	if (LOAD(track->packed->desc_num) != track->n)
-		return vq_track_corrupt(vq, "its queue size is another one");
+		return vq_track_corrupt(vq, "its queue size differs");
 	err = settle(vq);
 	if (!err)
 		err = load_free(vq);

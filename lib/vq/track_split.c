@@ -22,9 +22,9 @@ int vq_track_split_take(struct vublk_queue *vq, uint16_t head)
 		return vq_break(vq, "descriptor %u made available while it is in flight", head);
 	track->busy[head] = true;
 	STORE(track->split->desc[head].counter, track->counter++);
-	VQ_STEP("split-take-counter");
+	VQ_KILL_POINT("split-take-counter");
 	STORE(track->split->desc[head].inflight, 1);
-	VQ_STEP("split-take-inflight");
+	VQ_KILL_POINT("split-take-inflight");
 	return 0;
 }
 
@@ -36,9 +36,9 @@ void vq_track_split_link(struct vublk_queue *vq)
 		const uint16_t head = vq->pushed[i].id;
 
 		STORE(region->desc[head].next, vq->track->last);
-		VQ_STEP("split-give-next");
+		VQ_KILL_POINT("split-give-next");
 		STORE(region->last_batch_head, head);
-		VQ_STEP("split-give-head");
+		VQ_KILL_POINT("split-give-head");
 		vq->track->last = head;
 	}
 }
@@ -47,14 +47,14 @@ void vq_track_split_commit(struct vublk_queue *vq)
 {
 	struct inflight_split *region = vq->track->split;
 
-	VQ_STEP("split-give-used");
+	VQ_KILL_POINT("split-give-used");
 	for (unsigned i = 0; i < vq->n_pushed; i++) {
 		STORE(region->desc[vq->pushed[i].id].inflight, 0);
-		VQ_STEP("split-give-inflight");
+		VQ_KILL_POINT("split-give-inflight");
 		vq->track->busy[vq->pushed[i].id] = false;
 	}
 	STORE(region->used_idx, vq->used_idx);
-	VQ_STEP("split-give-used-idx");
+	VQ_KILL_POINT("split-give-used-idx");
 }
 
 /* ---- recovery ---- */
@@ -71,15 +71,15 @@ static int begin_fresh(struct vublk_queue *vq)
 	STORE(region->last_batch_head, 0);
 	/* Not 0: the ring may have been used for long (another back-end forgets that). */
 	STORE(region->used_idx, vq->used_idx);
-	VQ_STEP("split-fresh-used-idx");
+	VQ_KILL_POINT("split-fresh-used-idx");
 	STORE(region->version, INFLIGHT_VERSION);
-	VQ_STEP("split-fresh-version");
+	VQ_KILL_POINT("split-fresh-version");
 	return 0;
 }
 
 /*
  * Was the last batch published, and not all of it marked so? Its list says what belongs to it:
- * every one has been given back.
+ * every one has been completed.
  */
 static int finish_batch(struct vublk_queue *vq, uint16_t batch)
 {
@@ -87,12 +87,12 @@ static int finish_batch(struct vublk_queue *vq, uint16_t batch)
 	uint16_t head = __atomic_load_n(&region->last_batch_head, __ATOMIC_RELAXED);
 
 	if (batch > vq->size)
-		return vq_track_corrupt(vq, "its used index is none of this ring");
+		return vq_track_corrupt(vq, "its used index is not in this ring");
 	for (unsigned i = 0; i < batch; i++) {
 		if (head >= vq->size)
 			return vq_track_corrupt(vq, "its last batch has a wrong descriptor");
 		STORE(region->desc[head].inflight, 0);
-		VQ_STEP("split-recover-inflight");
+		VQ_KILL_POINT("split-recover-inflight");
 		vq->track->busy[head] = false;
 		head = __atomic_load_n(&region->desc[head].next, __ATOMIC_RELAXED);
 	}
@@ -111,7 +111,8 @@ static int load(struct vublk_queue *vq)
 		if (!__atomic_load_n(&desc->inflight, __ATOMIC_RELAXED))
 			continue;
 		if (i >= vq->size)
-			return vq_track_corrupt(vq, "descriptors in flight that the ring has not");
+			return vq_track_corrupt(
+				vq, "descriptors in flight that the ring does not have");
 		track->busy[i] = true;
 		n++;
 	}
@@ -132,12 +133,12 @@ int vq_track_split_recover(struct vublk_queue *vq)
 	if (!version)
 		return begin_fresh(vq);
 	if (version != INFLIGHT_VERSION || region->features)
-		return vq_track_corrupt(vq, "its version is not known");
+		return vq_track_corrupt(vq, "its version is unknown");
 	if (__atomic_load_n(&region->desc_num, __ATOMIC_RELAXED) != track->n)
-		return vq_track_corrupt(vq, "its queue size is another one");
+		return vq_track_corrupt(vq, "its queue size differs");
 	n = load(vq);
 	/*
-	 * With nothing in flight an index that differs means nothing: the ring was created anew, or
+	 * With nothing in flight an index that differs means nothing: the ring was recreated, or
 	 * the last process was killed when only the index was still to be stored.
 	 */
 	if (n > 0 && batch) {
@@ -148,7 +149,7 @@ int vq_track_split_recover(struct vublk_queue *vq)
 		return n;
 	}
 	STORE(region->used_idx, used);
-	VQ_STEP("split-recover-used-idx");
+	VQ_KILL_POINT("split-recover-used-idx");
 	for (unsigned i = 0; i < vq->size; i++)
 		if (track->busy[i])
 			track->recovered[track->n_recovered++] = (struct vq_recovered){

@@ -18,7 +18,7 @@ struct loop {
 	struct loop_timer *timers; /* in order of time */
 	struct mailbox mailbox;
 	struct loop_watch mailbox_watch;
-	struct epoll_event event[EVENTS_AT_ONCE]; /* the batch in hand */
+	struct epoll_event event[EVENTS_AT_ONCE]; /* the batch being delivered */
 	int n_events;
 };
 

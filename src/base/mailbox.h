@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * How one thread has a function run by another: it posts a call, the other one is woken by an
- * eventfd and runs it between two rounds. The control thread and every worker have one each; an
+ * eventfd and runs it between two iterations. The control thread and every worker have one each; an
  * answer is a call posted the other way. Its lock is not on the I/O path.
  */
 #ifndef BASE_MAILBOX_H

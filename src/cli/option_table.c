@@ -25,7 +25,7 @@ int option_fail(struct option_parser *parser, const char *format, ...)
 int option_fail_value(struct option_parser *parser, const struct option_row *row, const char *value,
 		      const char *expected)
 {
-	return option_fail(parser, "--%s wants %s, not '%s'", row->name, expected, value);
+	return option_fail(parser, "--%s must be %s, not '%s'", row->name, expected, value);
 }
 
 /* ---- parsing ---- */
@@ -94,7 +94,7 @@ int option_table_parse(struct option_parser *parser, int argc, char *const *argv
 	int r = 0;
 
 	fill_long_options(parser->table, list);
-	optind = 0; /* glibc: begin anew, also after an earlier parse */
+	optind = 0; /* glibc: start over, also after an earlier parse */
 	opterr = 0;
 	while (!r) {
 		/* "+" stops at what is no option, so this is what it looks at next. */

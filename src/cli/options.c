@@ -206,11 +206,12 @@ static int set_optimal_io_size(struct option_parser *parser, const struct option
 static int set_name(struct option_parser *parser, const struct option_row *row, const char *value)
 {
 	if (!*value || strlen(value) > MAX_NAME)
-		return option_fail(parser, "--%s wants a name of 1 to %d bytes", row->name,
+		return option_fail(parser, "--%s must be a name of 1 to %d bytes", row->name,
 				   MAX_NAME);
 	for (const char *c = value; *c; c++)
 		if (is_control_char(*c))
-			return option_fail(parser, "--%s wants no control characters", row->name);
+			return option_fail(parser, "--%s must not contain control characters",
+					   row->name);
 	options_of(parser)->disk.name = value;
 	return 0;
 }
@@ -222,8 +223,7 @@ static int set_serial(struct option_parser *parser, const struct option_row *row
 				   row->name, strlen(value), MAX_SERIAL);
 	for (const char *c = value; *c; c++)
 		if (*c < ' ' || *c > '~')
-			return option_fail(parser, "--%s wants printable ASCII characters only",
-					   row->name);
+			return option_fail(parser, "--%s must be printable ASCII", row->name);
 	options_of(parser)->disk.serial = value;
 	return 0;
 }
@@ -331,7 +331,7 @@ static int set_sqpoll_cpu(struct option_parser *parser, const struct option_row 
 	uint64_t n;
 
 	if (!parse_digits(value, 10, INT_MAX, &n))
-		return option_fail_value(parser, row, value, "the number of a processor");
+		return option_fail_value(parser, row, value, "the number of a CPU");
 	options_of(parser)->engine_options.sqpoll_cpu = (int)n;
 	return 0;
 }
@@ -434,14 +434,14 @@ static const struct option_row rows[N_OPTIONS] = {
 	[OPT_NUM_QUEUES] = {"num-queues", "N", set_num_queues,
 			    "most queues a front-end may use (default 256)"},
 	[OPT_SEG_MAX] = {"seg-max", "N", set_seg_max,
-			 "most pieces of data in a request (default 126); 62\n"
+			 "most data segments in a request (default 126); 62\n"
 			 "for QEMU's queue-size=64,indirect_desc=off"},
 	[OPT_NUM_WORKERS] = {"num-workers", "N", set_num_workers,
 			     "threads that share the queues out (default 1)"},
 	[OPT_CPU_AFFINITY] = {"cpu-affinity", "LIST", set_cpu_affinity,
 			      "CPUs of the workers, one each, as 2 or 0-3 or 1,3"},
 	[OPT_POLL] = {"poll", "auto|off|always|MICROSECONDS", set_poll,
-		      "how long to look for work before sleeping\n"
+		      "how long to poll for work before sleeping\n"
 		      "(default auto); always: for a CPU of its own"},
 	[OPT_ENGINE] = {"engine", "io_uring|libaio|null", set_engine,
 			"how I/O is done (default io_uring, or libaio where\n"
@@ -549,9 +549,9 @@ static int check_geometry(struct option_parser *parser)
 	if (image->physical_block_size && image->physical_block_size < image->block_size)
 		return option_fail(parser, "--physical-block-size is smaller than --block-size");
 	if (image->optimal_io_size % image->block_size)
-		return option_fail(parser, "--optimal-io-size is no multiple of --block-size");
+		return option_fail(parser, "--optimal-io-size is not a multiple of --block-size");
 	if (image->null_size % image->block_size)
-		return option_fail(parser, "--size is no multiple of --block-size");
+		return option_fail(parser, "--size is not a multiple of --block-size");
 	return 0;
 }
 

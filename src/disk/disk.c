@@ -140,14 +140,14 @@ static void drained(struct queue *queue)
 	answer(queue, ended);
 }
 
-static void end(struct call *call)
+static void drain_queue(struct call *call)
 {
-	queue_end(container_of(call, struct queue, call), drained);
+	queue_drain(container_of(call, struct queue, call), drained);
 }
 
-static void suspend(struct call *call)
+static void abandon_queue(struct call *call)
 {
-	queue_suspend(container_of(call, struct queue, call), drained);
+	queue_abandon(container_of(call, struct queue, call), drained);
 }
 
 static void call_worker(struct queue *queue, void (*run)(struct call *call))
@@ -251,7 +251,7 @@ static void queue_start(void *opaque, struct vublk_queue *vq)
 		queue_gone(queue, err);
 }
 
-static void queue_withdraw(void *opaque, struct vublk_queue *vq)
+static void queue_cancel(void *opaque, struct vublk_queue *vq)
 {
 	struct disk *disk = opaque;
 	struct queue *queue = vublk_queue_opaque(vq);
@@ -268,7 +268,7 @@ static void queue_stop(void *opaque, struct vublk_queue *vq, bool drain)
 
 	if (!disk->n_draining++)
 		loop_set_timer(disk->loop, &disk->drain_timer, DRAIN_LOG_NS);
-	call_worker(vublk_queue_opaque(vq), drain ? end : suspend);
+	call_worker(vublk_queue_opaque(vq), drain ? drain_queue : abandon_queue);
 }
 
 static void queue_update(void *opaque, struct vublk_queue *vq, struct vublk_update *change)
@@ -348,7 +348,7 @@ static void set_features(void *opaque, uint64_t features)
 
 static const struct vublk_ops ops = {
 	.queue_start = queue_start,
-	.queue_withdraw = queue_withdraw,
+	.queue_cancel = queue_cancel,
 	.queue_stop = queue_stop,
 	.queue_update = queue_update,
 	.resume = resume,

@@ -96,8 +96,9 @@ static int remove_stale(const struct sockaddr_un *addr)
 	if (lstat(path, &st))
 		return errno == ENOENT ? 0 : cannot("look for", path, -errno);
 	if (!S_ISSOCK(st.st_mode)) {
-		log_error("%s exists and is no socket; remove it, or choose another --socket-path",
-			  path);
+		log_error(
+			"%s exists and is not a socket; remove it, or choose another --socket-path",
+			path);
 		return -EEXIST;
 	}
 	err = try_connect(addr);
@@ -227,11 +228,11 @@ static int check_socket(struct listener *listener, int fd, const char *from)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) ||
 	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size)) {
-		log_error("descriptor %d (%s) is no socket: %s", fd, from, strerror(errno));
+		log_error("descriptor %d (%s) is not a socket: %s", fd, from, strerror(errno));
 		return -EINVAL;
 	}
 	if (type != SOCK_STREAM || sd_is_socket(fd, AF_UNIX, SOCK_STREAM, -1) <= 0) {
-		log_error("descriptor %d (%s) is no Unix stream socket", fd, from);
+		log_error("descriptor %d (%s) is not a Unix stream socket", fd, from);
 		return -EINVAL;
 	}
 	fcntl(fd, F_SETFD, FD_CLOEXEC);

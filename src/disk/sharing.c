@@ -31,11 +31,11 @@ static void look(struct loop_timer *timer)
 	if (atomic_load(&signs->kicked_again) ||
 	    (atomic_load(&signs->kicked) && is_unused(sharing))) {
 		if (log_limit_ok(&sharing->limit, LOG_LEVEL_WARNING, "sessions"))
-			log_warning("%s: the guest kicks, but nothing ever is in its rings: the "
-				    "memory that is shared is not what the guest sees; QEMU's "
-				    "memory backend needs share=on, libvirt's <memoryBacking> "
-				    "<access mode='shared'/>",
-				    sharing->name);
+			log_warning(
+				"%s: the guest sends notifications, but its rings stay empty: the "
+				"memory that is shared is not the guest's; QEMU's memory backend "
+				"needs share=on, libvirt's <memoryBacking> <access mode='shared'/>",
+				sharing->name);
 		return;
 	}
 	sharing->pause_ns *= 2;

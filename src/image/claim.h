@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A block device for us alone. The lock bytes of image/lock.h belong to an inode, and a block
- * device may have many: the node in another /dev, a container's that was started anew, one made by
+ * device may have many: the node in another /dev, a container's that was restarted, one made by
  * hand. What the kernel knows of the device itself is who has opened it with O_EXCL, and one only
  * may have, mounted file systems and devices made of it included (open(2), "O_EXCL").
  *

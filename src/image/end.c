@@ -46,7 +46,7 @@ static void tell(struct image_end *end, uint64_t size)
 		return;
 	log_error("%s: the image was truncated under the running disk, from %llu to %llu bytes: "
 		  "what lay beyond is lost, and reads and writes there fail from now on; stop the "
-		  "guest, restore the image and start anew",
+		  "guest, restore the image, and start both again",
 		  end->name, (unsigned long long)end->size, (unsigned long long)size);
 }
 

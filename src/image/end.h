@@ -3,7 +3,7 @@
  * Where the image ends, and whether it still does: a file may be truncated under a running disk.
  * What lay beyond is lost then, and must be neither invented (as zeros) nor written, which would
  * make the file grow again and hide the loss. So the first who finds the image shorter than it was
- * when it was opened lowers the limit, for good: until the image is opened anew.
+ * when it was opened lowers the limit, for good: until the image is opened again.
  *
  * Who finds out:
  *	a read that comes short			asks			request/rw.c

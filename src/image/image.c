@@ -72,7 +72,7 @@ static int check_kind(const char *path, const struct stat *st)
 {
 	if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
 		return 0;
-	log_error("%s: is %s, an image is a regular file or a block device", path,
+	log_error("%s: is %s; an image must be a regular file or a block device", path,
 		  kind_name(st->st_mode));
 	return S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL;
 }
@@ -94,7 +94,7 @@ static int explain_open(const struct image_options *options)
 		fd = open(options->path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
 		close(fd);
-		log_error("%s: cannot be opened for writing: %s; --read-only serves it as it is",
+		log_error("%s: cannot be opened for writing: %s; --read-only serves it without",
 			  options->path, strerror(error));
 	} else {
 		log_error("%s: cannot be opened: %s%s", options->path, strerror(error),
@@ -123,7 +123,7 @@ static int check_writable(const struct image *image, const char *path)
 
 	if (image->read_only || ioctl(image->fd, BLKROGET, &read_only) < 0 || !read_only)
 		return 0;
-	log_error("%s: the device is read-only; --read-only serves it as it is", path);
+	log_error("%s: the device is read-only; serve it with --read-only", path);
 	return -EROFS;
 }
 
@@ -200,13 +200,15 @@ static uint32_t guess_block_size(const struct image_options *options, uint32_t h
 				 const struct image_facts *facts, enum image_blocks made_for)
 {
 	if (made_for == IMAGE_BLOCKS_4096 && !(facts->size % MAX_BLOCK_SIZE)) {
-		log_info("%s: its partition table is one for 4096-byte blocks: so are the disk's",
+		log_info("%s: its partition table is for blocks of 4096 bytes, and so the disk has "
+			 "these",
 			 options->path);
 		return MAX_BLOCK_SIZE;
 	}
 	if (made_for == IMAGE_BLOCKS_UNCLEAR && host > SECTOR) {
-		log_error("%s: it lies on %u-byte blocks, and its partition table may be for 512 "
-			  "or for 4096: say --block-size=512 or --block-size=4096",
+		log_error("%s: its storage has blocks of %u bytes, and its partition table may be "
+			  "for blocks of 512 or of 4096: choose with --block-size=512 or "
+			  "--block-size=4096",
 			  options->path, host);
 		return 0;
 	}
@@ -220,7 +222,7 @@ static void check_given_size(const struct image_options *options, enum image_blo
 							      : options->block_size;
 
 	if (size != options->block_size)
-		log_warning("%s: its partition table is one for %u-byte blocks; with "
+		log_warning("%s: its partition table is for blocks of %u bytes; with "
 			    "--block-size=%u no guest finds its partitions",
 			    options->path, size, options->block_size);
 }
@@ -230,9 +232,9 @@ static int share_blocks(struct image *image, const struct image_options *options
 {
 	int r = drop_direct(image, options->path);
 
-	log_warning("%s: its blocks are of %u bytes, the disk's of %u: going on with the page "
-		    "cache, as with --cache=writeback; --block-size=4096 does with O_DIRECT, for a "
-		    "disk whose content was made with it",
+	log_warning("%s: its storage has blocks of %u bytes, and the disk of %u: using the page "
+		    "cache, as with --cache=writeback; --block-size=4096 allows O_DIRECT, if the "
+		    "disk's content was made with it",
 		    options->path, image->offset_align, image->block_size);
 	image->mem_align = image->offset_align = 1;
 	return r;
@@ -276,8 +278,8 @@ static void choose_end(struct image *image, const char *name, uint64_t size)
 	if (is_possible(image, image->size))
 		return;
 	image->size = round_down(size, image->block_size);
-	log_info("%s: its last %" PRIu64 " bytes are not served: the file system has no files that "
-		 "end with a whole block behind them",
+	log_info("%s: its last %" PRIu64 " bytes are not served: with O_DIRECT this file system "
+		 "reads whole blocks only, and they are not one",
 		 name, size - image->size);
 }
 
@@ -291,7 +293,8 @@ static int choose_size(struct image *image, const struct image_options *options,
 	}
 	choose_end(image, name, size);
 	if (image->size % image->block_size) {
-		log_error("%s: its size of %" PRIu64 " bytes is no multiple of its block size, %u",
+		log_error("%s: its size of %" PRIu64
+			  " bytes is not a multiple of its block size, %u",
 			  name, size, image->block_size);
 		return -EINVAL;
 	}
@@ -313,7 +316,7 @@ static int choose_topology(struct image *image, const struct image_options *opti
 	}
 	image->optimal_io_size = options->optimal_io_size;
 	if (image->optimal_io_size % block) {
-		log_error("%s: --optimal-io-size=%u is no multiple of its block size, %u", name,
+		log_error("%s: --optimal-io-size=%u is not a multiple of its block size, %u", name,
 			  options->optimal_io_size, block);
 		return -EINVAL;
 	}
@@ -398,9 +401,9 @@ static void check_format(const struct image_facts *facts, const char *path)
 	const char *format = image_format_find(facts->head);
 
 	if (format)
-		log_warning("%s: it begins like a %s image, and is served as it is, raw: the guest "
-			    "sees that file, and not the disk in it; \"qemu-img convert -O raw\" "
-			    "makes a raw one, and qemu-storage-daemon serves other formats",
+		log_warning("%s: it looks like a %s image, but is served as a raw one: the guest "
+			    "sees the file itself, and not the disk in it; \"qemu-img convert -O "
+			    "raw\" makes a raw one, and qemu-storage-daemon serves other formats",
 			    path, format);
 }
 
@@ -416,7 +419,7 @@ int image_open(struct image *image, const struct image_options *options)
 	};
 	r = open_with_facts(image, options, &facts);
 	if (!r && options->path && options->cache == IMAGE_CACHE_NONE && !image->direct)
-		log_warning("%s: this file system has no O_DIRECT, going on with the page cache, "
+		log_warning("%s: this file system does not support O_DIRECT; using the page cache, "
 			    "as with --cache=writeback",
 			    options->path);
 	if (!r)

@@ -57,10 +57,10 @@ struct image {
  * Opens the image and finds out about it. On failure the error has been logged in one line that
  * says what was wrong and what was expected, and -errno is returned: a missing file, no
  * permission, a directory or other thing that is neither regular file nor block device, an
- * empty image, a size that is no multiple of the block size, a partition table that does not tell
- * which blocks it counts in where the host's are not 512, a read-only medium without read_only.
- * Where the file system has no O_DIRECT, or one of larger blocks than the disk's, says so in a
- * warning and goes on buffered. Control thread. The caller closes it.
+ * empty image, a size that is not a multiple of the block size, a partition table that does not
+ * tell which blocks it counts in where the host's are not 512, a read-only medium without
+ * read_only. Where the file system has no O_DIRECT, or one of larger blocks than the disk's, says
+ * so in a warning and goes on buffered. Control thread. The caller closes it.
  */
 int image_open(struct image *image, const struct image_options *options);
 

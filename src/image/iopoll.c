@@ -81,7 +81,8 @@ int image_iopoll_probe(const struct image *image)
 	int err;
 
 	if (!image->direct) {
-		log_error("--iopoll needs O_DIRECT, which the image's file system does not have");
+		log_error(
+			"--iopoll needs O_DIRECT, which the image's file system does not support");
 		return -EOPNOTSUPP;
 	}
 	err = is_without_queues(image) ? -EOPNOTSUPP : try_reading(image);

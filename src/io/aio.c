@@ -8,7 +8,7 @@
  * fall-back.
  *
  * It cannot wait for descriptors, so the thread sleeps in epoll, and completions signal an
- * eventfd that epoll watches: two or three system calls a round instead of one.
+ * eventfd that epoll watches: two or three system calls an iteration instead of one.
  *
  * What is submitted waits in a list until engine_run() offers it to the kernel, and stays there
  * until the kernel has taken it. Its iocb lives in io.priv.
@@ -286,11 +286,11 @@ static int aio_open(struct engine **enginep, const struct engine_config *config)
 	return 0;
 }
 
-static bool aio_withdraw(struct engine *engine, struct io *io)
+static bool aio_cancel(struct engine *engine, struct io *io)
 {
 	struct aio *e = container_of(engine, struct aio, base);
 
-	return io_list_remove(&e->waiting, io) || offload_withdraw(&e->offload, io);
+	return io_list_remove(&e->waiting, io) || offload_cancel(&e->offload, io);
 }
 
 const struct engine_class engine_aio = {
@@ -302,6 +302,6 @@ const struct engine_class engine_aio = {
 	.watch = aio_watch,
 	.unwatch = aio_unwatch,
 	.submit = aio_submit,
-	.withdraw = aio_withdraw,
+	.cancel = aio_cancel,
 	.run = aio_run,
 };

@@ -86,7 +86,7 @@ struct engine_class {
 	int (*watch)(struct engine *engine, struct engine_watch *watch);
 	void (*unwatch)(struct engine *engine, struct engine_watch *watch);
 	void (*submit)(struct engine *engine, struct io *io);
-	bool (*withdraw)(struct engine *engine, struct io *io);
+	bool (*cancel)(struct engine *engine, struct io *io);
 	int (*run)(struct engine *engine, int64_t timeout_ns);
 	/* May be NULL. */
 	int64_t (*set_memory)(struct engine *engine, const struct iovec *ranges, unsigned n);
@@ -110,7 +110,7 @@ struct engine {
 };
 
 /* How often a descriptor is looked at that the kernel does not watch. */
-#define ENGINE_LOOK_NS INT64_C(100000)
+#define ENGINE_POLL_NS INT64_C(100000)
 
 /* Files that one engine can know at a time; one more is -ENFILE. */
 #define ENGINE_FILES 256
@@ -172,7 +172,7 @@ static inline void engine_remove_file(struct engine *engine, int file)
  *
  * With io_uring the kernel may refuse a watch, or give it up, later on. No wake-up is lost by that:
  * failed() is called once with the reason (-errno), for a log line, and from then on ready() every
- * ENGINE_LOOK_NS, whether there is anything to read or not, until engine_unwatch().
+ * ENGINE_POLL_NS, whether there is anything to read or not, until engine_unwatch().
  */
 static inline int engine_watch(struct engine *engine, struct engine_watch *watch)
 {
@@ -227,9 +227,9 @@ static inline void engine_submit(struct engine *engine, struct io *io)
  * be called for it; false: it is too late, and done() will. Costs time, so only for the end of
  * things.
  */
-static inline bool engine_withdraw(struct engine *engine, struct io *io)
+static inline bool engine_cancel(struct engine *engine, struct io *io)
 {
-	return engine->class->withdraw(engine, io);
+	return engine->class->cancel(engine, io);
 }
 
 /*

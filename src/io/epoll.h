@@ -13,8 +13,9 @@
 
 struct engine_epoll {
 	int fd;
-	bool no_pwait2;   /* a kernel before 5.11: time-outs are in ms */
-	unsigned skipped; /* rounds since the watches were looked at; those with work count more */
+	bool no_pwait2; /* a kernel before 5.11: time-outs are in ms */
+	unsigned
+		skipped; /* iterations since the watches were checked; those with work count more */
 	struct engine_watches watches;
 };
 
@@ -34,7 +35,8 @@ int engine_epoll_run(struct engine_epoll *ep, struct engine *engine, int64_t tim
 
 /*
  * For an engine that is run without waiting, again and again: is it time to look at the watches?
- * Every 1024th time, or every 64th of those with completions; each such round's work is bounded.
+ * Every 1024th time, or every 64th of those with completions; each such iteration's work is
+ * bounded.
  */
 static inline bool engine_epoll_is_due(struct engine_epoll *ep, bool worked)
 {

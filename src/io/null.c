@@ -3,8 +3,8 @@
  * The null engine: no I/O. Every operation completes at the next engine_run(), reads with
  * whatever is in their buffers. It is the floor that benchmarks measure the rest against.
  *
- * That floor must not be a system call per round, so watches are looked at always before sleeping,
- * else only now and then (engine_epoll_is_due()).
+ * That floor must not be a system call per iteration, so watches are looked at always before
+ * sleeping, else only now and then (engine_epoll_is_due()).
  *
  * The worker's thread only.
  */
@@ -112,7 +112,7 @@ static int null_run(struct engine *engine, int64_t timeout_ns)
 	return ret ? ret : (int)engine->delivered;
 }
 
-static bool null_withdraw(struct engine *engine, struct io *io)
+static bool null_cancel(struct engine *engine, struct io *io)
 {
 	return io_list_remove(&container_of(engine, struct null, base)->queued, io);
 }
@@ -126,6 +126,6 @@ const struct engine_class engine_null = {
 	.watch = null_watch,
 	.unwatch = null_unwatch,
 	.submit = null_submit,
-	.withdraw = null_withdraw,
+	.cancel = null_cancel,
 	.run = null_run,
 };

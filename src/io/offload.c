@@ -133,8 +133,8 @@ static void offload_ready(struct engine_watch *watch)
 static void offload_deaf(struct engine_watch *watch, int err)
 {
 	(void)watch;
-	log_warning("offload: the helper thread's results cannot be watched for: %s; looking for "
-		    "them regularly, which costs processor time",
+	log_warning("offload: cannot watch for the helper thread's results: %s; polling for them, "
+		    "which costs CPU time",
 		    strerror(-err));
 }
 
@@ -192,7 +192,7 @@ static int start(struct offload *offload)
 	return err;
 }
 
-bool offload_withdraw(struct offload *offload, struct io *io)
+bool offload_cancel(struct offload *offload, struct io *io)
 {
 	return io_list_remove(&offload->queued, io);
 }
@@ -217,7 +217,8 @@ void offload_flush(struct offload *offload)
 	if (!offload->running) {
 		ret = start(offload);
 		if (ret) {
-			log_warning("offload: no helper thread (%s), working without",
+			log_warning("offload: cannot start a helper thread (%s); the worker does "
+				    "its work, which is slower",
 				    strerror(-ret));
 			execute_here(offload);
 			return;

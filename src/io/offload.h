@@ -36,7 +36,7 @@ void offload_close(struct offload *offload);
 void offload_submit(struct offload *offload, int fd, struct io *io);
 
 /* Takes back an operation that is queued and not yet handed to the thread. Was there one? */
-bool offload_withdraw(struct offload *offload, struct io *io);
+bool offload_cancel(struct offload *offload, struct io *io);
 
 /* Hands what is queued to the thread; from engine_run(). Costs nothing when there is nothing. */
 void offload_flush(struct offload *offload);

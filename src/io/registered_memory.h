@@ -11,14 +11,14 @@
  * registration, say that the buffers are the guest's.
  *
  * The first store to a page by a mapping changes them, too. So another time is no proof of a hole:
- * the registration is dropped, and made anew when the file has been left alone for a while.
+ * the registration is dropped, and renewed when the file has been left alone for a while.
  * Memory that has become less was punched: then no more is tried, for it would be made present
  * again.
  *
  *	        changed                       less of it
  *	FRESH ----------> SUSPECT     both -------------> GIVEN_UP
  *	  ^                  |
- *	  '------------------' left alone for a while, registered anew
+ *	  '------------------' left alone for a while, registered again
  *
  * Times are coarse: a change in the same tick as that before would not show. The times compared
  * with are older than the present tick, so that every later change is another one. hugetlbfs
@@ -69,7 +69,7 @@ enum memory_change {
 	MEMORY_SAME,     /* go on */
 	MEMORY_TOUCHED,  /* drop the registration, for now */
 	MEMORY_PUNCHED,  /* drop it for good */
-	MEMORY_CAN_COME, /* registering anew is worth while: the state is FRESH again */
+	MEMORY_CAN_COME, /* registering again is worth while: the state is FRESH again */
 };
 
 /* To be called after popping, before operations on what was popped are submitted. */

@@ -11,7 +11,7 @@
 #include "request/merge.h"
 #include "worker/worker.h"
 
-/* What a queue begins in one round at most before the others have their turn. */
+/* What a queue begins in one iteration at most before the others have their turn. */
 #define POPS_AT_ONCE  64
 #define BYTES_AT_ONCE ((uint64_t)1 << 20) /* what is cached is copied while all others wait */
 
@@ -29,7 +29,7 @@ static struct queue *queue_of_req(struct blk_req *req)
 static bool may_pop(const struct queue *queue)
 {
 	/* What is in flight is done before a ring is drained, also what an earlier process took. */
-	return !queue->stopping || (!queue->env.suspending && vublk_queue_recovering(queue->vq));
+	return !queue->stopping || (!queue->env.abandoning && vublk_queue_recovering(queue->vq));
 }
 
 /* There is something to pop, or may be. */
@@ -80,8 +80,8 @@ static void unwatch_kick(struct queue *queue)
 static void kicks_are_lost(struct queue *queue, const char *why, int err)
 {
 	if (worker_may_warn_of_kicks(queue->worker, queue->disk->blk.name))
-		log_warning("%s: queue %u: its kick descriptor %s: %s%s; looking at the ring "
-			    "regularly instead, which is slower and costs processor time",
+		log_warning("%s: queue %u: its kick descriptor %s: %s%s; polling the ring instead, "
+			    "which is slower and costs CPU time",
 			    queue->disk->blk.name, queue->env.queue_index, why, strerror(-err),
 			    limits_advice(LIMITS_DESCRIPTOR, err));
 	unwatch_kick(queue);
@@ -175,8 +175,8 @@ static int get_files(struct queue *queue)
 		if (disk->fence->fd[i] >= 0)
 			err = worker_get_file(queue->worker, disk->fence->fd[i], &queue->fence[i]);
 	if (err) {
-		log_error("%s: queue %u: the engine takes no more files: %s", queue->disk->blk.name,
-			  queue->env.queue_index, strerror(-err));
+		log_error("%s: queue %u: cannot open the image in the engine: %s",
+			  queue->disk->blk.name, queue->env.queue_index, strerror(-err));
 		put_files(queue);
 	}
 	return err;
@@ -226,7 +226,7 @@ int queue_apply(struct queue *queue, struct vublk_update *update)
 	return err;
 }
 
-void queue_end(struct queue *queue, void (*drained)(struct queue *queue))
+void queue_drain(struct queue *queue, void (*drained)(struct queue *queue))
 {
 	queue->stopping = true;
 	queue->drained = drained;
@@ -238,24 +238,24 @@ void queue_end(struct queue *queue, void (*drained)(struct queue *queue))
 	worker_needs_publish(queue->worker, &queue->task);
 }
 
-void queue_suspend(struct queue *queue, void (*drained)(struct queue *queue))
+void queue_abandon(struct queue *queue, void (*drained)(struct queue *queue))
 {
-	queue->env.suspending = vublk_queue_tracked(queue->vq);
-	queue_end(queue, drained);
-	for (unsigned i = 0; queue->env.suspending && i < queue->n_touched; i++)
+	queue->env.abandoning = vublk_queue_tracked(queue->vq);
+	queue_drain(queue, drained);
+	for (unsigned i = 0; queue->env.abandoning && i < queue->n_touched; i++)
 		if (queue->slot[i].active)
-			blk_req_withdraw(&queue->slot[i]);
+			blk_req_cancel(&queue->slot[i]);
 }
 
 /* ---- the way down ---- */
 
 /*
- * How many requests to begin in this round. What is begun together is handed to the kernel
+ * How many requests to begin in this iteration. What is begun together is handed to the kernel
  * together, and a disk does not see the first of it before the last is prepared; so a disk that is
  * idle gets little at first, and then more while it is at work. Adjacent requests, though, are best
  * begun together, for they are made into one.
  */
-static unsigned burst(const struct queue *queue)
+static unsigned batch_size(const struct queue *queue)
 {
 	const unsigned more = queue->in_flight / 2;
 
@@ -269,7 +269,7 @@ static enum task_state service(struct worker_task *task)
 	struct queue *queue = queue_of(task);
 	struct vublk_queue *vq = queue->vq;
 	struct blk_req *batch[POPS_AT_ONCE];
-	const unsigned most = burst(queue);
+	const unsigned most = batch_size(queue);
 	enum task_state state = TASK_WORKED;
 	uint64_t bytes = 0;
 	unsigned n = 0;
@@ -350,11 +350,11 @@ static void finished(struct blk_req *req, uint32_t written)
 	slot_is_free(queue, req);
 }
 
-static void dropped(struct blk_req *req)
+static void abandoned(struct blk_req *req)
 {
 	struct queue *queue = queue_of_req(req);
 
-	vublk_queue_drop(queue->vq, &req->chain);
+	vublk_queue_abandon(queue->vq, &req->chain);
 	slot_is_free(queue, req);
 }
 
@@ -401,7 +401,7 @@ int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *w
 			.mailbox = worker_mailbox(worker),
 			.queue_index = vublk_queue_index(vq),
 			.finished = finished,
-			.dropped = dropped,
+			.abandoned = abandoned,
 			.malformed = malformed,
 			.rested = true},
 		.fence = {-1, -1},

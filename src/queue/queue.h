@@ -19,7 +19,7 @@
 #include "worker/task.h"
 
 /*
- * Requests of one queue in hand at once. A ring may have more entries; they wait in it. Bounds
+ * Requests of one queue outstanding at once. A ring may have more entries; they wait in it. Bounds
  * what a guest can make us remember.
  */
 #define QUEUE_MAX_REQUESTS 1024
@@ -52,13 +52,13 @@ struct queue {
 	unsigned n_slots, n_touched;
 	struct blk_req *free;
 	unsigned in_flight;
-	bool starved; /* a chain waits until another one is given back */
+	bool starved; /* a chain waits until another one is completed */
 
-	bool stopping;       /* env.suspending: and without doing what is in flight */
+	bool stopping;       /* env.abandoning: and without doing what is in flight */
 	bool kicked, popped; /* ever: see disk/sharing.h */
 	bool registers;      /* its memory is registered, or would be; queue/memory.c */
 
-	/* The control thread's request in hand; see disk/disk.c. */
+	/* The control thread's request outstanding; see disk/disk.c. */
 	void (*drained)(struct queue *queue);
 	struct call call;
 	struct vublk_update *update;
@@ -97,12 +97,12 @@ int queue_apply(struct queue *queue, struct vublk_update *update);
  * Pops nothing more from now on; drained() is called on the worker's thread when everything has
  * been pushed and published and the worker knows nothing of the queue any more.
  */
-void queue_end(struct queue *queue, void (*drained)(struct queue *queue));
+void queue_drain(struct queue *queue, void (*drained)(struct queue *queue));
 
 /*
- * Like queue_end(), but what the kernel has not seen is not done any more: it stays in flight.
- * Without tracking it is queue_end().
+ * Like queue_drain(), but what the kernel has not seen is not done any more: it stays in flight.
+ * Without tracking it is queue_drain().
  */
-void queue_suspend(struct queue *queue, void (*drained)(struct queue *queue));
+void queue_abandon(struct queue *queue, void (*drained)(struct queue *queue));
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the rings show of whether the guest's memory is shared with us; disk/sharing.h looks at it.
+ * What the rings show of whether the guest's memory is shared; disk/sharing.h looks at it.
  */
 #ifndef QUEUE_SHARING_SIGNS_H
 #define QUEUE_SHARING_SIGNS_H

@@ -19,7 +19,7 @@
 
 struct blk_req;
 
-/* What is held back in a round; all zero: nothing. See request/merge.h. */
+/* What is held back in an iteration; all zero: nothing. See request/merge.h. */
 struct blk_merge {
 	struct blk_req *head, *last;
 	unsigned n;     /* iovecs in all */
@@ -33,16 +33,16 @@ struct blk_env {
 	struct bounce_pool *bounce;
 	struct mailbox *mailbox; /* calls for this thread; any thread may post */
 	unsigned queue_index;    /* for messages */
-	bool suspending;         /* nothing is submitted any more: requests are dropped */
+	bool abandoning;         /* nothing is submitted any more: requests are abandoned */
 
 	/* Each request ends by one of these, which takes it back. */
 	void (*finished)(struct blk_req *req, uint32_t written); /* bytes, for the used ring */
-	void (*dropped)(struct blk_req *req);                    /* stays in flight */
+	void (*abandoned)(struct blk_req *req);                  /* stays in flight */
 	void (*malformed)(struct blk_req *req, const char *why); /* cannot even be answered */
 
 	/* The room's own; all zero at first, but `rested`. */
-	struct blk_merge merge;  /* held back in this round */
-	bool sequential;         /* the last round made requests into one; the queue clears it */
+	struct blk_merge merge;  /* held back in this iteration */
+	bool sequential;         /* the last iteration merged requests; the queue clears it */
 	bool rested;             /* since its last write: the image may have changed; image/end.h */
 	bool zero_range_missing; /* the image has answered -EOPNOTSUPP */
 	bool punch_hole_missing;

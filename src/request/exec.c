@@ -7,30 +7,30 @@
 
 #define SECTOR 512u
 
-static void drop_one(struct blk_req *req)
+static void abandon_one(struct blk_req *req)
 {
 	if (req->bounce)
 		bounce_put(req->env->bounce, req->bounce);
 	req->bounce = NULL;
 	req->active = false;
 	req->merged = NULL;
-	req->env->dropped(req);
+	req->env->abandoned(req);
 }
 
-void blk_req_drop(struct blk_req *req)
+void blk_req_abandon(struct blk_req *req)
 {
 	while (req) {
 		struct blk_req *next = req->merged;
 
-		drop_one(req);
+		abandon_one(req);
 		req = next;
 	}
 }
 
 void blk_req_submit(struct blk_req *req, void (*done)(struct io *io))
 {
-	if (req->env->suspending) {
-		blk_req_drop(req);
+	if (req->env->abandoning) {
+		blk_req_abandon(req);
 		return;
 	}
 	req->io.file = req->env->file;

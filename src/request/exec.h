@@ -13,7 +13,7 @@ static inline struct blk_req *blk_req_of(struct io *io)
 
 /*
  * Submits req->io, whose op, offset and data are set; `done` is called once, with the result. Of a
- * queue that is being suspended the request is dropped instead.
+ * queue that is being abandoned the request is abandoned instead.
  */
 void blk_req_submit(struct blk_req *req, void (*done)(struct io *io));
 
@@ -28,8 +28,8 @@ void blk_req_host_done(struct blk_req *req, int err);
 
 /*
  * Gives it up, with all that are done by the same operation: it stays in flight, for whoever serves
- * the ring next, who begins it anew. Nothing of it may be with the kernel.
+ * the ring next, who resubmits it. Nothing of it may be with the kernel.
  */
-void blk_req_drop(struct blk_req *req);
+void blk_req_abandon(struct blk_req *req);
 
 #endif

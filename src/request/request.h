@@ -75,13 +75,13 @@ struct blk_req {
 	struct iovec iov[BLK_REQ_IOVS];
 };
 
-/* Takes a popped chain (req->chain) in hand; req->env is set. May finish it at once. */
+/* Begins the request of a popped chain (req->chain); req->env is set. May finish it at once. */
 void blk_req_begin(struct blk_req *req);
 
 /*
  * Stops a request that is begun, for good: nothing of it is with the kernel any more. false: some
- * of it is, and its end will find out that the queue is suspending. Its queue has to be tracked.
+ * of it is, and its end will find out that the queue is abandoning. Its queue has to be tracked.
  */
-bool blk_req_withdraw(struct blk_req *req);
+bool blk_req_cancel(struct blk_req *req);
 
 #endif

@@ -71,8 +71,8 @@ static void bounce(struct blk_req *req)
 {
 	int err;
 
-	if (req->env->suspending) {
-		blk_req_drop(req);
+	if (req->env->abandoning) {
+		blk_req_abandon(req);
 		return;
 	}
 	req->waiter.ready = buffer_ready;

@@ -51,7 +51,7 @@ static struct blk_req *next_leader(struct blk_sync *sync)
 
 static void synced(struct io *io);
 
-/* On the leader's worker. It is done even if the queue is being suspended: others wait for it. */
+/* On the leader's worker. It is done even if the queue is being abandoned: others wait for it. */
 static void lead(struct blk_req *req)
 {
 	req->io.op = IO_SYNC;
@@ -104,8 +104,8 @@ void blk_sync_join(struct blk_req *req)
 	struct blk_req *leader = NULL;
 	bool failed;
 
-	if (req->env->suspending) {
-		blk_req_drop(req);
+	if (req->env->abandoning) {
+		blk_req_abandon(req);
 		return;
 	}
 	pthread_mutex_lock(&sync->lock);
@@ -138,12 +138,10 @@ static void synced(struct io *io)
 	const bool lost = err && loses_data(disk->image);
 
 	if (lost)
-		log_error(
-			"%s: what was written could not be brought to the medium (%s), and the "
-			"kernel has dropped it: flushes, and writes that have to be durable, fail "
-			"from now on; check the storage and the disk's content, then restart "
-			"vublkd",
-			disk->name, strerror(-err));
+		log_error("%s: writing back to the storage failed (%s), and the kernel has "
+			  "discarded that data: flushes and durable writes fail from now on; check "
+			  "the storage and the disk's content, then restart vublkd",
+			  disk->name, strerror(-err));
 	pthread_mutex_lock(&sync->lock);
 	sync->failed |= lost;
 	if (sync->failed)

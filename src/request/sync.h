@@ -12,8 +12,8 @@
  *	blk_sync_join()		no sync under way: leads one at once; else waits
  *	  engine		the next leader begins; then the group is answered
  *
- * A sync that failed is remembered until the image is opened anew, that is, until the process is
- * started anew: what was lost cannot be told from what was not. The exception is a device without
+ * A sync that failed is remembered until the image is opened again, that is, until the process is
+ * restarted: what was lost cannot be told from what was not. The exception is a device without
  * the page cache: its writes told of their errors themselves, and nothing of the kernel's is lost.
  */
 #ifndef REQUEST_SYNC_H
@@ -37,7 +37,7 @@ void blk_sync_destroy(struct blk_sync *sync);
 
 /*
  * Answers the request when a sync that begins from now on has ended: OK, or IOERR if that failed,
- * or one did before. May answer at once. Of a queue that is being suspended it is dropped. The
+ * or one did before. May answer at once. Of a queue that is being abandoned it is abandoned. The
  * request's worker.
  */
 void blk_sync_join(struct blk_req *req);

@@ -40,7 +40,7 @@ static inline void poll_policy_found(struct poll_policy *policy)
 }
 
 /*
- * Looking for `window` was in vain: the worker slept, and was woken `gap` ns after its last work,
+ * Polling for `window` found nothing: the worker slept, and was woken `gap` ns after its last work,
  * the time that waking took included.
  */
 void poll_policy_slept(struct poll_policy *policy, int64_t gap);

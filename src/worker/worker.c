@@ -64,7 +64,7 @@ struct worker {
 	struct engine *engine;
 	bool quit;
 	struct poll_policy policy;
-	int64_t idle_since; /* ns, monotonic; 0: work was found in the last round */
+	int64_t idle_since; /* ns, monotonic; 0: work was found in the last iteration */
 
 	pthread_t thread;
 	const struct worker_config *config;
@@ -286,8 +286,7 @@ static void run_mailbox(struct engine_watch *watch)
 static void mailbox_unwatched(struct engine_watch *watch, int err)
 {
 	(void)watch;
-	log_warning("a worker's mailbox cannot be watched: %s; looking into it regularly, which "
-		    "costs processor time",
+	log_warning("cannot watch a worker's mailbox: %s; polling it instead, which costs CPU time",
 		    strerror(-err));
 }
 

@@ -35,7 +35,7 @@ int worker_create(struct worker **workerp, const struct worker_config *config);
 /* Ends the thread; it must have no task. */
 void worker_destroy(struct worker *worker);
 
-/* Has the worker run a call between two rounds. Any thread. */
+/* Has the worker run a call between two iterations. Any thread. */
 void worker_call(struct worker *worker, struct call *call);
 
 /* ---- worker thread ---- */

@@ -93,7 +93,7 @@ refuses_options()
 	refuses 2 'needs a value' "$socket" --rw
 	refuses 2 'is empty' "$socket" --rw=
 	refuses 2 'takes no value' "$socket" --json=yes
-	refuses 2 "wants read.*not 'trim'" "$socket" --rw=trim
+	refuses 2 "must be read.*not 'trim'" "$socket" --rw=trim
 	refuses 2 'read-percent goes only' "$socket" --read-percent=10
 	refuses 2 'from 0 to 100' "$socket" --rw=rw --read-percent=101
 	refuses 2 'multiple of 512' "$socket" --block-size=513

@@ -435,7 +435,7 @@ static void one_other_size(const struct crash_config *c)
 	REQUIRE_OK(fe_inflight_begin(&dev));
 	crash_pump(2000);
 	crash_drain();
-	REQUIRE_OK(fe_daemon_await_log(&server, "has no place for its ring"));
+	REQUIRE_OK(fe_daemon_await_log(&server, "are not tracked, and would be lost"));
 	REQUIRE_OK(fe_dev_stop(&dev));
 	fe_inflight_free(&small);
 	REQUIRE_OK(fe_inflight_open(&dev, server.socket, &inflight));

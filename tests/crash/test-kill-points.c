@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The daemon dies at each step of submit, complete and recovery that lib/ names (VQ_STEP), and the
- * next one goes on: exactly once, in the order of submission.
+ * The daemon dies at each step of submit, complete and recovery that lib/ names (VQ_KILL_POINT),
+ * and the next one goes on: exactly once, in the order of submission.
  *
  * With the null engine all is determined: the requests of one kick are one batch, and what is
  * submitted in order completes in order, so the order of completion tells that of resubmission. Two

@@ -76,10 +76,10 @@ static void finished(struct blk_req *req, uint32_t written)
 	FUZZ_CHECK(written <= (guest->readable ? 1 : guest->size + 1));
 }
 
-static void dropped(struct blk_req *req)
+static void abandoned(struct blk_req *req)
 {
 	(void)req;
-	FUZZ_CHECK(!"nothing is suspended");
+	FUZZ_CHECK(!"nothing is abandoned");
 }
 
 static void malformed(struct blk_req *req, const char *why)
@@ -116,7 +116,7 @@ static bool withdraw(struct engine *engine, struct io *io)
 }
 
 static const struct engine_class engine_class = {
-	.name = "fuzz", .submit = submit, .withdraw = withdraw};
+	.name = "fuzz", .submit = submit, .cancel = withdraw};
 
 /* Moves at most `most` bytes between the disk and the operation's pieces. */
 static int64_t move(struct io *io, uint64_t most)
@@ -452,7 +452,7 @@ static void make_disk(struct fuzz_input *in)
 				    .file = HANDLE,
 				    .bounce = &fuzz.bounces,
 				    .finished = finished,
-				    .dropped = dropped,
+				    .abandoned = abandoned,
 				    .malformed = malformed};
 	memcpy(fuzz.content, noise(), fuzz.image.end);
 	memset(fuzz.content + fuzz.image.end, 0, DISK - fuzz.image.end);

@@ -74,10 +74,10 @@ static void finished(struct blk_req *req, uint32_t written)
 	vublk_queue_push(&fuzz.vq, &req->chain, written);
 }
 
-static void dropped(struct blk_req *req)
+static void abandoned(struct blk_req *req)
 {
 	(void)req;
-	FUZZ_CHECK(!"nothing is suspended");
+	FUZZ_CHECK(!"nothing is abandoned");
 }
 
 static void malformed(struct blk_req *req, const char *why)
@@ -112,7 +112,7 @@ static bool withdraw(struct engine *engine, struct io *io)
 }
 
 static const struct engine_class engine_class = {
-	.name = "fuzz", .submit = submit, .withdraw = withdraw};
+	.name = "fuzz", .submit = submit, .cancel = withdraw};
 
 /* Moves `size` bytes of the real ones; the kernel looks at each piece once. */
 static void move(const struct io *io, uint64_t size)
@@ -283,7 +283,7 @@ static void make_disk(bool read_only)
 				    .file = HANDLE,
 				    .bounce = &fuzz.bounces,
 				    .finished = finished,
-				    .dropped = dropped,
+				    .abandoned = abandoned,
 				    .malformed = malformed,
 				    .io_errors = fuzz.env.io_errors};
 	memcpy(fuzz.content, noise(), DISK);
@@ -338,7 +338,7 @@ static void die(uint16_t base)
 		if (!guest->popped)
 			continue;
 		if (!guest->answered)
-			vublk_queue_drop(&fuzz.vq, &fuzz.req[i].chain);
+			vublk_queue_abandon(&fuzz.vq, &fuzz.req[i].chain);
 		model_take_again(guest);
 		guest->popped = guest->answered = false;
 	}

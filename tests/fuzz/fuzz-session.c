@@ -131,7 +131,7 @@ static void queue_start(void *opaque, struct vublk_queue *vq)
 		begin(queue);
 }
 
-static void queue_withdraw(void *opaque, struct vublk_queue *vq)
+static void queue_cancel(void *opaque, struct vublk_queue *vq)
 {
 	struct fuzz_queue *queue = &fuzz.queue[vublk_queue_index(vq)];
 
@@ -154,7 +154,7 @@ static void queue_stop(void *opaque, struct vublk_queue *vq, bool drain)
 			struct slot *slot = &queue->slot[i];
 
 			if (slot->popped && drop)
-				vublk_queue_drop(vq, &slot->chain);
+				vublk_queue_abandon(vq, &slot->chain);
 			else if (slot->popped)
 				push(queue, slot);
 			slot->popped = false;
@@ -213,7 +213,7 @@ static void set_features(void *opaque, uint64_t features)
 
 static const struct vublk_ops ops = {
 	.queue_start = queue_start,
-	.queue_withdraw = queue_withdraw,
+	.queue_cancel = queue_cancel,
 	.queue_stop = queue_stop,
 	.queue_update = queue_update,
 	.resume = resume,

@@ -343,7 +343,7 @@ daemon_runs()
 # Requests that daemons have taken over from those before them.
 taken_over()
 {
-	awk '/: going on with [0-9]+ requests in flight/ { n += $(NF - 3) }
+	awk '/: resubmitting the [0-9]+ requests that were in flight/ { n += $(NF - 5) }
 		END { print n + 0 }' "$DAEMON_LOG"
 }
 

@@ -509,7 +509,7 @@ static void options_that_do_not_go_together(void)
 		"--cache=writethrough");
 	refused("exclude", "--blk-file=x", "--engine=io_uring", "--iopoll", "--sqpoll");
 	refused("--sqpoll", "--blk-file=x", "--engine=io_uring", "--sqpoll-cpu=0");
-	refused("processor", "--blk-file=x", "--engine=io_uring", "--sqpoll", "--sqpoll-cpu=one");
+	refused("CPU", "--blk-file=x", "--engine=io_uring", "--sqpoll", "--sqpoll-cpu=one");
 }
 
 /* What was asked for by name is not done without. */

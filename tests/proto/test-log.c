@@ -90,8 +90,8 @@ static void other_formats_are_told(void)
 		REQUIRE_OK(fe_image_write(server.image, formats[i].at, formats[i].magic,
 					  formats[i].size));
 		serve_again();
-		snprintf(line, sizeof(line), "it begins like a %s image", formats[i].name);
-		CHECK_EQ(n_logged("it begins like a "), 1);
+		snprintf(line, sizeof(line), "it looks like a %s image", formats[i].name);
+		CHECK_EQ(n_logged("it looks like a "), 1);
 		CHECK_EQ(n_logged(line), 1);
 		attach();
 		check_round_trip(&blk, 8, 4096); /* it is served all the same */
@@ -100,7 +100,7 @@ static void other_formats_are_told(void)
 	}
 	REQUIRE_OK(fe_image_make(server.image, MIB));
 	serve_again();
-	CHECK_EQ(n_logged("it begins like"), 0);
+	CHECK_EQ(n_logged("it looks like"), 0);
 }
 
 /* ---- failed requests ---- */

@@ -60,7 +60,7 @@ static void kicks_that_cannot_be_watched(void)
 	}
 	CHECK_OK(fe_daemon_await_log(&server, "a worker's mailbox cannot be watched"));
 	CHECK_OK(fe_daemon_await_log(&server, "queue 0: its kick descriptor cannot be watched: Bad "
-					      "file descriptor; looking at the ring regularly"));
+					      "file descriptor; polling the ring"));
 }
 
 static const struct tap_case cases[] = {

@@ -40,7 +40,7 @@ static struct {
 	struct io *io;        /* submitted and not completed, or NULL */
 	unsigned n_submitted; /* in all */
 
-	bool finished, dropped, malformed;
+	bool finished, abandoned, malformed;
 	bool too_late;    /* to withdraw anything */
 	uint32_t written; /* for the used ring */
 
@@ -53,19 +53,19 @@ static struct {
 static inline void blk_finished(struct blk_req *req, uint32_t written)
 {
 	CHECK(req == &blk.req);
-	CHECK(!blk.finished && !blk.dropped); /* every request is pushed once */
+	CHECK(!blk.finished && !blk.abandoned); /* every request is pushed once */
 	CHECK(!blk.io);
 	blk.finished = true;
 	blk.written = written;
 }
 
-static inline void blk_dropped(struct blk_req *req)
+static inline void blk_abandoned(struct blk_req *req)
 {
 	CHECK(req == &blk.req);
-	CHECK(!blk.finished && !blk.dropped);
+	CHECK(!blk.finished && !blk.abandoned);
 	CHECK(!blk.io);
 	CHECK_EQ(blk.status, BLK_NO_STATUS);
-	blk.dropped = true;
+	blk.abandoned = true;
 }
 
 static inline void blk_malformed(struct blk_req *req, const char *why)
@@ -87,7 +87,7 @@ static inline void blk_submit(struct engine *engine, struct io *io)
 }
 
 /* What the kernel has not seen can be taken back. */
-static inline bool blk_withdraw(struct engine *engine, struct io *io)
+static inline bool blk_cancel(struct engine *engine, struct io *io)
 {
 	CHECK(engine == &blk.engine);
 	if (blk.io != io || blk.too_late)
@@ -97,7 +97,7 @@ static inline bool blk_withdraw(struct engine *engine, struct io *io)
 }
 
 static const struct engine_class blk_engine_class = {
-	.name = "test", .submit = blk_submit, .withdraw = blk_withdraw};
+	.name = "test", .submit = blk_submit, .cancel = blk_cancel};
 
 /* ---- a disk ---- */
 
@@ -115,7 +115,7 @@ static inline void blk_setup(void)
 				   .bounce = &blk.pool,
 				   .queue_index = 3,
 				   .finished = blk_finished,
-				   .dropped = blk_dropped,
+				   .abandoned = blk_abandoned,
 				   .malformed = blk_malformed};
 	capture_begin(STDERR_FILENO);
 }
@@ -158,7 +158,7 @@ static inline void blk_begin_raw(void)
 	vublk_chain_init(&blk.req.chain, blk.iov, BLK_IOVS);
 	blk.req.chain.out = blk.req.chain.in = blk.iov;
 	blk.req.env = &blk.env;
-	blk.finished = blk.dropped = blk.malformed = false;
+	blk.finished = blk.abandoned = blk.malformed = false;
 	blk.status = BLK_NO_STATUS;
 	blk.n_submitted = 0;
 }

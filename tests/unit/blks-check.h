@@ -68,7 +68,7 @@ static inline void check_one(unsigned i, uint8_t status)
 	const bool reads = guest->shape.type == VIRTIO_BLK_T_IN;
 
 	CHECK_EQ(guest->answered, 1);
-	CHECK_EQ(guest->dropped, 0);
+	CHECK_EQ(guest->abandoned, 0);
 	CHECK_EQ(guest->status, status);
 	if (status == VIRTIO_BLK_S_OK) {
 		CHECK_EQ(guest->written, reads ? guest->shape.size + 1 : 1);
@@ -82,7 +82,7 @@ static inline void check_one(unsigned i, uint8_t status)
 static inline void check_open(unsigned i)
 {
 	CHECK_EQ(blks.guest[i].answered, 0);
-	CHECK_EQ(blks.guest[i].dropped, 0);
+	CHECK_EQ(blks.guest[i].abandoned, 0);
 	CHECK_EQ(blks.guest[i].status, BLKS_NO_STATUS);
 }
 

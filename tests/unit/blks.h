@@ -54,7 +54,7 @@ struct blks_guest {
 	struct blks_shape shape;
 	struct virtio_blk_outhdr header;
 	uint8_t status;
-	unsigned answered, dropped;
+	unsigned answered, abandoned;
 	uint32_t written;
 	struct iovec piece[128];              /* of the data */
 	struct iovec long_iov[BLKS_ELEMENTS]; /* where they are then */
@@ -95,7 +95,7 @@ static inline struct blks_guest *blks_ended(const struct blk_req *req)
 	struct blks_guest *guest = &blks.guest[blks_index(req)];
 
 	CHECK(req->env == &blks.env[guest->shape.queue]);
-	CHECK(!guest->answered && !guest->dropped);
+	CHECK(!guest->answered && !guest->abandoned);
 	for (unsigned i = 0; i < blks.n_ops; i++)
 		CHECK(blks.op[i] != &req->io);
 	return guest;
@@ -109,12 +109,12 @@ static inline void blks_finished(struct blk_req *req, uint32_t written)
 	guest->written = written;
 }
 
-static inline void blks_dropped(struct blk_req *req)
+static inline void blks_abandoned(struct blk_req *req)
 {
 	struct blks_guest *guest = blks_ended(req);
 
 	CHECK_EQ(guest->status, BLKS_NO_STATUS);
-	guest->dropped++;
+	guest->abandoned++;
 }
 
 static inline void blks_malformed(struct blk_req *req, const char *why)
@@ -141,7 +141,7 @@ static inline void blks_take_out(unsigned op)
 	memmove(&blks.op[op], &blks.op[op + 1], (blks.n_ops - op) * sizeof(*blks.op));
 }
 
-static inline bool blks_withdraw(struct engine *engine, struct io *io)
+static inline bool blks_cancel(struct engine *engine, struct io *io)
 {
 	(void)engine;
 	for (unsigned i = 0; i < blks.n_ops && !blks.too_late; i++)
@@ -153,7 +153,7 @@ static inline bool blks_withdraw(struct engine *engine, struct io *io)
 }
 
 static const struct engine_class blks_engine_class = {
-	.name = "test", .submit = blks_submit, .withdraw = blks_withdraw};
+	.name = "test", .submit = blks_submit, .cancel = blks_cancel};
 
 /* ---- life ---- */
 
@@ -167,7 +167,7 @@ static inline void blks_restart(void)
 	blks.pool_used = 0;
 	memcpy(blks.content, blks.before, BLKS_DISK);
 	for (unsigned i = 0; i < BLKS_QUEUES; i++)
-		blks.env[i].sequential = blks.env[i].suspending = false;
+		blks.env[i].sequential = blks.env[i].abandoning = false;
 }
 
 /* The file has `end` bytes, and had `was` when it was opened. */
@@ -191,7 +191,7 @@ static inline void blks_setup(void)
 					       .bounce = &blks.bounces,
 					       .queue_index = i,
 					       .finished = blks_finished,
-					       .dropped = blks_dropped,
+					       .abandoned = blks_abandoned,
 					       .malformed = blks_malformed};
 	}
 	bounce_init(&blks.bounces);

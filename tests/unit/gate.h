@@ -79,7 +79,7 @@ static void gate_submit(struct engine *engine, struct io *io)
 }
 
 /* Too late for those that "the kernel" holds: the first ones. */
-static bool gate_withdraw(struct engine *engine, struct io *io)
+static bool gate_cancel(struct engine *engine, struct io *io)
 {
 	struct io *at = gate.held.head;
 
@@ -122,7 +122,7 @@ static const struct engine_class gate_class = {
 	.watch = gate_watch,
 	.unwatch = gate_unwatch,
 	.submit = gate_submit,
-	.withdraw = gate_withdraw,
+	.cancel = gate_cancel,
 	.run = gate_run,
 };
 

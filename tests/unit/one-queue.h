@@ -112,12 +112,12 @@ static inline void drained(struct queue *q)
 
 static inline void end(void)
 {
-	queue_end(queue, drained);
+	queue_drain(queue, drained);
 }
 
 static inline void suspend(void)
 {
-	queue_suspend(queue, drained);
+	queue_abandon(queue, drained);
 }
 
 static inline bool has_drained(void)

@@ -121,7 +121,7 @@ static inline void session_wait_over(unsigned index, int err)
 	session_ask_user(SESSION_START, session.queue[index], NULL, err);
 }
 
-static inline void session_queue_withdraw(void *opaque, struct vublk_queue *queue)
+static inline void session_queue_cancel(void *opaque, struct vublk_queue *queue)
 {
 	CHECK(opaque == &session);
 	session_note("withdraw%u ", vublk_queue_index(queue));
@@ -178,7 +178,7 @@ static inline void session_set_features(void *opaque, uint64_t features)
 
 static const struct vublk_ops session_ops = {
 	.queue_start = session_queue_start,
-	.queue_withdraw = session_queue_withdraw,
+	.queue_cancel = session_queue_cancel,
 	.queue_stop = session_queue_stop,
 	.queue_update = session_queue_update,
 	.resume = session_resume,

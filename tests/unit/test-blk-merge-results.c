@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * src/request/merge.c: who gets which answer when the operation of several requests was not done in
- * full, and what becomes of them when their queue is suspended.
+ * full, and what becomes of them when their queue is abandoned.
  */
 #include <errno.h>
 
@@ -252,22 +252,22 @@ static void truncated_file_with_o_direct(void)
 
 /* ---- suspended ---- */
 
-/* As queue_suspend() does; returns how many were withdrawn. */
+/* As queue_abandon() does; returns how many were withdrawn. */
 static unsigned suspend(void)
 {
 	unsigned n = 0;
 
-	blks.env[0].suspending = true;
+	blks.env[0].abandoning = true;
 	for (unsigned i = 0; i < blks.n; i++)
 		if (blks.req[i].active)
-			n += blk_req_withdraw(&blks.req[i]);
+			n += blk_req_cancel(&blks.req[i]);
 	return n;
 }
 
 static void check_dropped(unsigned i)
 {
 	CHECK_EQ(blks.guest[i].answered, 0);
-	CHECK_EQ(blks.guest[i].dropped, 1);
+	CHECK_EQ(blks.guest[i].abandoned, 1);
 	CHECK(!blks.req[i].active);
 	CHECK(!blks.req[i].merged);
 }
@@ -334,7 +334,7 @@ static void suspended_while_held_back(void)
 	blks_add_run(IN, 4);
 	for (unsigned i = 0; i < 4; i++)
 		blk_req_begin(&blks.req[i]);
-	blks.env[0].suspending = true;
+	blks.env[0].abandoning = true;
 	blks_end_round();
 	CHECK_EQ(blks.n_ops, 0);
 	for (unsigned i = 0; i < 4; i++)

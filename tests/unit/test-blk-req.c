@@ -471,8 +471,8 @@ static void withdrawn_before_the_kernel_saw_it(void)
 {
 	begin_write(512);
 	CHECK(blk.req.active);
-	CHECK(blk_req_withdraw(&blk.req));
-	CHECK(blk.dropped && !blk.finished);
+	CHECK(blk_req_cancel(&blk.req));
+	CHECK(blk.abandoned && !blk.finished);
 	CHECK(!blk.req.active);
 }
 
@@ -480,10 +480,10 @@ static void withdrawn_too_late(void)
 {
 	begin_write(512);
 	blk.too_late = true;
-	CHECK(!blk_req_withdraw(&blk.req));
-	CHECK(!blk.dropped && blk.req.active);
+	CHECK(!blk_req_cancel(&blk.req));
+	CHECK(!blk.abandoned && blk.req.active);
 	/* All of it is done: it is answered. */
-	blk.env.suspending = true;
+	blk.env.abandoning = true;
 	blk_complete(512);
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
 	CHECK(!blk.req.active);
@@ -492,9 +492,9 @@ static void withdrawn_too_late(void)
 static void rest_is_not_submitted_any_more(void)
 {
 	begin_write(1024);
-	blk.env.suspending = true;
+	blk.env.abandoning = true;
 	blk_complete(512);
-	CHECK(blk.dropped && !blk.finished);
+	CHECK(blk.abandoned && !blk.finished);
 	CHECK(!blk.req.active);
 	CHECK_EQ(blk.n_submitted, 1);
 }
@@ -506,8 +506,8 @@ static void withdrawn_with_its_bounce_buffer(void)
 	blk_out(withdraw_data + 1, 512);
 	blk_go();
 	CHECK(blk_bounces());
-	CHECK(blk_req_withdraw(&blk.req));
-	CHECK(blk.dropped);
+	CHECK(blk_req_cancel(&blk.req));
+	CHECK(blk.abandoned);
 	CHECK(!blk_bounces());
 }
 
@@ -519,8 +519,8 @@ static void withdrawn_while_it_waits_for_a_bounce_buffer(void)
 	blk_out(withdraw_data + 1, 512);
 	blk_go();
 	CHECK(!blk.io);
-	CHECK(blk_req_withdraw(&blk.req));
-	CHECK(blk.dropped && !blk.pool.waiting);
+	CHECK(blk_req_cancel(&blk.req));
+	CHECK(blk.abandoned && !blk.pool.waiting);
 	blk_give_bounce();
 }
 

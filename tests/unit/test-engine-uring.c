@@ -188,7 +188,7 @@ static void test_registered(void)
 	take_mapping_away(&memory);
 	CHECK(is_registered(&memory, 0));
 	CHECK(is_registered(&memory, 15 * PAGE));
-	/* Of a length that is no multiple of anything, and with data durable at once. */
+	/* Of a length that is not a multiple of anything, and with data durable at once. */
 	CHECK_EQ(run_op(transfer(IO_READ, memory.ours + 100, 3000, 7)), 3000);
 
 	struct op op = transfer(IO_WRITE, memory.ours, PAGE, 0);

@@ -1167,7 +1167,7 @@ static bool withdraw(struct op *op)
 	bool taken;
 
 	inside = true;
-	taken = engine_withdraw(engine, &op->io);
+	taken = engine_cancel(engine, &op->io);
 	inside = false;
 	return taken;
 }

@@ -747,7 +747,7 @@ static void gpt_for_4096_on_large_blocks(void)
 	make_loop(4096, 0);
 	check_blocks(0, 4096, "info");
 	CHECK(image.direct);
-	check_blocks(512, 512, "for 4096-byte blocks");
+	check_blocks(512, 512, "for blocks of 4096 bytes");
 }
 
 /* And the other way round: moved to where small blocks are to be had. */
@@ -773,7 +773,7 @@ static void gpt_of_both_kinds(void)
 	put_gpt(4096);
 	check_blocks(0, 512, "");
 	make_loop(4096, 0);
-	check_blocks(0, 0, "say --block-size=512 or --block-size=4096");
+	check_blocks(0, 0, "choose with --block-size=512 or --block-size=4096");
 	check_blocks(512, 512, "page cache");
 	check_blocks(4096, 4096, "");
 }
@@ -792,7 +792,7 @@ static void mbr_that_may_be_either(void)
 	put_mbr(4 * MIB / 4096);
 	check_blocks(0, 512, "");
 	make_loop(4096, 0);
-	check_blocks(0, 0, "say --block-size=512 or --block-size=4096");
+	check_blocks(0, 0, "choose with --block-size=512 or --block-size=4096");
 	check_blocks(4096, 4096, "");
 }
 

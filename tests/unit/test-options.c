@@ -333,7 +333,7 @@ static void sizes(void)
 		CHECK_EQ(options.image.null_size, good[i].bytes);
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		CHECK_REFUSED(parse_disk_size(bad[i]), "--size wants");
+		CHECK_REFUSED(parse_disk_size(bad[i]), "--size must be");
 		CHECK(strstr(error, bad[i]) != NULL);
 	}
 }
@@ -470,10 +470,10 @@ static void socket_modes(void)
 	CHECK_EQ(options.listener.mode, 0660);
 	CHECK_OK(PARSE_WITH("--socket-path=s", "--socket-mode=777"));
 	CHECK_EQ(options.listener.mode, 0777);
-	CHECK_REFUSED(PARSE_WITH("--socket-path=s", "--socket-mode=1777"), "--socket-mode wants");
-	CHECK_REFUSED(PARSE_WITH("--socket-path=s", "--socket-mode=668"), "--socket-mode wants");
-	CHECK_REFUSED(PARSE_WITH("--socket-path=s", "--socket-mode=rw"), "--socket-mode wants");
-	CHECK_REFUSED(PARSE_WITH("--socket-path=s", "--socket-mode=-1"), "--socket-mode wants");
+	CHECK_REFUSED(PARSE_WITH("--socket-path=s", "--socket-mode=1777"), "--socket-mode must be");
+	CHECK_REFUSED(PARSE_WITH("--socket-path=s", "--socket-mode=668"), "--socket-mode must be");
+	CHECK_REFUSED(PARSE_WITH("--socket-path=s", "--socket-mode=rw"), "--socket-mode must be");
+	CHECK_REFUSED(PARSE_WITH("--socket-path=s", "--socket-mode=-1"), "--socket-mode must be");
 }
 
 /* sun_path holds 107 characters and a NUL. */
@@ -554,8 +554,8 @@ static void submission_thread(void)
 	CHECK_OK(PARSE_WITH("--sqpoll-cpu=3", "--sqpoll"));
 	CHECK_EQ(options.engine_options.sqpoll_cpu, 3);
 	CHECK_REFUSED(PARSE_WITH("--sqpoll-cpu=3"), "--sqpoll-cpu goes only with --sqpoll");
-	CHECK_REFUSED(PARSE_WITH("--sqpoll", "--sqpoll-cpu=-1"), "--sqpoll-cpu wants");
-	CHECK_REFUSED(PARSE_WITH("--sqpoll", "--sqpoll-cpu=2147483648"), "--sqpoll-cpu wants");
+	CHECK_REFUSED(PARSE_WITH("--sqpoll", "--sqpoll-cpu=-1"), "--sqpoll-cpu must be");
+	CHECK_REFUSED(PARSE_WITH("--sqpoll", "--sqpoll-cpu=2147483648"), "--sqpoll-cpu must be");
 }
 
 static void size_goes_with_the_null_engine_only(void)
@@ -585,9 +585,9 @@ static void geometry_must_agree(void)
 	CHECK_REFUSED(PARSE_WITH("--block-size=4096", "--physical-block-size=512"),
 		      "--physical-block-size is smaller");
 	CHECK_REFUSED(PARSE_WITH("--optimal-io-size=512", "--block-size=4096"),
-		      "--optimal-io-size is no multiple");
+		      "--optimal-io-size is not a multiple");
 	CHECK_REFUSED(PARSE("--engine=null", "--size=512", "--block-size=4096"),
-		      "--size is no multiple");
+		      "--size is not a multiple");
 	CHECK_OK(PARSE_WITH("--block-size=4096", "--physical-block-size=4K",
 			    "--optimal-io-size=8K"));
 }

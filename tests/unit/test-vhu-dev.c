@@ -755,7 +755,7 @@ static void check_get_base(uint64_t protocol, uint32_t request, bool leaves)
 	take_one();
 	/* With "drain" its user has given it back before it answers; without, it is let go. */
 	if (leaves) {
-		vublk_queue_drop(session.queue[0], &taken);
+		vublk_queue_abandon(session.queue[0], &taken);
 	} else {
 		vublk_queue_push(session.queue[0], &taken, 0);
 		vublk_queue_publish(session.queue[0]);

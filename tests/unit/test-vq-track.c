@@ -96,7 +96,7 @@ static void push(unsigned i)
 /* The process dies: what it had in hand is in nobody's any more. */
 static void drop(unsigned i)
 {
-	vublk_queue_drop(&ring.vq, &chains[i]);
+	vublk_queue_abandon(&ring.vq, &chains[i]);
 }
 
 /* Makes descriptor `head` available as a request by itself. */

@@ -72,7 +72,7 @@ static void drained(struct queue *queue)
 static void end(struct call *call)
 {
 	(void)call;
-	queue_end(errand.line->queue, drained);
+	queue_drain(errand.line->queue, drained);
 }
 
 /* Has the line's worker run it, and waits until it says that it is done. */

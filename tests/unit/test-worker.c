@@ -564,7 +564,7 @@ static void kick_that_cannot_be_watched_now(void)
 	on_worker(set_watch_err);
 	replace_kick(dup(ring.driver.kick_fd));
 	CHECK_OK(update_err);
-	CHECK(strstr(capture_so_far(), "looking at the ring regularly") != NULL);
+	CHECK(strstr(capture_so_far(), "polling the ring") != NULL);
 	for (unsigned i = 0; i < 3; i++) {
 		add(i, 0);
 		fe_vq_publish(&ring.driver);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Memory that is registered with the kernel, so that it need not find and pin the pages of each
- * read and write anew. The engine's thread only.
+ * read and write again. The engine's thread only.
  *
  * Theory of operation. Ranges are cut into pieces of the kernel's greatest size. The table of
  * pieces is in order of address. A new set of ranges makes a new table, into which those pieces

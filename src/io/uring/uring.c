@@ -92,7 +92,7 @@ static void prepare_waiting(struct uring *u)
 static void stop_polling(struct uring *u)
 {
 	if (u->iopoll)
-		log_warning("the image's device cannot be polled any more; going on by interrupts");
+		log_warning("the image's device cannot be polled any more; using interrupts");
 	u->iopoll = false;
 }
 
@@ -117,7 +117,7 @@ static void complete_io(struct uring *u, const struct ring *ring, struct io *io,
 }
 
 /*
- * Delivers what was in the completion queue on entry. Its entries are given back together at the
+ * Delivers what was in the completion queue on entry. Its entries are released together at the
  * end: nothing completes meanwhile but by the kernel's own thread, and the queue has room.
  */
 static void reap(struct uring *u, struct ring *ring)
@@ -146,7 +146,7 @@ static void reap(struct uring *u, struct ring *ring)
 	io_uring_smp_store_release(cq->khead, head);
 }
 
-/* ---- rounds ---- */
+/* ---- iterations ---- */
 
 /* Are these errors of an enter any, but a reason to come again? */
 static int serious(int ret)
@@ -208,7 +208,7 @@ static int poll_until(struct uring *u, int64_t timeout_ns)
 	while (!ret && u->polled && !u->base.delivered && (timeout_ns < 0 || now_ns() < end))
 		ret = round_trip(u, 0);
 	if (!ret && !u->polled && !u->base.delivered) {
-		/* What was polled for waits to be tried anew. */
+		/* What was polled for waits to be tried again. */
 		ret = round_trip(u, 0);
 	}
 	return ret;
@@ -240,11 +240,11 @@ static int uring_run(struct engine *engine, int64_t timeout_ns)
 	return ret ? ret : (int)engine->delivered;
 }
 
-static bool uring_withdraw(struct engine *engine, struct io *io)
+static bool uring_cancel(struct engine *engine, struct io *io)
 {
 	struct uring *u = to_uring(engine);
 
-	return io_list_remove(&u->waiting, io) || offload_withdraw(&u->offload, io);
+	return io_list_remove(&u->waiting, io) || offload_cancel(&u->offload, io);
 }
 
 /* ---- files and memory ---- */
@@ -425,7 +425,7 @@ const struct engine_class engine_uring = {
 	.watch = uring_watch,
 	.unwatch = uring_unwatch,
 	.submit = uring_submit,
-	.withdraw = uring_withdraw,
+	.cancel = uring_cancel,
 	.run = uring_run,
 	.set_memory = uring_set_memory,
 };

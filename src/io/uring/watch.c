@@ -17,7 +17,7 @@
  *
  * A poll that the kernel refuses or gives up for an error that would only repeat itself ends in
  * FAILED, from where unwatch() leads to FREE. While there are such, no sleep is longer than
- * ENGINE_LOOK_NS, and ready() is called that often: slow, but nothing is lost.
+ * ENGINE_POLL_NS, and ready() is called that often: slow, but nothing is lost.
  *
  * A poll whose event is already on its way cannot be cancelled at that moment (-EALREADY), so a
  * slot stays taken until the kernel says that the poll is gone: else it would go on, with a
@@ -160,7 +160,7 @@ static void give_up(struct uring *u, struct watch_slot *slot, int err)
 
 int64_t uring_watch_timeout(const struct uring *u, int64_t timeout_ns)
 {
-	const int64_t left = u->looked + ENGINE_LOOK_NS - now_ns();
+	const int64_t left = u->looked + ENGINE_POLL_NS - now_ns();
 
 	if (timeout_ns >= 0 && timeout_ns <= left)
 		return timeout_ns;
@@ -171,7 +171,7 @@ void uring_look_at_failed(struct uring *u)
 {
 	const int64_t now = now_ns();
 
-	if (now - u->looked < ENGINE_LOOK_NS)
+	if (now - u->looked < ENGINE_POLL_NS)
 		return;
 	u->looked = now;
 	/* ready() may end watches and begin others, which moves the slots. */
@@ -188,7 +188,7 @@ void uring_complete_watch(struct uring *u, uint64_t tag, int res, unsigned flags
 	if (!slot)
 		return;
 	/*
-	 * Over, because it was single-shot, the queue overflowed or memory was short: arm anew,
+	 * Over, because it was single-shot, the queue overflowed or memory was short: arm again,
 	 * which looks first whether the descriptor is ready.
 	 */
 	if (!(flags & IORING_CQE_F_MORE) && again)

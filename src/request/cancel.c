@@ -3,14 +3,14 @@
 #include "request/exec.h"
 #include "request/sync.h"
 
-bool blk_req_withdraw(struct blk_req *req)
+bool blk_req_cancel(struct blk_req *req)
 {
 	struct blk_env *env = req->env;
 
 	if (req->syncing ? !blk_sync_leave(req)
 			 : !bounce_cancel(env->bounce, &req->waiter) &&
-				   !engine_withdraw(env->engine, &req->io))
+				   !engine_cancel(env->engine, &req->io))
 		return false;
-	blk_req_drop(req);
+	blk_req_abandon(req);
 	return true;
 }
