@@ -12,6 +12,7 @@ lib_libvublk_la_SOURCES = \
 	lib/vhu/dev.c lib/vhu/dev.h \
 	lib/vhu/dispatch.c \
 	lib/vhu/msg.c lib/vhu/msg.h \
+	lib/vhu/ring_state.c lib/vhu/ring_state.h \
 	lib/vhu/vring.c \
 	lib/vq/chain.c \
 	lib/vq/kill_point.c lib/vq/kill_point.h \

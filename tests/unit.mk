@@ -33,6 +33,7 @@ unit_tests = \
 	tests/unit/test-vhu-mem \
 	tests/unit/test-vhu-msg \
 	tests/unit/test-vhu-vring \
+	tests/unit/test-vhu-ring-state \
 	tests/unit/test-vhu-waiting \
 	tests/unit/test-vq \
 	tests/unit/test-vq-chain \
@@ -163,6 +164,9 @@ tests_unit_test_vhu_msg_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_vhu_msg_SOURCES = tests/unit/test-vhu-msg.c
 tests_unit_test_vhu_msg_LDADD = $(unit_libs)
 
+tests_unit_test_vhu_ring_state_CPPFLAGS = $(unit_cppflags)
+tests_unit_test_vhu_ring_state_SOURCES = tests/unit/test-vhu-ring-state.c
+tests_unit_test_vhu_ring_state_LDADD = $(unit_libs)
 tests_unit_test_vhu_waiting_CPPFLAGS = $(unit_cppflags)
 tests_unit_test_vhu_waiting_SOURCES = tests/unit/test-vhu-waiting.c
 tests_unit_test_vhu_waiting_LDADD = $(unit_libs)

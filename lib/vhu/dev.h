@@ -27,32 +27,20 @@
 
 #include "shared/inflight.h"
 #include "vhu/msg.h"
+#include "vhu/ring_state.h"
 #include "vq/ring.h"
 #include "vublk.h"
-
-/* What a ring's worker is at. */
-enum vhu_vring_phase {
-	VRING_STOPPED,  /* no worker has it; everything may change */
-	VRING_STARTING, /* queue_start asked for */
-	VRING_WAITING,  /* the same, but put off: no worker has it, and it may be cancelled */
-	VRING_RUNNING,  /* changes only through queue_update */
-	VRING_DRAINING, /* queue_stop asked for */
-};
 
 /* "Ring states": a ring runs when it is started and enabled and can be. */
 struct vhu_vring {
 	_Alignas(64) struct vublk_queue vq; /* the next ring's may have another worker */
 	struct vq_layout layout;
 	struct vublk_update update; /* while a queue_update is pending */
-	enum vhu_vring_phase phase;
-	bool updating;
-	bool held; /* WAITING, and to be drained when it has begun: counted in `pending` */
+	enum ring_state state;
 	bool addr_set;
 	bool started; /* SET_VRING_KICK came, GET_VRING_BASE did not */
 	bool enabled;
-	bool failed;   /* could not be started: not tried again before something changes */
-	bool told;     /* GET_VRING_BASE was answered in this session */
-	bool unmapped; /* its memory was taken away while it ran */
+	bool told; /* GET_VRING_BASE was answered in this session */
 };
 
 struct vhu_row;
@@ -100,13 +88,9 @@ int vhu_dispatch_finish(struct vublk_dev *dev);
 
 /*
  * Starts or stops the ring if what it should do and what it does differ. 0 (maybe pending), or
- * -errno when it cannot be started; then it counts as broken and its error descriptor is
- * signalled.
+ * -errno when it cannot be started; then its error descriptor is signalled.
  */
 int vhu_vring_reconcile(struct vublk_dev *dev, struct vhu_vring *vring);
-
-/* Asks the worker to apply vring->update. */
-void vhu_vring_update(struct vublk_dev *dev, struct vhu_vring *vring);
 
 /*
  * Makes `mem` the session's memory, taking over the reference, and moves every ring that runs to

@@ -24,24 +24,15 @@ static struct vhu_vring *find(struct vublk_dev *dev, uint64_t index)
 	return NULL;
 }
 
-/* ---- start, stop, update ---- */
+/* ---- what is done to a ring (vhu/ring_state.h) ---- */
 
-/* The ring cannot be started: "vring_err" is the way to say so. */
-static int fail(struct vhu_vring *vring, int err)
+/* Why a ring cannot be started with what the front-end has said; 0: it can. */
+static int check_start(const struct vublk_dev *dev, const struct vhu_vring *vring)
 {
-	vring->failed = true;
-	vhu_fd_signal(vring->vq.err_fd);
-	return err;
-}
-
-static int start(struct vublk_dev *dev, struct vhu_vring *vring)
-{
-	int err;
-
 	if (!vring->layout.size || !vring->addr_set) {
 		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u is started without its %s", dev->name,
 			vring->vq.index, !vring->layout.size ? "size" : "addresses");
-		return fail(vring, -EINVAL);
+		return -EINVAL;
 	}
 	if (!dev->mem || !vhu_mem_ranges(dev->mem, NULL, 0)) {
 		vhu_log(VUBLK_LOG_WARNING,
@@ -50,75 +41,124 @@ static int start(struct vublk_dev *dev, struct vhu_vring *vring)
 			"-machine memory-backend=mem, libvirt <memoryBacking> with <source "
 			"type='memfd'/> and <access mode='shared'/>",
 			dev->name, vring->vq.index);
-		return fail(vring, -EINVAL);
+		return -EINVAL;
 	}
-	err = vq_setup(&vring->vq, &vring->layout, dev->mem, dev->inflight, dev->features);
-	if (err)
-		return fail(vring, err);
-	vring->phase = VRING_STARTING;
+	return 0;
+}
+
+static int happen(struct vublk_dev *dev, struct vhu_vring *vring, enum ring_event event);
+
+static int ask_start(struct vublk_dev *dev, struct vhu_vring *vring)
+{
+	int err = check_start(dev, vring);
+
+	if (!err)
+		err = vq_setup(&vring->vq, &vring->layout, dev->mem, dev->inflight, dev->features);
+	if (err) {
+		happen(dev, vring, RING_UNABLE);
+		return err;
+	}
 	dev->pending++;
 	dev->params.ops->queue_start(dev->params.opaque, &vring->vq);
 	return 0;
 }
 
-/* The ring is at rest. */
+static void ask_stop(struct vublk_dev *dev, struct vhu_vring *vring, bool drain)
+{
+	dev->pending++;
+	dev->params.ops->queue_stop(dev->params.opaque, &vring->vq, drain);
+}
+
+/* Of a ring that has begun. */
 static void rest(struct vhu_vring *vring)
 {
 	vring->layout.base = vq_base(&vring->vq);
-	vring->phase = VRING_STOPPED;
 	vq_teardown(&vring->vq);
 }
 
-/* The same, of one that has never begun. */
+/* Of one that was set up, and has not. */
 static void rest_unbegun(struct vhu_vring *vring)
 {
 	vq_find_base(&vring->vq);
 	rest(vring);
 }
 
-/* A ring that was to begin is not to. */
-static void cancel_start(struct vublk_dev *dev, struct vhu_vring *vring)
+/* "vring_err" is the way to say that it cannot run. */
+static void tell(const struct vhu_vring *vring)
 {
-	dev->params.ops->queue_cancel(dev->params.opaque, &vring->vq);
-	rest_unbegun(vring);
+	vhu_fd_signal(vring->vq.err_fd);
 }
 
 /*
- * Has a ring stop that runs, or waits to begin. What an earlier process has left in flight has to
- * be done before a stop that drains is acknowledged: then the wait goes on, and the message with
- * it; else it is over.
+ * Something happens to a ring. The state is the next one before anybody is asked, for the answer
+ * may come at once. 0, or -errno if it is to start and cannot even be asked for.
+ */
+static int happen(struct vublk_dev *dev, struct vhu_vring *vring, enum ring_event event)
+{
+	const struct ring_step step = ring_step(vring->state, event);
+	struct vublk_queue *vq = &vring->vq;
+
+	vring->state = step.next;
+	switch (step.action) {
+	case RING_IGNORE:
+	case RING_MOVE:
+		break;
+	case RING_ASK_START:
+		return ask_start(dev, vring);
+	case RING_ASK_DRAIN:
+		ask_stop(dev, vring, true);
+		break;
+	case RING_ASK_ABANDON:
+		ask_stop(dev, vring, false);
+		break;
+	case RING_ASK_UPDATE:
+		dev->pending++;
+		dev->params.ops->queue_update(dev->params.opaque, vq, &vring->update);
+		break;
+	case RING_CANCEL:
+		dev->params.ops->queue_cancel(dev->params.opaque, vq);
+		rest_unbegun(vring);
+		break;
+	case RING_HOLD:
+		dev->pending++;
+		break;
+	case RING_UNHOLD:
+		dev->pending--;
+		break;
+	case RING_TELL:
+		tell(vring);
+		break;
+	case RING_TELL_REST:
+		tell(vring);
+		rest_unbegun(vring);
+		break;
+	case RING_REST:
+		rest(vring);
+		break;
+	}
+	return 0;
+}
+
+/*
+ * Has a ring stop. What an earlier process has left in flight has to be done before a stop that
+ * drains is acknowledged: while such a ring waits to begin, the stop waits with it.
  */
 static void stop(struct vublk_dev *dev, struct vhu_vring *vring, bool drain)
 {
-	if (vring->phase == VRING_RUNNING) {
-		vring->phase = VRING_DRAINING;
-		dev->pending++;
-		dev->params.ops->queue_stop(dev->params.opaque, &vring->vq, drain);
-	} else if (vring->phase == VRING_WAITING) {
-		vring->held = drain && vq_track_has_left(vring->vq.track, vring->vq.packed);
-		if (vring->held)
-			dev->pending++;
-		else
-			cancel_start(dev, vring);
-	}
+	enum ring_event event = drain ? RING_DRAIN : RING_ABANDON;
+
+	if (drain && vring->state == RING_WAITING &&
+	    vq_track_has_left(vring->vq.track, vring->vq.packed))
+		event = RING_DRAIN_LEFT;
+	happen(dev, vring, event);
 }
 
 int vhu_vring_reconcile(struct vublk_dev *dev, struct vhu_vring *vring)
 {
-	const bool wanted = vring->started && vring->enabled && !vring->unmapped;
-
-	if (wanted && vring->phase == VRING_STOPPED && !vring->failed)
-		return start(dev, vring);
-	if (!wanted)
-		stop(dev, vring, true);
+	if (vring->started && vring->enabled)
+		return happen(dev, vring, RING_WANTED);
+	stop(dev, vring, true);
 	return 0;
-}
-
-void vhu_vring_update(struct vublk_dev *dev, struct vhu_vring *vring)
-{
-	vring->updating = true;
-	dev->pending++;
-	dev->params.ops->queue_update(dev->params.opaque, &vring->vq, &vring->update);
 }
 
 /*
@@ -130,19 +170,16 @@ static void remap_one(struct vublk_dev *dev, struct vhu_vring *vring)
 	struct vq_ring ring;
 	int err;
 
-	if (vring->phase == VRING_WAITING)
-		cancel_start(dev, vring);
-	else if (vring->phase != VRING_RUNNING && !vring->unmapped)
+	if (ring_is_stopped(vring->state) && vring->state != RING_UNMAPPED)
 		return;
 	err = vq_translate(&vring->vq, &vring->layout, dev->mem, dev->features, &ring);
-	vring->unmapped = err;
-	if (vring->phase == VRING_RUNNING && !err) {
+	if (vring->state == RING_RUNNING && !err) {
 		vring->update.ring = ring;
-		vhu_vring_update(dev, vring);
-		return;
+	} else {
+		vq_lease_put(vring->update.lease);
+		vring->update.lease = NULL;
 	}
-	vq_lease_put(vring->update.lease);
-	vring->update.lease = NULL;
+	happen(dev, vring, err ? RING_UNMAP : RING_REMAP);
 	vhu_vring_reconcile(dev, vring);
 }
 
@@ -153,7 +190,7 @@ int vhu_vring_remap(struct vublk_dev *dev, struct vhu_mem *mem)
 		struct vhu_vring *vring = &dev->vring[i];
 
 		vring->update = (struct vublk_update){0};
-		if (vring->phase != VRING_RUNNING)
+		if (vring->state != RING_RUNNING)
 			continue;
 		vring->update.lease = vq_lease_new(mem);
 		if (vring->update.lease)
@@ -172,7 +209,7 @@ int vhu_vring_remap(struct vublk_dev *dev, struct vhu_mem *mem)
 bool vhu_vring_any_running(const struct vublk_dev *dev)
 {
 	for (unsigned i = 0; i < dev->params.num_queues; i++)
-		if (dev->vring[i].phase != VRING_STOPPED)
+		if (!ring_is_stopped(dev->vring[i].state))
 			return true;
 	return false;
 }
@@ -196,32 +233,13 @@ void vhu_vring_reset_all(struct vublk_dev *dev)
 	}
 }
 
-/* Whatever the answer is about, the ring is at rest afterwards. */
-static void answered(struct vublk_dev *dev, struct vhu_vring *vring, int err)
-{
-	if (vring->updating) {
-		vring->updating = false;
-	} else if (vring->phase == VRING_STARTING && !err) {
-		vring->phase = VRING_RUNNING;
-	} else if (vring->phase == VRING_STARTING) {
-		fail(vring, err);
-		rest_unbegun(vring);
-	} else {
-		rest(vring);
-	}
-	if (err && !dev->err)
-		dev->err = err;
-}
-
 void vublk_queue_done(struct vublk_queue *queue, int err)
 {
 	struct vublk_dev *dev = queue->dev;
-	struct vhu_vring *vring = &dev->vring[queue->index];
 
-	answered(dev, vring, err);
-	if (vring->held)
-		stop(dev, vring, true);
-	vring->held = false;
+	if (err && !dev->err)
+		dev->err = err;
+	happen(dev, &dev->vring[queue->index], err ? RING_ERROR : RING_DONE);
 	if (--dev->pending)
 		return;
 	if (dev->leaving)
@@ -232,33 +250,19 @@ void vublk_queue_done(struct vublk_queue *queue, int err)
 
 void vublk_queue_wait(struct vublk_queue *queue)
 {
-	struct vublk_dev *dev = queue->dev;
-
-	/* The message that had it started counts itself. */
-	dev->pending--;
-	dev->vring[queue->index].phase = VRING_WAITING;
+	/* Pending no more: the message that had it started counts itself. */
+	happen(queue->dev, &queue->dev->vring[queue->index], RING_PUT_OFF);
 }
 
 void vublk_queue_wait_over(struct vublk_queue *queue)
 {
-	struct vublk_dev *dev = queue->dev;
-	struct vhu_vring *vring = &dev->vring[queue->index];
-
-	if (!vring->held)
-		dev->pending++;
-	vring->phase = VRING_STARTING;
+	happen(queue->dev, &queue->dev->vring[queue->index], RING_READY);
 }
 
 void vhu_vring_let_go(struct vublk_dev *dev)
 {
-	for (unsigned i = 0; i < dev->params.num_queues; i++) {
-		struct vhu_vring *vring = &dev->vring[i];
-
-		if (vring->held && vring->phase == VRING_WAITING) {
-			vring->held = false;
-			dev->pending--;
-		}
-	}
+	for (unsigned i = 0; i < dev->params.num_queues; i++)
+		happen(dev, &dev->vring[i], RING_LET_GO);
 }
 
 /* ---- messages ---- */
@@ -268,7 +272,7 @@ static struct vhu_vring *find_stopped(struct vublk_dev *dev, uint64_t index)
 {
 	struct vhu_vring *vring = find(dev, index);
 
-	if (!vring || vring->phase == VRING_STOPPED)
+	if (!vring || ring_is_stopped(vring->state))
 		return vring;
 	vhu_log(VUBLK_LOG_WARNING, "%s: %s for queue %u, which is running", dev->name,
 		vhu_msg_name(dev->msg.header.request), vring->vq.index);
@@ -290,8 +294,7 @@ int vhu_vring_set_num(struct vublk_dev *dev, struct vhu_msg *msg)
 		return -EINVAL;
 	}
 	vring->layout.size = state.num;
-	vring->failed = false;
-	return 0;
+	return happen(dev, vring, RING_CHANGED);
 }
 
 int vhu_vring_set_base(struct vublk_dev *dev, struct vhu_msg *msg)
@@ -314,8 +317,7 @@ int vhu_vring_set_base(struct vublk_dev *dev, struct vhu_msg *msg)
 	 */
 	if (packed && !state.num && !vring->told && !dev->inflight)
 		vring->layout.base = 0x80008000;
-	vring->failed = false;
-	return 0;
+	return happen(dev, vring, RING_CHANGED);
 }
 
 int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg)
@@ -331,7 +333,7 @@ int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg)
 	layout.desc = addr.desc;
 	layout.avail = addr.avail;
 	layout.used = addr.used;
-	if (vring->phase != VRING_STOPPED) {
+	if (!ring_is_stopped(vring->state)) {
 		/* Front-ends repeat themselves when they switch logging on or off. */
 		if (layout.desc == vring->layout.desc && layout.avail == vring->layout.avail &&
 		    layout.used == vring->layout.used)
@@ -350,8 +352,7 @@ int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg)
 	}
 	vring->layout = layout;
 	vring->addr_set = true;
-	vring->failed = vring->unmapped = false;
-	return 0;
+	return happen(dev, vring, RING_PLACED);
 }
 
 int vhu_vring_set_enable(struct vublk_dev *dev, struct vhu_msg *msg)
@@ -378,7 +379,7 @@ static int get_base(struct vublk_dev *dev, struct vhu_msg *msg, bool drain)
 	if (!vring)
 		return -EINVAL;
 	vring->started = false;
-	vring->failed = vring->unmapped = false;
+	happen(dev, vring, RING_PLACED);
 	stop(dev, vring, drain);
 	return 0;
 }
@@ -447,8 +448,8 @@ static int take_ring_fd(struct vublk_dev *dev, struct vhu_msg *msg, struct vhu_v
 static void apply(struct vublk_dev *dev, struct vhu_vring *vring, struct vublk_update update)
 {
 	vring->update = update;
-	if (vring->phase == VRING_RUNNING)
-		vhu_vring_update(dev, vring);
+	if (vring->state == RING_RUNNING)
+		happen(dev, vring, RING_UPDATE);
 	else
 		vublk_queue_apply(&vring->vq, &vring->update);
 }
@@ -464,7 +465,7 @@ int vhu_vring_set_kick(struct vublk_dev *dev, struct vhu_msg *msg)
 	apply(dev, vring, (struct vublk_update){.kick = true, .kick_fd = fd});
 	/* Requests may be waiting already: do not wait for the first kick to start. */
 	vring->started = true;
-	vring->failed = false;
+	happen(dev, vring, RING_CHANGED);
 	return vhu_vring_reconcile(dev, vring);
 }
 
@@ -494,19 +495,23 @@ int vhu_vring_set_err(struct vublk_dev *dev, struct vhu_msg *msg)
 
 static const char *state_name(const struct vhu_vring *vring)
 {
-	static const char *const phases[] = {
-		[VRING_STOPPED] = "stopped",
-		[VRING_STARTING] = "starting",
-		[VRING_WAITING] = "waiting for the image",
-		[VRING_RUNNING] = "running",
-		[VRING_DRAINING] = "draining",
+	static const char *const names[RING_STATES] = {
+		[RING_STOPPED] = "stopped",
+		[RING_FAILED] = "could not be started",
+		[RING_UNMAPPED] = "stopped, as its memory is not shared any more",
+		[RING_WAITING] = "waiting for the image",
+		[RING_HELD] = "waiting for the image",
+		[RING_STARTING] = "starting",
+		[RING_STOP_NEXT] = "starting",
+		[RING_RUNNING] = "running",
+		[RING_UPDATING] = "running",
+		[RING_DRAINING] = "draining",
+		[RING_UNMAPPING] = "draining",
 	};
 
-	if (vring->phase != VRING_STOPPED)
-		return phases[vring->phase];
-	if (vring->failed)
-		return "could not be started";
-	return vring->started && !vring->enabled ? "disabled" : phases[VRING_STOPPED];
+	if (vring->state == RING_STOPPED && vring->started && !vring->enabled)
+		return "disabled";
+	return names[vring->state];
 }
 
 void vhu_vring_report(const struct vublk_dev *dev)
@@ -519,8 +524,8 @@ void vhu_vring_report(const struct vublk_dev *dev)
 		vhu_log(VUBLK_LOG_INFO, "%s: queue %u: %s ring of %u, %s%s%s", dev->name, i,
 			dev->features >> VIRTIO_F_RING_PACKED & 1 ? "packed" : "split",
 			vring->layout.size, state_name(vring),
-			vring->phase == VRING_RUNNING && !vring->vq.track ? ", not tracked" : "",
-			vring->phase == VRING_RUNNING && vring->vq.kick_fd < 0 ? ", not kicked"
-									       : "");
+			vring->state == RING_RUNNING && !vring->vq.track ? ", not tracked" : "",
+			vring->state == RING_RUNNING && vring->vq.kick_fd < 0 ? ", not kicked"
+									      : "");
 	}
 }

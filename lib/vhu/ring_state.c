@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* See vhu/ring_state.h. */
+#include "vhu/ring_state.h"
+
+/* Where nothing stands nothing happens: either it has no meaning there, or it cannot come. */
+static const struct ring_step steps[RING_STATES][RING_EVENTS] = {
+	[RING_STOPPED] = {[RING_WANTED] = {RING_ASK_START, RING_STARTING}},
+	[RING_FAILED] = {[RING_CHANGED] = {RING_MOVE, RING_STOPPED},
+			 [RING_PLACED] = {RING_MOVE, RING_STOPPED}},
+	[RING_UNMAPPED] = {[RING_PLACED] = {RING_MOVE, RING_STOPPED},
+			   [RING_REMAP] = {RING_MOVE, RING_STOPPED}},
+	[RING_WAITING] = {[RING_DRAIN] = {RING_CANCEL, RING_STOPPED},
+			  [RING_DRAIN_LEFT] = {RING_HOLD, RING_HELD},
+			  [RING_ABANDON] = {RING_CANCEL, RING_STOPPED},
+			  [RING_UNMAP] = {RING_CANCEL, RING_UNMAPPED},
+			  [RING_REMAP] = {RING_CANCEL, RING_STOPPED},
+			  [RING_READY] = {RING_HOLD, RING_STARTING}},
+	[RING_HELD] = {[RING_READY] = {RING_MOVE, RING_STOP_NEXT},
+		       [RING_LET_GO] = {RING_UNHOLD, RING_WAITING}},
+	[RING_STARTING] = {[RING_PUT_OFF] = {RING_UNHOLD, RING_WAITING},
+			   [RING_UNABLE] = {RING_TELL, RING_FAILED},
+			   [RING_DONE] = {RING_MOVE, RING_RUNNING},
+			   [RING_ERROR] = {RING_TELL_REST, RING_FAILED}},
+	[RING_STOP_NEXT] = {[RING_DONE] = {RING_ASK_DRAIN, RING_DRAINING},
+			    [RING_ERROR] = {RING_TELL_REST, RING_FAILED}},
+	[RING_RUNNING] = {[RING_DRAIN] = {RING_ASK_DRAIN, RING_DRAINING},
+			  [RING_ABANDON] = {RING_ASK_ABANDON, RING_DRAINING},
+			  [RING_UNMAP] = {RING_ASK_DRAIN, RING_UNMAPPING},
+			  [RING_REMAP] = {RING_ASK_UPDATE, RING_UPDATING},
+			  [RING_UPDATE] = {RING_ASK_UPDATE, RING_UPDATING}},
+	[RING_UPDATING] =
+		{[RING_DONE] = {RING_MOVE, RING_RUNNING}, [RING_ERROR] = {RING_MOVE, RING_RUNNING}},
+	[RING_DRAINING] =
+		{[RING_DONE] = {RING_REST, RING_STOPPED}, [RING_ERROR] = {RING_REST, RING_STOPPED}},
+	[RING_UNMAPPING] = {[RING_DONE] = {RING_REST, RING_UNMAPPED},
+			    [RING_ERROR] = {RING_REST, RING_UNMAPPED}},
+};
+
+struct ring_step ring_step(enum ring_state state, enum ring_event event)
+{
+	const struct ring_step step = steps[state][event];
+
+	return step.action ? step : (struct ring_step){RING_IGNORE, state};
+}
