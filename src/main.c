@@ -303,6 +303,11 @@ static void say_what_is_served(const struct program *program)
 		 options->num_workers, options->num_workers == 1 ? "" : "s", PACKAGE_VERSION);
 }
 
+static void ended(struct server *server, int status)
+{
+	loop_quit(container_of(server, struct program, server)->loop, status);
+}
+
 static int serve(struct program *program)
 {
 	int err = loop_create(&program->loop);
@@ -335,7 +340,8 @@ static int serve(struct program *program)
 	err = listener_open(&program->listener, &program->options.listener, &program->stopping);
 	if (err)
 		return err == -ECANCELED ? 0 : err;
-	err = server_start(&program->server, program->loop, program->disk, &program->listener);
+	err = server_start(&program->server, program->loop, program->disk, &program->listener,
+			   ended);
 	if (err)
 		return err;
 	sd_notify(0, "READY=1");

@@ -158,7 +158,7 @@ static void listen_again(struct server *server)
 	if (!watch_listener(server))
 		return;
 	log_error("%s: cannot watch the listening socket", disk_name(server->disk));
-	loop_quit(server->loop, EXIT_FAILURE);
+	server->ended(server, EXIT_FAILURE);
 }
 
 static void accept_again(struct loop_timer *timer)
@@ -172,7 +172,7 @@ static void disconnected(void *opaque)
 
 	server->connected = false;
 	if (server->stopping || server->listener->connected)
-		loop_quit(server->loop, EXIT_SUCCESS);
+		server->ended(server, EXIT_SUCCESS);
 	else
 		listen_again(server);
 }
@@ -185,8 +185,9 @@ const struct disk_events server_events = {
 /* ---- life ---- */
 
 int server_start(struct server *server, struct loop *loop, struct disk *disk,
-		 struct listener *listener)
+		 struct listener *listener, void (*ended)(struct server *server, int status))
 {
+	server->ended = ended;
 	server->loop = loop;
 	server->disk = disk;
 	server->listener = listener;
@@ -232,7 +233,7 @@ void server_stop(struct server *server)
 	unwatch(server, &server->listen_watch);
 	loop_clear_timer(server->loop, &server->accept_timer);
 	if (!server->connected)
-		loop_quit(server->loop, EXIT_SUCCESS);
+		server->ended(server, EXIT_SUCCESS);
 	else if (!server->leaving)
 		leave(server);
 }

@@ -27,15 +27,19 @@ struct server {
 	bool leaving;                               /* disk_disconnect() was called */
 	bool stopping;
 	struct loop_timer accept_timer; /* when there were no descriptors left */
+	void (*ended)(struct server *server, int status);
 	struct log_limit refusals, arrivals;
 };
 
 /* What the disk tells the server; for disk_create(), with the server as opaque. */
 extern const struct disk_events server_events;
 
-/* Begins to accept, or serves the one connection there is. 0 or -errno (logged). */
+/*
+ * Begins to accept, or serves the one connection there is. 0 or -errno (logged). When it serves
+ * nobody and will not any more, ended() is called, once, with the process's exit status.
+ */
 int server_start(struct server *server, struct loop *loop, struct disk *disk,
-		 struct listener *listener);
+		 struct listener *listener, void (*ended)(struct server *server, int status));
 
 /* Some front-end's memory was lost (vublk_guard_memory()): ends the session if it is this one's. */
 void server_check_memory(struct server *server);
@@ -43,7 +47,7 @@ void server_check_memory(struct server *server);
 /* Logs what the session is at, and its rings. */
 void server_report(const struct server *server);
 
-/* Accepts nobody any more, ends the session, then quits the loop with status 0. */
+/* Accepts nobody any more, ends the session; then it has ended, with status 0. */
 void server_stop(struct server *server);
 
 #endif
