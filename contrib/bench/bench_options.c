@@ -55,17 +55,17 @@ enum option_id {
 
 /* What the rows' functions fill in. */
 struct parsed {
-	struct bench_options *options;
+	struct bench_options options;
 	bool mixed;                /* --rw has reads and writes */
 	unsigned int read_percent; /* as given; it counts only then */
 };
 
 static struct bench_options *options_of(const struct option_parser *parser)
 {
-	return ((const struct parsed *)parser->options)->options;
+	return &((struct parsed *)parser->options)->options;
 }
 
-/* --- one function per option; `value` is never empty --- */
+/* --- what is more than a kind can say; `value` is never empty --- */
 
 static int set_socket_path(struct option_parser *parser, const struct option_row *row,
 			   const char *value)
@@ -85,28 +85,6 @@ static int set_socket_path(struct option_parser *parser, const struct option_row
 	return 0;
 }
 
-static int set_flag(struct option_parser *parser, const struct option_row *row, const char *value);
-
-static int set_number(struct option_parser *parser, const struct option_row *row, const char *value,
-		      uint64_t max, unsigned int *to)
-{
-	char expected[64];
-	uint64_t n;
-
-	if (!parse_digits(value, 10, max, &n) || !n) {
-		snprintf(expected, sizeof(expected), "a number from 1 to %llu",
-			 (unsigned long long)max);
-		return option_fail_value(parser, row, value, expected);
-	}
-	*to = (unsigned int)n;
-	return 0;
-}
-
-static int set_rounds(struct option_parser *parser, const struct option_row *row, const char *value)
-{
-	return set_number(parser, row, value, MAX_ROUNDS, &options_of(parser)->rounds);
-}
-
 static int set_rw(struct option_parser *parser, const struct option_row *row, const char *value)
 {
 	static const char *const words[] = {"read",      "write",  "rw", "randread",
@@ -122,58 +100,6 @@ static int set_rw(struct option_parser *parser, const struct option_row *row, co
 	return 0;
 }
 
-static int set_block_size(struct option_parser *parser, const struct option_row *row,
-			  const char *value)
-{
-	uint64_t n;
-
-	if (!parse_size(value, &n) || !n || n % SECTOR || n > MAX_BLOCK_SIZE)
-		return option_fail_value(parser, row, value, "a multiple of 512 up to 64M");
-	options_of(parser)->block_size = (uint32_t)n;
-	return 0;
-}
-
-static int set_bytes(struct option_parser *parser, const struct option_row *row, const char *value,
-		     uint64_t *to)
-{
-	if (!parse_size(value, to) || *to % SECTOR)
-		return option_fail_value(parser, row, value,
-					 "a multiple of 512 bytes, as 4096 or 1G");
-	return 0;
-}
-
-static int set_offset(struct option_parser *parser, const struct option_row *row, const char *value)
-{
-	return set_bytes(parser, row, value, &options_of(parser)->offset);
-}
-
-static int set_size(struct option_parser *parser, const struct option_row *row, const char *value)
-{
-	const int ret = set_bytes(parser, row, value, &options_of(parser)->size);
-
-	if (!ret && !options_of(parser)->size)
-		return option_fail_value(parser, row, value, "a size above 0");
-	return ret;
-}
-
-static int set_queue_depth(struct option_parser *parser, const struct option_row *row,
-			   const char *value)
-{
-	return set_number(parser, row, value, MAX_QUEUE_SIZE, &options_of(parser)->depth);
-}
-
-static int set_num_queues(struct option_parser *parser, const struct option_row *row,
-			  const char *value)
-{
-	return set_number(parser, row, value, BENCH_MAX_QUEUES, &options_of(parser)->n_queues);
-}
-
-static int set_threads(struct option_parser *parser, const struct option_row *row,
-		       const char *value)
-{
-	return set_number(parser, row, value, BENCH_MAX_QUEUES, &options_of(parser)->n_threads);
-}
-
 static int set_queue_size(struct option_parser *parser, const struct option_row *row,
 			  const char *value)
 {
@@ -183,49 +109,6 @@ static int set_queue_size(struct option_parser *parser, const struct option_row 
 		return option_fail_value(parser, row, value, "a power of two up to 32768");
 	options_of(parser)->queue_size = (unsigned int)n;
 	return 0;
-}
-
-/* One of two words: *to says whether it is the second one. */
-static int set_either(struct option_parser *parser, const struct option_row *row, const char *value,
-		      const char *no, const char *yes, bool *to)
-{
-	const char *const words[] = {no, yes, NULL};
-	const int i = find_word(words, value);
-
-	if (i < 0)
-		return option_fail_value(parser, row, value, row->argument);
-	*to = i;
-	return 0;
-}
-
-static int set_ring(struct option_parser *parser, const struct option_row *row, const char *value)
-{
-	return set_either(parser, row, value, "split", "packed", &options_of(parser)->packed);
-}
-
-static int set_descriptors(struct option_parser *parser, const struct option_row *row,
-			   const char *value)
-{
-	return set_either(parser, row, value, "direct", "indirect", &options_of(parser)->indirect);
-}
-
-static int set_event_idx(struct option_parser *parser, const struct option_row *row,
-			 const char *value)
-{
-	return set_either(parser, row, value, "off", "on", &options_of(parser)->event_idx);
-}
-
-static int set_completion(struct option_parser *parser, const struct option_row *row,
-			  const char *value)
-{
-	return set_either(parser, row, value, "poll", "call", &options_of(parser)->call);
-}
-
-static int set_inflight(struct option_parser *parser, const struct option_row *row,
-			const char *value)
-{
-	options_of(parser)->inflight_given = true;
-	return set_either(parser, row, value, "off", "on", &options_of(parser)->inflight);
 }
 
 static int set_time(struct option_parser *parser, const struct option_row *row, const char *value,
@@ -268,17 +151,6 @@ static int set_rate(struct option_parser *parser, const struct option_row *row, 
 	return 0;
 }
 
-static int set_read_percent(struct option_parser *parser, const struct option_row *row,
-			    const char *value)
-{
-	uint64_t n;
-
-	if (!parse_digits(value, 10, 100, &n))
-		return option_fail_value(parser, row, value, "a number from 0 to 100");
-	((struct parsed *)parser->options)->read_percent = (unsigned int)n;
-	return 0;
-}
-
 static int set_cpu_affinity(struct option_parser *parser, const struct option_row *row,
 			    const char *value)
 {
@@ -290,97 +162,89 @@ static int set_cpu_affinity(struct option_parser *parser, const struct option_ro
 	return 0;
 }
 
-static int set_pid(struct option_parser *parser, const struct option_row *row, const char *value)
-{
-	uint64_t n;
-
-	if (!parse_digits(value, 10, INT32_MAX, &n) || !n)
-		return option_fail_value(parser, row, value, "the number of a process");
-	options_of(parser)->pid = (pid_t)n;
-	return 0;
-}
-
 /* --- the table; --help has its order --- */
 
+#define TO(member)          OPTION_TO(struct parsed, member)
+#define NUMBER(member, ...) .kind = OPTION_NUMBER, TO(member), .min = 1, __VA_ARGS__
+#define BYTES(member, ...)  .kind = OPTION_SIZE, TO(member), .step = SECTOR, __VA_ARGS__
+#define FLAG(member)        .kind = OPTION_FLAG, TO(member)
+#define WORD(member, ...) \
+	.kind = OPTION_WORD, TO(member), .values = (const int[]) \
+	{ \
+		__VA_ARGS__ \
+	}
+#define OTHER(function) .kind = OPTION_OTHER, .set = function
+
 static const struct option_row rows[N_OPTIONS] = {
-	[OPT_SOCKET_PATH] = {"socket-path", "PATH", set_socket_path,
-			     "the back-end's socket; twice with --compare"},
-	[OPT_FLOOR] = {"floor", NULL, set_flag,
-		       "no socket: a thread that does no work answers, which\n"
-		       "shows what the generator itself can do"},
-	[OPT_COMPARE] = {"compare", NULL, set_flag, "measure two back-ends in turn"},
-	[OPT_ROUNDS] = {"rounds", "N", set_rounds, "of --compare (default 5)"},
-	[OPT_RW] = {"rw", "read|write|rw|randread|randwrite|randrw", set_rw,
-		    "what to do (default randread)"},
-	[OPT_READ_PERCENT] = {"read-percent", "N", set_read_percent,
-			      "share of reads of rw and randrw (default 50)"},
-	[OPT_BLOCK_SIZE] = {"block-size", "SIZE", set_block_size, "of each request (default 4K)"},
-	[OPT_OFFSET] = {"offset", "SIZE", set_offset, "where the area begins (default 0)"},
-	[OPT_SIZE] = {"size", "SIZE", set_size, "of the area (default: to the disk's end)"},
-	[OPT_VERIFY] = {"verify", NULL, set_flag, "stamp what is written, check what is read"},
-	[OPT_QUEUE_DEPTH] = {"queue-depth", "N", set_queue_depth,
-			     "requests in flight in each queue (default 1)"},
-	[OPT_NUM_QUEUES] = {"num-queues", "N", set_num_queues, "queues (default 1)"},
-	[OPT_THREADS] = {"threads", "N", set_threads,
-			 "threads that the queues are spread over (default 1)"},
-	[OPT_QUEUE_SIZE] = {"queue-size", "N", set_queue_size,
-			    "entries of each ring (default: what the depth needs,\n"
-			    "at least 128)"},
-	[OPT_RING] = {"ring", "split|packed", set_ring, "kind of virtqueue (default split)"},
-	[OPT_DESCRIPTORS] = {"descriptors", "direct|indirect", set_descriptors,
-			     "three descriptors in the ring for a request, or one\n"
-			     "that names a table (default indirect)"},
-	[OPT_EVENT_IDX] = {"event-idx", "on|off", set_event_idx,
-			   "negotiate EVENT_IDX (default on)"},
-	[OPT_COMPLETION] = {"completion", "poll|call", set_completion,
-			    "look at the ring all the time and want no calls (the\n"
-			    "default), or sleep until called"},
-	[OPT_INFLIGHT] = {"inflight", "on|off", set_inflight,
-			  "have an in-flight region, as QEMU does (default: if\n"
-			  "the back-end offers it)"},
-	[OPT_SECONDS] = {"seconds", "N", set_seconds, "how long to measure (default 10)"},
-	[OPT_COUNT] = {"count", "N", set_count, "measure exactly N requests instead"},
-	[OPT_WARMUP] = {"warmup", "SECONDS", set_warmup,
-			"do the same for so long before (default 0)"},
-	[OPT_RATE] = {"rate", "IOPS", set_rate,
-		      "begin so many requests per second, evenly (default 0:\n"
-		      "as many as come back)"},
-	[OPT_CPU_AFFINITY] = {"cpu-affinity", "LIST", set_cpu_affinity,
-			      "processors for the threads, one after the other"},
-	[OPT_PID] = {"pid", "PID", set_pid,
-		     "the back-end's process (default: who listens on the\n"
-		     "socket)"},
-	[OPT_JSON] = {"json", NULL, set_flag, "print the result as JSON"},
-	[OPT_HELP] = {"help", NULL, set_flag, "print this text and exit"},
-	[OPT_VERSION] = {"version", NULL, set_flag, "print the version and exit"},
+	[OPT_SOCKET_PATH] = {"socket-path", "PATH", OTHER(set_socket_path),
+			     .help = "the back-end's socket; twice with --compare"},
+	[OPT_FLOOR] = {"floor", NULL, FLAG(options.floor),
+		       .help = "no socket: a thread that does no work answers, which\n"
+			       "shows what the generator itself can do"},
+	[OPT_COMPARE] = {"compare", NULL, FLAG(options.compare),
+			 .help = "measure two back-ends in turn"},
+	[OPT_ROUNDS] = {"rounds", "N", NUMBER(options.rounds, .max = MAX_ROUNDS),
+			.help = "of --compare (default 5)"},
+	[OPT_RW] = {"rw", "read|write|rw|randread|randwrite|randrw", OTHER(set_rw),
+		    .help = "what to do (default randread)"},
+	[OPT_READ_PERCENT] = {"read-percent", "N", .kind = OPTION_NUMBER, TO(read_percent),
+			      .max = 100, .help = "share of reads of rw and randrw (default 50)"},
+	[OPT_BLOCK_SIZE] = {"block-size", "SIZE",
+			    BYTES(options.block_size, .min = SECTOR, .max = MAX_BLOCK_SIZE),
+			    .expected = "a multiple of 512 up to 64M",
+			    .help = "of each request (default 4K)"},
+	[OPT_OFFSET] = {"offset", "SIZE", BYTES(options.offset, .max = UINT64_MAX),
+			.expected = "a multiple of 512 bytes, as 4096 or 1G",
+			.help = "where the area begins (default 0)"},
+	[OPT_SIZE] = {"size", "SIZE", BYTES(options.size, .min = SECTOR, .max = UINT64_MAX),
+		      .expected = "a multiple of 512 bytes above 0, as 4096 or 1G",
+		      .help = "of the area (default: to the disk's end)"},
+	[OPT_VERIFY] = {"verify", NULL, FLAG(options.verify),
+			.help = "stamp what is written, check what is read"},
+	[OPT_QUEUE_DEPTH] = {"queue-depth", "N", NUMBER(options.depth, .max = MAX_QUEUE_SIZE),
+			     .help = "requests in flight in each queue (default 1)"},
+	[OPT_NUM_QUEUES] = {"num-queues", "N", NUMBER(options.n_queues, .max = BENCH_MAX_QUEUES),
+			    .help = "queues (default 1)"},
+	[OPT_THREADS] = {"threads", "N", NUMBER(options.n_threads, .max = BENCH_MAX_QUEUES),
+			 .help = "threads that the queues are spread over (default 1)"},
+	[OPT_QUEUE_SIZE] = {"queue-size", "N", OTHER(set_queue_size),
+			    .help = "entries of each ring (default: what the depth needs,\n"
+				    "at least 128)"},
+	[OPT_RING] = {"ring", "split|packed", WORD(options.packed, false, true),
+		      .help = "kind of virtqueue (default split)"},
+	[OPT_DESCRIPTORS] = {"descriptors", "direct|indirect", WORD(options.indirect, false, true),
+			     .help = "three descriptors in the ring for a request, or one\n"
+				     "that names a table (default indirect)"},
+	[OPT_EVENT_IDX] = {"event-idx", "on|off", WORD(options.event_idx, true, false),
+			   .help = "negotiate EVENT_IDX (default on)"},
+	[OPT_COMPLETION] = {"completion", "poll|call", WORD(options.call, false, true),
+			    .help = "poll the ring and want no calls (the default), or\n"
+				    "sleep until called"},
+	[OPT_INFLIGHT] = {"inflight", "on|off", WORD(options.inflight, true, false),
+			  .help = "have an in-flight region, as QEMU does (default: if\n"
+				  "the back-end offers it)"},
+	[OPT_SECONDS] = {"seconds", "N", OTHER(set_seconds),
+			 .help = "how long to measure (default 10)"},
+	[OPT_COUNT] = {"count", "N", OTHER(set_count),
+		       .help = "measure exactly N requests instead"},
+	[OPT_WARMUP] = {"warmup", "SECONDS", OTHER(set_warmup),
+			.help = "do the same for so long before (default 0)"},
+	[OPT_RATE] = {"rate", "IOPS", OTHER(set_rate),
+		      .help = "begin so many requests per second, evenly (default 0:\n"
+			      "as many as come back)"},
+	[OPT_CPU_AFFINITY] = {"cpu-affinity", "LIST", OTHER(set_cpu_affinity),
+			      .help = "processors for the threads, one after the other"},
+	[OPT_PID] = {"pid", "PID", NUMBER(options.pid, .max = INT32_MAX),
+		     .expected = "the number of a process",
+		     .help = "the back-end's process (default: who listens on the\n"
+			     "socket)"},
+	[OPT_JSON] = {"json", NULL, FLAG(options.json), .help = "print the result as JSON"},
+	[OPT_HELP] = {"help", .help = "print this text and exit"},
+	[OPT_VERSION] = {"version", .help = "print the version and exit"},
 };
 
 static const struct option_table table = {"vublk-bench", rows, N_OPTIONS, &rows[OPT_SOCKET_PATH]};
 static_assert(N_OPTIONS <= OPTION_TABLE_MAX, "the parser has room for the table");
-
-static int set_flag(struct option_parser *parser, const struct option_row *row, const char *value)
-{
-	struct bench_options *o = options_of(parser);
-
-	(void)value;
-	switch ((enum option_id)(row - rows)) {
-	case OPT_FLOOR:
-		o->floor = true;
-		break;
-	case OPT_COMPARE:
-		o->compare = true;
-		break;
-	case OPT_VERIFY:
-		o->verify = true;
-		break;
-	case OPT_JSON:
-		o->json = true;
-		break;
-	default: /* --help, --version: the first look at argv has seen to them */
-		break;
-	}
-	return 0;
-}
 
 /* --- parsing --- */
 
@@ -393,22 +257,20 @@ static enum bench_action find_action(int argc, char *const *argv)
 	return BENCH_RUN;
 }
 
-static void set_defaults(struct bench_options *options)
-{
-	*options = (struct bench_options){
-		.rounds = 5,
-		.random = true,
-		.read_percent = 100,
-		.block_size = 4096,
-		.depth = 1,
-		.n_queues = 1,
-		.n_threads = 1,
-		.indirect = true,
-		.event_idx = true,
-		.inflight = true,
-		.seconds = 10,
-	};
-}
+static const struct bench_options defaults = {
+	.action = BENCH_RUN,
+	.rounds = 5,
+	.random = true,
+	.read_percent = 100,
+	.block_size = 4096,
+	.depth = 1,
+	.n_queues = 1,
+	.n_threads = 1,
+	.indirect = true,
+	.event_idx = true,
+	.inflight = true,
+	.seconds = 10,
+};
 
 /* --- what goes together --- */
 
@@ -451,13 +313,13 @@ static int check_work(struct option_parser *parser)
 /* --read-percent may stand before or after --rw. */
 static int check_mix(struct option_parser *parser)
 {
-	const struct parsed *parsed = parser->options;
+	struct parsed *parsed = parser->options;
 
 	if (!parser->seen[OPT_READ_PERCENT])
 		return 0;
 	if (!parsed->mixed)
 		return option_fail(parser, "--read-percent goes only with --rw=rw or --rw=randrw");
-	parsed->options->read_percent = parsed->read_percent;
+	parsed->options.read_percent = parsed->read_percent;
 	return 0;
 }
 
@@ -489,25 +351,27 @@ static int check_queues(struct option_parser *parser)
 int bench_options_parse(struct bench_options *options, int argc, char *const *argv, char *error,
 			size_t size)
 {
-	struct parsed parsed = {.options = options};
+	struct parsed parsed = {.options = defaults};
 	struct option_parser parser = {
 		.table = &table, .options = &parsed, .error = error, .error_size = size};
-	int r;
+	int err;
 
-	set_defaults(options);
+	*options = defaults;
 	options->action = find_action(argc, argv);
 	if (options->action != BENCH_RUN)
 		return 0;
-	r = option_table_parse(&parser, argc, argv);
-	if (!r)
-		r = check_sockets(&parser);
-	if (!r)
-		r = check_work(&parser);
-	if (!r)
-		r = check_mix(&parser);
-	if (!r)
-		r = check_queues(&parser);
-	return r;
+	err = option_table_parse(&parser, argc, argv);
+	if (!err)
+		err = check_sockets(&parser);
+	if (!err)
+		err = check_work(&parser);
+	if (!err)
+		err = check_mix(&parser);
+	if (!err)
+		err = check_queues(&parser);
+	parsed.options.inflight_given = parser.seen[OPT_INFLIGHT];
+	*options = parsed.options;
+	return err;
 }
 
 /* --- --help --- */

@@ -82,14 +82,6 @@ void log_set_level(enum log_level level)
 		output = own_stderr();
 }
 
-int log_level_by_name(const char *name)
-{
-	for (int i = 0; i < N_LEVELS; i++)
-		if (!strcmp(levels[i].name, name))
-			return i;
-	return -1;
-}
-
 /* Writes a line as a whole, without waiting. Was there room for it? */
 static bool put(const char *line, size_t length)
 {

@@ -23,9 +23,6 @@ enum log_level {
  */
 void log_set_level(enum log_level level);
 
-/* Level by name ("error", "warning", "info", "debug"), or -1. */
-int log_level_by_name(const char *name);
-
 /*
  * Writes one line; `format` ends without newline. Control characters are written as '?', more
  * than about 1000 bytes are cut and end in "...". Never waits: lines that nobody reads are lost,

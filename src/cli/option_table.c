@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/control_chars.h"
+#include "cli/values.h"
 
 /* ---- errors ---- */
 
@@ -26,6 +27,97 @@ int option_fail_value(struct option_parser *parser, const struct option_row *row
 		      const char *expected)
 {
 	return option_fail(parser, "--%s must be %s, not '%s'", row->name, expected, value);
+}
+
+/* ---- values ---- */
+
+static void store(const struct option_parser *parser, const struct option_row *row, uint64_t value)
+{
+	void *at = (char *)parser->options + row->offset;
+
+	switch (row->size) {
+	case sizeof(bool):
+		*(bool *)at = value;
+		break;
+	case sizeof(uint32_t):
+		*(uint32_t *)at = (uint32_t)value;
+		break;
+	case sizeof(uint64_t):
+		*(uint64_t *)at = value;
+		break;
+	}
+}
+
+static int set_number(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	char expected[64];
+	uint64_t n;
+
+	if (parse_digits(value, 10, row->max, &n) && n >= row->min) {
+		store(parser, row, n);
+		return 0;
+	}
+	snprintf(expected, sizeof(expected), "a number from %ju to %ju", (uintmax_t)row->min,
+		 (uintmax_t)row->max);
+	return option_fail_value(parser, row, value, row->expected ? row->expected : expected);
+}
+
+static int set_size(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	uint64_t n;
+
+	if (!parse_size(value, &n) || n < row->min || n > row->max || (row->step && n % row->step))
+		return option_fail_value(parser, row, value, row->expected);
+	store(parser, row, n);
+	return 0;
+}
+
+/* Which of the words of "a|b|c" is it? -1: none. */
+static int find_in_argument(const char *words, const char *value)
+{
+	const size_t length = strlen(value);
+
+	for (int i = 0; *words; i++) {
+		const size_t n = strcspn(words, "|");
+
+		if (n == length && !memcmp(words, value, n))
+			return i;
+		words += n + (words[n] == '|');
+	}
+	return -1;
+}
+
+static int set_word(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	const int i = find_in_argument(row->argument, value);
+
+	if (i < 0)
+		return option_fail_value(parser, row, value, row->argument);
+	store(parser, row, (uint64_t)(row->values ? row->values[i] : i));
+	return 0;
+}
+
+static int set(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	switch (row->kind) {
+	case OPTION_ANSWERED:
+		break;
+	case OPTION_FLAG:
+		store(parser, row, row->values ? (uint64_t)*row->values : true);
+		break;
+	case OPTION_STRING:
+		memcpy((char *)parser->options + row->offset, &value, sizeof(value));
+		break;
+	case OPTION_NUMBER:
+		return set_number(parser, row, value);
+	case OPTION_SIZE:
+		return set_size(parser, row, value);
+	case OPTION_WORD:
+		return set_word(parser, row, value);
+	case OPTION_OTHER:
+		return row->set(parser, row, value);
+	}
+	return 0;
 }
 
 /* ---- parsing ---- */
@@ -85,18 +177,18 @@ static int parse_one(struct option_parser *parser, int i, const char *word, cons
 	if (value && !*value)
 		return option_fail(parser, "--%s is empty, it needs a value: --%s=%s", row->name,
 				   row->name, row->argument);
-	return row->set(parser, row, value);
+	return set(parser, row, value);
 }
 
 int option_table_parse(struct option_parser *parser, int argc, char *const *argv)
 {
 	struct option list[OPTION_TABLE_MAX + 1];
-	int r = 0;
+	int err = 0;
 
 	fill_long_options(parser->table, list);
 	optind = 0; /* glibc: start over, also after an earlier parse */
 	opterr = 0;
-	while (!r) {
+	while (!err) {
 		/* "+" stops at what is no option, so this is what it looks at next. */
 		const char *word = argv[optind ? optind : 1];
 		int code = getopt_long(argc, argv, "+:", list, NULL);
@@ -105,11 +197,11 @@ int option_table_parse(struct option_parser *parser, int argc, char *const *argv
 			break;
 		if (code < VAL_BASE)
 			return fail_getopt(parser, code, word);
-		r = parse_one(parser, code - VAL_BASE, word, optarg);
+		err = parse_one(parser, code - VAL_BASE, word, optarg);
 	}
-	if (!r && optind < argc)
+	if (!err && optind < argc)
 		return option_fail(parser, "unexpected argument '%s'", argv[optind]);
-	return r;
+	return err;
 }
 
 /* ---- --help ---- */

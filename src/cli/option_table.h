@@ -9,18 +9,40 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define OPTION_TABLE_MAX 64 /* rows */
 
 struct option_parser;
 
+/* What an option's value is, and the type of what it is stored in. */
+enum option_kind {
+	OPTION_ANSWERED, /* takes none, and sets nothing: --help and the like */
+	OPTION_FLAG,     /* takes none; bool: becomes true, or what `values` says */
+	OPTION_STRING,   /* const char *, to argv */
+	OPTION_NUMBER,   /* unsigned or int: from min to max */
+	OPTION_SIZE,     /* uint32_t or uint64_t: bytes from min to max, a multiple of `step` */
+	OPTION_WORD,     /* bool or an enumeration: one of `argument`, as "a|b" */
+	OPTION_OTHER,    /* what set() makes of it */
+};
+
 struct option_row {
 	const char *name;
 	const char *argument; /* as --help and the man page call it, NULL: takes none */
-	/* Takes `value` (NULL or not empty) over. 0 or what option_fail() returns. */
+	enum option_kind kind;
+	size_t offset, size; /* of what it is stored in, in `options`: see OPTION_TO() */
+	uint64_t min, max;
+	uint64_t step;        /* 0: any */
+	const char *expected; /* for messages; NULL: from min and max, or `argument` */
+	const int *values;    /* what is stored for each word; NULL: 0, 1, ... */
+	/* Takes `value`, which is not empty, over. 0 or what option_fail() returns. */
 	int (*set)(struct option_parser *parser, const struct option_row *row, const char *value);
 	const char *help; /* lines after the first are indented by their printer */
 };
+
+/* Of a row: where its value goes, in the structure that is filled in. */
+#define OPTION_TO(type, member) \
+	.offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
 
 struct option_table {
 	const char *program; /* for messages */
@@ -31,7 +53,7 @@ struct option_table {
 
 struct option_parser {
 	const struct option_table *table;
-	void *options;               /* what the rows' functions fill in */
+	void *options;               /* what is filled in */
 	bool seen[OPTION_TABLE_MAX]; /* by row */
 	char *error;                 /* where the one line goes that says what is wrong */
 	size_t error_size;

@@ -79,7 +79,7 @@ static bool is_power_of_two(uint64_t n)
 	return n && !(n & (n - 1));
 }
 
-/* --- one function per option; `value` is never empty --- */
+/* --- what is more than a kind can say; `value` is never empty --- */
 
 static int set_socket_path(struct option_parser *parser, const struct option_row *row,
 			   const char *value)
@@ -95,17 +95,6 @@ static int set_socket_path(struct option_parser *parser, const struct option_row
 	return 0;
 }
 
-static int set_fd(struct option_parser *parser, const struct option_row *row, const char *value)
-{
-	uint64_t n;
-
-	if (!parse_digits(value, 10, INT_MAX, &n))
-		return option_fail_value(parser, row, value,
-					 "the number of an open file descriptor");
-	options_of(parser)->listener.fd = (int)n;
-	return 0;
-}
-
 static int set_socket_mode(struct option_parser *parser, const struct option_row *row,
 			   const char *value)
 {
@@ -114,58 +103,6 @@ static int set_socket_mode(struct option_parser *parser, const struct option_row
 	if (!parse_digits(value, 8, 0777, &n))
 		return option_fail_value(parser, row, value, "octal permission bits, as 0660");
 	options_of(parser)->listener.mode = (mode_t)n;
-	return 0;
-}
-
-static int set_socket_group(struct option_parser *parser, const struct option_row *row,
-			    const char *value)
-{
-	(void)row;
-	options_of(parser)->listener.group = value;
-	return 0;
-}
-
-static int set_blk_file(struct option_parser *parser, const struct option_row *row,
-			const char *value)
-{
-	(void)row;
-	options_of(parser)->image.path = value;
-	return 0;
-}
-
-static int set_read_only(struct option_parser *parser, const struct option_row *row,
-			 const char *value)
-{
-	(void)row, (void)value;
-	options_of(parser)->image.read_only = true;
-	return 0;
-}
-
-static int set_cache(struct option_parser *parser, const struct option_row *row, const char *value)
-{
-	static const char *const words[] = {
-		[IMAGE_CACHE_NONE] = "none",
-		[IMAGE_CACHE_WRITEBACK] = "writeback",
-		[IMAGE_CACHE_WRITETHROUGH] = "writethrough",
-		NULL,
-	};
-	int i = find_word(words, value);
-
-	if (i < 0)
-		return option_fail_value(parser, row, value, row->argument);
-	options_of(parser)->image.cache = (enum image_cache)i;
-	return 0;
-}
-
-static int set_discard(struct option_parser *parser, const struct option_row *row,
-		       const char *value)
-{
-	static const char *const words[] = {"ignore", "unmap", NULL};
-	int i = find_word(words, value);
-
-	if (i < 0)
-		return option_fail_value(parser, row, value, row->argument);
-	options_of(parser)->image.discard = i == 1;
 	return 0;
 }
 
@@ -192,17 +129,6 @@ static int set_physical_block_size(struct option_parser *parser, const struct op
 	return 0;
 }
 
-static int set_optimal_io_size(struct option_parser *parser, const struct option_row *row,
-			       const char *value)
-{
-	uint64_t n;
-
-	if (!parse_size(value, &n) || !n || n % SECTOR || n > UINT32_MAX)
-		return option_fail_value(parser, row, value, "a multiple of 512 below 4G");
-	options_of(parser)->image.optimal_io_size = (uint32_t)n;
-	return 0;
-}
-
 static int set_name(struct option_parser *parser, const struct option_row *row, const char *value)
 {
 	if (!*value || strlen(value) > MAX_NAME)
@@ -225,39 +151,6 @@ static int set_serial(struct option_parser *parser, const struct option_row *row
 		if (*c < ' ' || *c > '~')
 			return option_fail(parser, "--%s must be printable ASCII", row->name);
 	options_of(parser)->disk.serial = value;
-	return 0;
-}
-
-static int set_num_queues(struct option_parser *parser, const struct option_row *row,
-			  const char *value)
-{
-	uint64_t n;
-
-	if (!parse_digits(value, 10, MAX_QUEUES, &n) || !n)
-		return option_fail_value(parser, row, value, "a number from 1 to 256");
-	options_of(parser)->disk.num_queues = (unsigned)n;
-	return 0;
-}
-
-static int set_seg_max(struct option_parser *parser, const struct option_row *row,
-		       const char *value)
-{
-	uint64_t n;
-
-	if (!parse_digits(value, 10, BLK_SEG_MAX_MOST, &n) || !n)
-		return option_fail_value(parser, row, value, "a number from 1 to 1022");
-	options_of(parser)->disk.seg_max = (unsigned)n;
-	return 0;
-}
-
-static int set_num_workers(struct option_parser *parser, const struct option_row *row,
-			   const char *value)
-{
-	uint64_t n;
-
-	if (!parse_digits(value, 10, OPTIONS_MAX_WORKERS, &n) || !n)
-		return option_fail_value(parser, row, value, "a number from 1 to 64");
-	options_of(parser)->num_workers = (unsigned)n;
 	return 0;
 }
 
@@ -303,173 +196,99 @@ static int set_engine(struct option_parser *parser, const struct option_row *row
 	return 0;
 }
 
-static int set_fixed_buffers(struct option_parser *parser, const struct option_row *row,
-			     const char *value)
-{
-	(void)row, (void)value;
-	options_of(parser)->engine_options.fixed_buffers = true;
-	return 0;
-}
-
-static int set_iopoll(struct option_parser *parser, const struct option_row *row, const char *value)
-{
-	(void)row, (void)value;
-	options_of(parser)->engine_options.iopoll = true;
-	return 0;
-}
-
-static int set_sqpoll(struct option_parser *parser, const struct option_row *row, const char *value)
-{
-	(void)row, (void)value;
-	options_of(parser)->engine_options.sqpoll = true;
-	return 0;
-}
-
-static int set_sqpoll_cpu(struct option_parser *parser, const struct option_row *row,
-			  const char *value)
-{
-	uint64_t n;
-
-	if (!parse_digits(value, 10, INT_MAX, &n))
-		return option_fail_value(parser, row, value, "the number of a CPU");
-	options_of(parser)->engine_options.sqpoll_cpu = (int)n;
-	return 0;
-}
-
-static int set_size(struct option_parser *parser, const struct option_row *row, const char *value)
-{
-	uint64_t n;
-
-	if (!parse_size(value, &n) || !n || n % SECTOR)
-		return option_fail_value(parser, row, value,
-					 "a multiple of 512 bytes, as 1048576, 1024K, 20G or 2T");
-	options_of(parser)->image.null_size = n;
-	return 0;
-}
-
-static int set_no_lock(struct option_parser *parser, const struct option_row *row,
-		       const char *value)
-{
-	(void)row, (void)value;
-	options_of(parser)->disk.lock = false;
-	return 0;
-}
-
-static int set_timeout(struct option_parser *parser, const struct option_row *row,
-		       const char *value, unsigned *seconds)
-{
-	uint64_t n;
-
-	if (!parse_digits(value, 10, MAX_TIMEOUT, &n))
-		return option_fail_value(parser, row, value, "a number of seconds from 0 to 86400");
-	*seconds = (unsigned)n;
-	return 0;
-}
-
-static int set_lock_timeout(struct option_parser *parser, const struct option_row *row,
-			    const char *value)
-{
-	struct options *options = options_of(parser);
-	int err = set_timeout(parser, row, value, &options->disk.lock_timeout);
-
-	/* Whom the image is waited for from listens at the socket's path, too. */
-	options->listener.timeout = options->disk.lock_timeout;
-	return err;
-}
-
-static int set_stop_timeout(struct option_parser *parser, const struct option_row *row,
-			    const char *value)
-{
-	return set_timeout(parser, row, value, &options_of(parser)->stop_timeout);
-}
-
-static int set_log_level(struct option_parser *parser, const struct option_row *row,
-			 const char *value)
-{
-	int level = log_level_by_name(value);
-
-	if (level < 0)
-		return option_fail_value(parser, row, value, row->argument);
-	options_of(parser)->log_level = (enum log_level)level;
-	return 0;
-}
-
-/* The first pass has seen to it. */
-static int set_action(struct option_parser *parser, const struct option_row *row, const char *value)
-{
-	(void)parser, (void)row, (void)value;
-	return 0;
-}
-
 /* --- the table; --help has its order --- */
 
+#define TO(member)          OPTION_TO(struct options, member)
+#define NUMBER(member, ...) .kind = OPTION_NUMBER, TO(member), __VA_ARGS__
+#define FLAG(member)        .kind = OPTION_FLAG, TO(member)
+#define WORD(member, ...) \
+	.kind = OPTION_WORD, TO(member), .values = (const int[]) \
+	{ \
+		__VA_ARGS__ \
+	}
+#define OTHER(function) .kind = OPTION_OTHER, .set = function
+#define SECONDS         .max = MAX_TIMEOUT, .expected = "a number of seconds from 0 to 86400"
+
 static const struct option_row rows[N_OPTIONS] = {
-	[OPT_SOCKET_PATH] = {"socket-path", "PATH", set_socket_path,
-			     "listen on a socket made at PATH"},
-	[OPT_FD] = {"fd", "FDNUM", set_fd, "use this open socket, listening or connected"},
-	[OPT_SOCKET_MODE] = {"socket-mode", "MODE", set_socket_mode,
-			     "permissions of the socket, octal (default 0600)"},
-	[OPT_SOCKET_GROUP] = {"socket-group", "GROUP", set_socket_group,
-			      "group of the socket, by name or number"},
-	[OPT_BLK_FILE] = {"blk-file", "PATH", set_blk_file,
-			  "the image: a regular file or a block device"},
-	[OPT_READ_ONLY] = {"read-only", NULL, set_read_only,
-			   "open the image for reading, refuse writes"},
-	[OPT_CACHE] = {"cache", "none|writeback|writethrough", set_cache,
-		       "none: O_DIRECT (the default), writeback: the page\n"
-		       "cache, writethrough: each write durable at once"},
-	[OPT_DISCARD] = {"discard", "unmap|ignore", set_discard,
-			 "pass the guest's discards on (the default) or not"},
-	[OPT_BLOCK_SIZE] = {"block-size", "512|4096", set_block_size,
-			    "logical block size (default: 512, or what the\n"
-			    "partition table was made for)"},
-	[OPT_PHYSICAL_BLOCK_SIZE] = {"physical-block-size", "SIZE", set_physical_block_size,
-				     "physical block size (default: the image's)"},
-	[OPT_OPTIMAL_IO_SIZE] = {"optimal-io-size", "SIZE", set_optimal_io_size,
-				 "preferred size of requests (default: the image's)"},
-	[OPT_NAME] = {"name", "STRING", set_name,
-		      "the disk in messages (default: the image's path)"},
-	[OPT_SERIAL] = {"serial", "STRING", set_serial,
-			"serial number the guest sees, up to 20 characters"},
-	[OPT_NUM_QUEUES] = {"num-queues", "N", set_num_queues,
-			    "most queues a front-end may use (default 256)"},
-	[OPT_SEG_MAX] = {"seg-max", "N", set_seg_max,
-			 "most data segments in a request (default 126); 62\n"
-			 "for QEMU's queue-size=64,indirect_desc=off"},
-	[OPT_NUM_WORKERS] = {"num-workers", "N", set_num_workers,
-			     "threads that share the queues out (default 1)"},
-	[OPT_CPU_AFFINITY] = {"cpu-affinity", "LIST", set_cpu_affinity,
-			      "CPUs of the workers, one each, as 2 or 0-3 or 1,3"},
-	[OPT_POLL] = {"poll", "auto|off|always|MICROSECONDS", set_poll,
-		      "how long to poll for work before sleeping\n"
-		      "(default auto); always: for a CPU of its own"},
-	[OPT_ENGINE] = {"engine", "io_uring|libaio|null", set_engine,
-			"how I/O is done (default io_uring, or libaio where\n"
-			"the kernel has that off); null does none"},
-	[OPT_FIXED_BUFFERS] = {"fixed-buffers", NULL, set_fixed_buffers,
-			       "register all guest memory with io_uring: less work\n"
-			       "per request, but all of it is pinned"},
-	[OPT_IOPOLL] = {"iopoll", NULL, set_iopoll,
-			"poll the device for completions (NVMe with poll\n"
-			"queues); takes a whole processor under load"},
-	[OPT_SQPOLL] = {"sqpoll", NULL, set_sqpoll,
-			"have a thread of the kernel's submit I/O, which\n"
-			"takes a processor more under load"},
-	[OPT_SQPOLL_CPU] = {"sqpoll-cpu", "CPU", set_sqpoll_cpu,
-			    "the processor on which that thread stays"},
-	[OPT_SIZE] = {"size", "SIZE", set_size,
-		      "size of the disk, for --engine=null without image"},
-	[OPT_NO_LOCK] = {"no-lock", NULL, set_no_lock, "do not lock the image (dangerous)"},
-	[OPT_LOCK_TIMEOUT] = {"lock-timeout", "SECONDS", set_lock_timeout,
-			      "how long to wait for the image's lock (default 30)"},
-	[OPT_STOP_TIMEOUT] = {"stop-timeout", "SECONDS", set_stop_timeout,
-			      "how long a stop waits for I/O to end (default 5)"},
-	[OPT_LOG_LEVEL] = {"log-level", "error|warning|info|debug", set_log_level,
-			   "how much to say on standard error (default info)"},
-	[OPT_PRINT_CAPABILITIES] = {"print-capabilities", NULL, set_action,
-				    "print the capabilities as JSON and exit"},
-	[OPT_HELP] = {"help", NULL, set_action, "print this text and exit"},
-	[OPT_VERSION] = {"version", NULL, set_action, "print the version and exit"},
+	[OPT_SOCKET_PATH] = {"socket-path", "PATH", OTHER(set_socket_path),
+			     .help = "listen on a socket made at PATH"},
+	[OPT_FD] = {"fd", "FDNUM", NUMBER(listener.fd, .max = INT_MAX),
+		    .expected = "the number of an open file descriptor",
+		    .help = "use this open socket, listening or connected"},
+	[OPT_SOCKET_MODE] = {"socket-mode", "MODE", OTHER(set_socket_mode),
+			     .help = "permissions of the socket, octal (default 0600)"},
+	[OPT_SOCKET_GROUP] = {"socket-group", "GROUP", .kind = OPTION_STRING, TO(listener.group),
+			      .help = "group of the socket, by name or number"},
+	[OPT_BLK_FILE] = {"blk-file", "PATH", .kind = OPTION_STRING, TO(image.path),
+			  .help = "the image: a regular file or a block device"},
+	[OPT_READ_ONLY] = {"read-only", NULL, FLAG(image.read_only),
+			   .help = "open the image for reading, refuse writes"},
+	[OPT_CACHE] = {"cache", "none|writeback|writethrough",
+		       WORD(image.cache, IMAGE_CACHE_NONE, IMAGE_CACHE_WRITEBACK,
+			    IMAGE_CACHE_WRITETHROUGH),
+		       .help = "none: O_DIRECT (the default), writeback: the page\n"
+			       "cache, writethrough: each write durable at once"},
+	[OPT_DISCARD] = {"discard", "unmap|ignore", WORD(image.discard, true, false),
+			 .help = "pass the guest's discards on (the default) or not"},
+	[OPT_BLOCK_SIZE] = {"block-size", "512|4096", OTHER(set_block_size),
+			    .help = "logical block size (default: 512, or what the\n"
+				    "partition table was made for)"},
+	[OPT_PHYSICAL_BLOCK_SIZE] = {"physical-block-size", "SIZE", OTHER(set_physical_block_size),
+				     .help = "physical block size (default: the image's)"},
+	[OPT_OPTIMAL_IO_SIZE] = {"optimal-io-size", "SIZE", .kind = OPTION_SIZE,
+				 TO(image.optimal_io_size), .min = SECTOR, .max = UINT32_MAX,
+				 .step = SECTOR, .expected = "a multiple of 512 below 4G",
+				 .help = "preferred size of requests (default: the image's)"},
+	[OPT_NAME] = {"name", "STRING", OTHER(set_name),
+		      .help = "the disk in messages (default: the image's path)"},
+	[OPT_SERIAL] = {"serial", "STRING", OTHER(set_serial),
+			.help = "serial number the guest sees, up to 20 characters"},
+	[OPT_NUM_QUEUES] = {"num-queues", "N", NUMBER(disk.num_queues, .min = 1, .max = MAX_QUEUES),
+			    .help = "most queues a front-end may use (default 256)"},
+	[OPT_SEG_MAX] = {"seg-max", "N", NUMBER(disk.seg_max, .min = 1, .max = BLK_SEG_MAX_MOST),
+			 .help = "most data segments in a request (default 126); 62\n"
+				 "for QEMU's queue-size=64,indirect_desc=off"},
+	[OPT_NUM_WORKERS] = {"num-workers", "N",
+			     NUMBER(num_workers, .min = 1, .max = OPTIONS_MAX_WORKERS),
+			     .help = "threads that share the queues out (default 1)"},
+	[OPT_CPU_AFFINITY] = {"cpu-affinity", "LIST", OTHER(set_cpu_affinity),
+			      .help = "CPUs of the workers, one each, as 2 or 0-3 or 1,3"},
+	[OPT_POLL] = {"poll", "auto|off|always|MICROSECONDS", OTHER(set_poll),
+		      .help = "how long to poll for work before sleeping\n"
+			      "(default auto); always: for a CPU of its own"},
+	[OPT_ENGINE] = {"engine", "io_uring|libaio|null", OTHER(set_engine),
+			.help = "how I/O is done (default io_uring, or libaio where\n"
+				"the kernel has that off); null does none"},
+	[OPT_FIXED_BUFFERS] = {"fixed-buffers", NULL, FLAG(engine_options.fixed_buffers),
+			       .help = "register all guest memory with io_uring: less work\n"
+				       "per request, but all of it is pinned"},
+	[OPT_IOPOLL] = {"iopoll", NULL, FLAG(engine_options.iopoll),
+			.help = "poll the device for completions (NVMe with poll\n"
+				"queues); takes a whole processor under load"},
+	[OPT_SQPOLL] = {"sqpoll", NULL, FLAG(engine_options.sqpoll),
+			.help = "have a thread of the kernel's submit I/O, which\n"
+				"takes a processor more under load"},
+	[OPT_SQPOLL_CPU] = {"sqpoll-cpu", "CPU", NUMBER(engine_options.sqpoll_cpu, .max = INT_MAX),
+			    .expected = "the number of a CPU",
+			    .help = "the processor on which that thread stays"},
+	[OPT_SIZE] = {"size", "SIZE", .kind = OPTION_SIZE, TO(image.null_size), .min = SECTOR,
+		      .max = UINT64_MAX, .step = SECTOR,
+		      .expected = "a multiple of 512 bytes, as 1048576, 1024K, 20G or 2T",
+		      .help = "size of the disk, for --engine=null without image"},
+	[OPT_NO_LOCK] = {"no-lock", NULL, FLAG(disk.lock), .values = (const int[]){false},
+			 .help = "do not lock the image (dangerous)"},
+	[OPT_LOCK_TIMEOUT] = {"lock-timeout", "SECONDS", NUMBER(disk.lock_timeout, SECONDS),
+			      .help = "how long to wait for the image's lock (default 30)"},
+	[OPT_STOP_TIMEOUT] = {"stop-timeout", "SECONDS", NUMBER(stop_timeout, SECONDS),
+			      .help = "how long a stop waits for I/O to end (default 5)"},
+	[OPT_LOG_LEVEL] = {"log-level", "error|warning|info|debug",
+			   WORD(log_level, LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO,
+				LOG_LEVEL_DEBUG),
+			   .help = "how much to say on standard error (default info)"},
+	[OPT_PRINT_CAPABILITIES] = {"print-capabilities",
+				    .help = "print the capabilities as JSON and exit"},
+	[OPT_HELP] = {"help", .help = "print this text and exit"},
+	[OPT_VERSION] = {"version", .help = "print the version and exit"},
 };
 
 static const struct option_table table = {"vublkd", rows, N_OPTIONS, NULL};
@@ -588,27 +407,29 @@ int options_parse(struct options *options, int argc, char *const *argv, char *er
 {
 	struct option_parser parser = {
 		.table = &table, .options = options, .error = error, .error_size = size};
-	int r;
+	int err;
 
 	set_defaults(options);
 	options->action = find_action(argc, argv);
 	if (options->action != OPTIONS_SERVE)
 		return 0;
-	r = option_table_parse(&parser, argc, argv);
-	if (!r)
-		r = check_socket(&parser);
-	if (!r)
-		r = check_image(&parser);
-	if (!r)
-		r = check_geometry(&parser);
-	if (!r)
-		r = check_engine(&parser);
-	if (!r)
-		r = check_lock(&parser);
+	err = option_table_parse(&parser, argc, argv);
+	if (!err)
+		err = check_socket(&parser);
+	if (!err)
+		err = check_image(&parser);
+	if (!err)
+		err = check_geometry(&parser);
+	if (!err)
+		err = check_engine(&parser);
+	if (!err)
+		err = check_lock(&parser);
+	/* Whom the image is waited for from listens at the socket's path, too. */
+	options->listener.timeout = options->disk.lock_timeout;
 	/* The whole path: the last part alone many disks of a host share. */
 	if (!options->disk.name)
 		options->disk.name = options->image.path ? options->image.path : "null";
-	return r;
+	return err;
 }
 
 /* --- --help --- */

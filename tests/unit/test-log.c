@@ -45,17 +45,6 @@ static void less_urgent_is_dropped(void)
 	}
 }
 
-static void levels_have_names(void)
-{
-	CHECK_EQ(log_level_by_name("error"), LOG_LEVEL_ERROR);
-	CHECK_EQ(log_level_by_name("warning"), LOG_LEVEL_WARNING);
-	CHECK_EQ(log_level_by_name("info"), LOG_LEVEL_INFO);
-	CHECK_EQ(log_level_by_name("debug"), LOG_LEVEL_DEBUG);
-	CHECK_EQ(log_level_by_name("Error"), -1);
-	CHECK_EQ(log_level_by_name("err"), -1);
-	CHECK_EQ(log_level_by_name(""), -1);
-}
-
 static void control_characters_are_replaced(void)
 {
 	capture_begin(STDERR_FILENO);
@@ -231,7 +220,6 @@ static void limit_ignores_dropped_levels(void)
 static const struct tap_case line_cases[] = {
 	{"line_has_prefix_level_and_newline", line_has_prefix_level_and_newline},
 	{"less_urgent_is_dropped", less_urgent_is_dropped},
-	{"levels_have_names", levels_have_names},
 	{"control_characters_are_replaced", control_characters_are_replaced},
 	{"empty_text_is_a_line", empty_text_is_a_line},
 	{"long_line_is_cut_and_marked", long_line_is_cut_and_marked},
