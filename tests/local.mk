@@ -10,9 +10,21 @@ include tests/fuzz.mk
 include tests/guest.mk
 include tests/unit.mk
 
-EXTRA_DIST += tests/debian13 tests/meta/test-bootstrap.sh tests/meta/test-dist.sh tests/meta/test-layers.sh tests/meta/test-style.sh tests/cli/lib.sh \
-	tests/cli/test-bench.sh tests/cli/test-bench-compare.sh tests/cli/test-help-man.sh tests/cli/test-process.sh \
-	tests/cli/test-limits.sh tests/cli/test-systemd.sh tests/cli/machine
+EXTRA_DIST += \
+	tests/README.md \
+	tests/cli/lib.sh \
+	tests/cli/machine \
+	tests/cli/test-bench-compare.sh \
+	tests/cli/test-bench.sh \
+	tests/cli/test-help-man.sh \
+	tests/cli/test-limits.sh \
+	tests/cli/test-process.sh \
+	tests/cli/test-systemd.sh \
+	tests/debian13 \
+	tests/meta/test-bootstrap.sh \
+	tests/meta/test-dist.sh \
+	tests/meta/test-layers.sh \
+	tests/meta/test-style.sh
 
 SANITIZED = sanitized
 DEBIAN13 = debian13

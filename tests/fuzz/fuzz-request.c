@@ -109,14 +109,14 @@ static void submit(struct engine *engine, struct io *io)
 	fuzz.op[fuzz.n_ops++] = io;
 }
 
-static bool withdraw(struct engine *engine, struct io *io)
+static bool cancel(struct engine *engine, struct io *io)
 {
 	(void)engine, (void)io;
 	return false;
 }
 
 static const struct engine_class engine_class = {
-	.name = "fuzz", .submit = submit, .cancel = withdraw};
+	.name = "fuzz", .submit = submit, .cancel = cancel};
 
 /* Moves at most `most` bytes between the disk and the operation's pieces. */
 static int64_t move(struct io *io, uint64_t most)

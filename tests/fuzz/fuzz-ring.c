@@ -105,14 +105,14 @@ static void submit(struct engine *engine, struct io *io)
 	fuzz.op[fuzz.n_ops++] = io;
 }
 
-static bool withdraw(struct engine *engine, struct io *io)
+static bool cancel(struct engine *engine, struct io *io)
 {
 	(void)engine, (void)io;
 	return false;
 }
 
 static const struct engine_class engine_class = {
-	.name = "fuzz", .submit = submit, .cancel = withdraw};
+	.name = "fuzz", .submit = submit, .cancel = cancel};
 
 /* Moves `size` bytes of the real ones; the kernel looks at each piece once. */
 static void move(const struct io *io, uint64_t size)

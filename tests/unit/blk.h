@@ -41,7 +41,7 @@ static struct {
 	unsigned n_submitted; /* in all */
 
 	bool finished, abandoned, malformed;
-	bool too_late;    /* to withdraw anything */
+	bool too_late;    /* to cancel anything */
 	uint32_t written; /* for the used ring */
 
 	struct bounce_pool pool; /* of one buffer */

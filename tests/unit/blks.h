@@ -71,7 +71,7 @@ static struct {
 	struct engine engine;
 	struct io *op[BLKS]; /* submitted and not completed, in order */
 	unsigned n_ops;
-	bool too_late; /* to withdraw anything */
+	bool too_late; /* to cancel anything */
 
 	uint8_t content[BLKS_DISK], before[BLKS_DISK];
 	uint64_t end; /* of the file, bytes */

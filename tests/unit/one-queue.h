@@ -26,7 +26,7 @@
 #include "tests/frontend/fe_time.h"
 #include "tests/unit/capture.h"
 #include "tests/unit/gate.h"
-#include "tests/unit/ring.h"
+#include "tests/unit/support/ring.h"
 
 #define REQUESTS 0x100000u /* where requests are in guest memory ... */
 #define STRIDE   64u       /* ... 32 bytes for the header, then the status */
@@ -199,7 +199,7 @@ static inline void destroy(void)
 	queue_destroy(queue);
 	worker_destroy(worker);
 	CHECK_EQ(gate.n_files, 0);
-	ring_close();
+	ring_free();
 	capture_end();
 }
 

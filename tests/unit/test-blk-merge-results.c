@@ -252,7 +252,7 @@ static void truncated_file_with_o_direct(void)
 
 /* ---- suspended ---- */
 
-/* As queue_abandon() does; returns how many were withdrawn. */
+/* As queue_abandon() does; returns how many were cancelled. */
 static unsigned suspend(void)
 {
 	unsigned n = 0;

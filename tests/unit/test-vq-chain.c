@@ -2,7 +2,7 @@
 /* lib/vq/chain.c: chains of any framing become lists of ranges, and hostile ones break the ring. */
 #include <time.h>
 
-#include "tests/unit/ring.h"
+#include "tests/unit/support/ring.h"
 
 #define NEXT     VRING_DESC_F_NEXT
 #define WRITE    VRING_DESC_F_WRITE
@@ -12,7 +12,7 @@
 
 static void setup(void)
 {
-	ring_open(16, RING_INDIRECT);
+	ring_run(16, RING_INDIRECT);
 }
 
 static void push(void)
@@ -513,8 +513,8 @@ static const struct tap_case indirect_cases[] = {
 };
 
 static const struct tap_suite suites[] = {
-	{.name = "chain", .setup = setup, .teardown = ring_close, .cases = direct_cases},
-	{.name = "chain indirect", .setup = setup, .teardown = ring_close, .cases = indirect_cases},
+	{.name = "chain", .setup = setup, .teardown = ring_free, .cases = direct_cases},
+	{.name = "chain indirect", .setup = setup, .teardown = ring_free, .cases = indirect_cases},
 	{0},
 };
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* lib/vq/split.c: pop, push and publish, indices that wrap, and notifications both ways. */
-#include "tests/unit/ring.h"
+#include "tests/unit/support/ring.h"
 
 static void setup(void)
 {
-	ring_open(16, 0);
+	ring_run(16, 0);
 }
 
 static void setup_event_idx(void)
 {
-	ring_open(16, RING_EVENT_IDX);
+	ring_run(16, RING_EVENT_IDX);
 }
 
 /* Makes one readable descriptor, by itself, of every entry of the ring. */
@@ -106,7 +106,7 @@ static void go_round(unsigned size, uint16_t base)
 	const struct fe_seg seg = {.addr = RING_DATA, .len = 1};
 	struct fe_used used;
 
-	ring_open_at(size, 0, base);
+	ring_run_at(size, 0, base);
 	for (unsigned i = 0; i < 3 * size; i++) {
 		int head = fe_vq_add(&ring.driver, &seg, 1, NULL);
 
@@ -148,7 +148,7 @@ static void whole_ring_at_once_across_the_wrap(void)
 	struct vublk_chain chain[16];
 	struct iovec iov[16];
 
-	ring_open_at(16, 0, 65530);
+	ring_run_at(16, 0, 65530);
 	fill_descs();
 	for (unsigned i = 0; i < 16; i++)
 		fe_vq_raw_push(&ring.driver, (uint16_t)i);
@@ -300,7 +300,7 @@ static bool publish_batch(unsigned n)
 /* At `base`, with a batch published, so that the wish for calls has been looked at. */
 static void open_event_idx_at(uint16_t base)
 {
-	ring_open_at(16, RING_EVENT_IDX, base);
+	ring_run_at(16, RING_EVENT_IDX, base);
 	fill_descs();
 	publish_batch(1);
 }
@@ -311,7 +311,7 @@ static void check_event(uint16_t base, unsigned n, int event, bool expected)
 	open_event_idx_at(base);
 	set_used_event((uint16_t)(base + event));
 	CHECK_EQ(publish_batch(n), expected);
-	ring_close();
+	ring_free();
 }
 
 static void check_events(uint16_t base)
@@ -351,7 +351,7 @@ static void no_interrupt_flag_means_nothing_with_event_idx(void)
 /* Nobody knows what an earlier session looked at. */
 static void first_batch_always_calls(void)
 {
-	ring_open_at(16, RING_EVENT_IDX, 100);
+	ring_run_at(16, RING_EVENT_IDX, 100);
 	fill_descs();
 	set_used_event(200); /* in no batch from 0 to here */
 	CHECK(publish_batch(1));
@@ -426,7 +426,7 @@ static void look_after_asking_for_kicks(void)
 
 static void look_after_asking_with_event_idx(void)
 {
-	ring_open_at(16, RING_EVENT_IDX, 65535);
+	ring_run_at(16, RING_EVENT_IDX, 65535);
 	look_after_asking_for_kicks();
 	CHECK_EQ(avail_event(), 0); /* after the wrap */
 }
@@ -453,7 +453,7 @@ static void check_kicks(uint64_t features)
 {
 	const struct fe_seg seg = {.addr = RING_DATA, .len = 1};
 
-	ring_open_at(16, features, 65500);
+	ring_run_at(16, features, 65500);
 	for (unsigned i = 0; i < 100; i++) {
 		struct fe_used used;
 
@@ -568,12 +568,12 @@ static const struct tap_case event_cases[] = {
 };
 
 static const struct tap_suite suites[] = {
-	{.name = "split", .setup = setup, .teardown = ring_close, .cases = entry_cases},
-	{.name = "split ring", .teardown = ring_close, .cases = size_cases},
+	{.name = "split", .setup = setup, .teardown = ring_free, .cases = entry_cases},
+	{.name = "split ring", .teardown = ring_free, .cases = size_cases},
 	{.name = "split need_event", .cases = need_event_cases},
 	{.name = "split event_idx",
 	 .setup = setup_event_idx,
-	 .teardown = ring_close,
+	 .teardown = ring_free,
 	 .cases = event_cases},
 	{0},
 };

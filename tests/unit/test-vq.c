@@ -3,11 +3,11 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
-#include "tests/unit/ring.h"
+#include "tests/unit/support/ring.h"
 
 static void setup(void)
 {
-	ring_open(16, 0);
+	ring_run(16, 0);
 }
 
 /* ---- where a ring may lie ---- */
@@ -266,7 +266,7 @@ static void setup_takes_over_features(void)
 static void begin_calls_the_driver(void)
 {
 	for (unsigned packed = 0; packed < 2; packed++) {
-		ring_close();
+		ring_free();
 		ring_make(16, packed ? RING_PACKED : 0);
 		ring_give_fds();
 		REQUIRE_OK(ring_setup());
@@ -284,7 +284,7 @@ static void begin_calls_the_driver(void)
 /* What cannot begin has done nothing. */
 static void begin_that_fails_calls_nobody(void)
 {
-	ring_close();
+	ring_free();
 	ring_make(16, RING_PACKED);
 	ring_give_fds();
 	ring.layout.base = 0x80008010;
@@ -519,14 +519,14 @@ static const struct tap_case apply_cases[] = {
 };
 
 static const struct tap_suite suites[] = {
-	{.name = "vq place", .setup = make_layout, .teardown = ring_close, .cases = place_cases},
+	{.name = "vq place", .setup = make_layout, .teardown = ring_free, .cases = place_cases},
 	{.name = "vq packed place",
 	 .setup = make_packed_layout,
-	 .teardown = ring_close,
+	 .teardown = ring_free,
 	 .cases = packed_cases},
-	{.name = "vq setup", .setup = setup, .teardown = ring_close, .cases = setup_cases},
-	{.name = "vq fds", .setup = setup, .teardown = ring_close, .cases = fd_cases},
-	{.name = "vq apply", .setup = setup, .teardown = ring_close, .cases = apply_cases},
+	{.name = "vq setup", .setup = setup, .teardown = ring_free, .cases = setup_cases},
+	{.name = "vq fds", .setup = setup, .teardown = ring_free, .cases = fd_cases},
+	{.name = "vq apply", .setup = setup, .teardown = ring_free, .cases = apply_cases},
 	{0},
 };
 

@@ -12,7 +12,7 @@
 #include "src/queue/queue.h"
 #include "tests/frontend/fe_time.h"
 #include "tests/unit/gate.h"
-#include "tests/unit/ring.h"
+#include "tests/unit/support/ring.h"
 
 #define REQUESTS    0x200000u /* where requests are in guest memory, 16 for each queue ... */
 #define STRIDE      64u       /* ... 32 bytes for the header, then the status */

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* See uring.h. */
+#include "tests/unit/support/uring.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct ur ur = {.fd = -1};
+
+int ur_try_open(struct engine_options options)
+{
+	return engine_open(&engine_uring, &ur.engine,
+			   &(struct engine_config){.depth = 8, .options = options});
+}
+
+void ur_open(struct engine_options options)
+{
+	if (engine_probe(&engine_uring))
+		tap_skip("there is no io_uring here");
+	REQUIRE_OK(ur_try_open(options));
+	REQUIRE_EQ(ur.file = engine_add_file(ur.engine, ur.fd), 0);
+}
+
+void ur_setup(void)
+{
+	const char *dir = getenv("TMPDIR");
+	char path[300];
+
+	engine_uring_without = engine_uring_faults = 0;
+	snprintf(path, sizeof(path), "%s/image", dir ? dir : "/var/tmp");
+	ur.fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	REQUIRE(ur.fd >= 0);
+	REQUIRE_OK(ftruncate(ur.fd, 1 << 20));
+}
+
+void ur_teardown(void)
+{
+	if (ur.engine)
+		engine_close(ur.engine);
+	ur.engine = NULL;
+	close(ur.fd);
+}
+
+void ur_complete(struct io *io)
+{
+	container_of(io, struct ur_op, io)->done++;
+}
+
+struct ur_op ur_transfer(enum io_op op, void *at, size_t size, uint64_t offset)
+{
+	return (struct ur_op){
+		.io = {.op = (uint8_t)op, .file = ur.file, .niov = 1, .offset = offset},
+		.iov = {at, size}};
+}
+
+void ur_submit(struct ur_op *op)
+{
+	op->io.iov = &op->iov;
+	op->io.done = ur_complete;
+	engine_submit(ur.engine, &op->io);
+}
+
+int64_t ur_run(struct ur_op op)
+{
+	ur_submit(&op);
+	UR_RUN_UNTIL(op.done, 100 * MS);
+	CHECK_EQ(op.done, 1);
+	return op.io.result;
+}
