@@ -82,6 +82,8 @@ tests_unit_support_libsupport_la_SOURCES = \
 	tests/unit/support/engines.h \
 	tests/unit/support/image-file.c \
 	tests/unit/support/image-file.h \
+	tests/unit/support/mem-at.c \
+	tests/unit/support/mem-at.h \
 	tests/unit/support/packed.c \
 	tests/unit/support/packed.h \
 	tests/unit/support/recover.c \
@@ -92,6 +94,8 @@ tests_unit_support_libsupport_la_SOURCES = \
 	tests/unit/support/step-recorder.h \
 	tests/unit/support/track.c \
 	tests/unit/support/track.h \
+	tests/unit/support/try-engine.c \
+	tests/unit/support/try-engine.h \
 	tests/unit/support/uring.c \
 	tests/unit/support/uring.h
 

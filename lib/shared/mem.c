@@ -328,17 +328,6 @@ struct vhu_mem_piece vhu_mem_piece(const struct vhu_mem *mem, uint64_t gpa)
 	return (struct vhu_mem_piece){r->gpa, r->size, r->host};
 }
 
-void *vhu_mem_gpa(const struct vhu_mem *mem, uint64_t gpa, uint64_t *size)
-{
-	const struct vhu_mem_piece piece = vhu_mem_piece(mem, gpa);
-
-	if (!piece.size)
-		return NULL;
-	if (*size > piece.size - (gpa - piece.gpa))
-		*size = piece.size - (gpa - piece.gpa);
-	return piece.host + (gpa - piece.gpa);
-}
-
 void *vhu_mem_uva(const struct vhu_mem *mem, uint64_t uva, uint64_t size)
 {
 	for (unsigned i = 0; mem && i < mem->n; i++) {

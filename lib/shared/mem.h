@@ -61,12 +61,6 @@ unsigned vhu_mem_ranges(const struct vhu_mem *mem, struct iovec *ranges, unsigne
  * first region's is, as long as there are descriptors; see vublk_keep_memory_files(). */
 unsigned vhu_mem_files(const struct vhu_mem *mem, int *fds, unsigned max);
 
-/*
- * Our address of a guest-physical one. *size (bytes, > 0) is cut to what lies in one piece
- * there; NULL when the first byte is in no region.
- */
-void *vhu_mem_gpa(const struct vhu_mem *mem, uint64_t gpa, uint64_t *size);
-
 /* A range of guest memory that is contiguous in our address space, too. */
 struct vhu_mem_piece {
 	uint64_t gpa, size; /* bytes; 0: none */

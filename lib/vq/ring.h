@@ -44,7 +44,10 @@ struct vq_lease {
 	unsigned users; /* chains, and the queue itself while the lease is its current one */
 };
 
-/* vhu_mem_gpa(), fast where it was found last. Worker. */
+/*
+ * Our address of a guest-physical one, fast where one was found last. *size (bytes, > 0) is cut to
+ * what lies in one piece there; NULL when the first byte is in no region. Worker.
+ */
 static inline void *vq_gpa(struct vq_lease *lease, uint64_t gpa, uint64_t *size)
 {
 	uint64_t offset = gpa - lease->last.gpa;

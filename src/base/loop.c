@@ -68,15 +68,6 @@ free_loop:
 	return err;
 }
 
-void loop_destroy(struct loop *loop)
-{
-	if (!loop)
-		return;
-	mailbox_destroy(&loop->mailbox);
-	close(loop->epoll_fd);
-	free(loop);
-}
-
 struct mailbox *loop_mailbox(struct loop *loop)
 {
 	return &loop->mailbox;

@@ -26,9 +26,11 @@ struct loop_timer {
 	struct loop_timer *next;
 };
 
-/* 0 or -errno. */
+/*
+ * Makes a loop, which lives as long as the process: signals are posted to it to the end. 0 or
+ * -errno.
+ */
 int loop_create(struct loop **loopp);
-void loop_destroy(struct loop *loop);
 
 /* Watches for `events` (level-triggered). EPOLLHUP and EPOLLERR always come. 0 or -errno. */
 int loop_watch(struct loop *loop, struct loop_watch *watch, uint32_t events);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The list of engine classes: find one by name, try one out. Stateless, any thread.
+ * The list of engine classes: find one by name. Stateless, any thread.
  */
 #include "io/engine.h"
 
@@ -14,15 +14,4 @@ const struct engine_class *engine_find(const char *name)
 		if (!strcmp(classes[i]->name, name))
 			return classes[i];
 	return NULL;
-}
-
-int engine_probe(const struct engine_class *class)
-{
-	struct engine *engine;
-	int ret = engine_open(class, &engine, &(struct engine_config){.depth = 1});
-
-	if (ret)
-		return ret;
-	engine_close(engine);
-	return 0;
 }

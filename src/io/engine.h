@@ -119,12 +119,6 @@ struct engine {
 const struct engine_class *engine_find(const char *name);
 
 /*
- * Is the class usable on this host? Makes and closes an instance. 0, or -errno as open() gave it
- * (io_uring: -ENOSYS, -EPERM or -ENOMEM where the kernel has it off or refuses). Any thread.
- */
-int engine_probe(const struct engine_class *class);
-
-/*
  * Opens an engine of the class; the calling thread owns it from now on. 0 or -errno, and then
  * *enginep is NULL.
  */

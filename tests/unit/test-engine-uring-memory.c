@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tests/unit/support/try-engine.h"
 #include "tests/unit/support/uring.h"
 
 #define MIB (1ul << 20)
@@ -317,7 +318,7 @@ static void test_no_memory(void)
 
 static void test_no_sparse_table(void)
 {
-	if (engine_probe(&engine_uring))
+	if (try_engine(&engine_uring))
 		tap_skip("there is no io_uring here");
 	engine_uring_without = URING_WITHOUT_FIXED_BUFFERS;
 	CHECK_EQ(ur_try_open((struct engine_options){.fixed_buffers = true}), -EOPNOTSUPP);

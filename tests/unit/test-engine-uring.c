@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "src/image/iopoll.h"
+#include "tests/unit/support/try-engine.h"
 #include "tests/unit/support/uring.h"
 
 /* ---- the kernel's thread ---- */
@@ -45,7 +46,7 @@ static void test_sqpoll_without_waiting(void)
 
 static void test_sqpoll_no_cpu(void)
 {
-	if (engine_probe(&engine_uring))
+	if (try_engine(&engine_uring))
 		tap_skip("there is no io_uring here");
 	CHECK_EQ(ur_try_open((struct engine_options){.sqpoll = true, .sqpoll_cpu = 1 << 20}),
 		 -EINVAL);
@@ -84,7 +85,7 @@ static void test_iopoll_probe(void)
 	image.direct = true;
 	image.fd = memfd_create("image", MFD_CLOEXEC);
 	REQUIRE_OK(ftruncate(image.fd, 1 << 20));
-	if (engine_probe(&engine_uring))
+	if (try_engine(&engine_uring))
 		tap_skip("there is no io_uring here");
 	CHECK_EQ(image_iopoll_probe(&image), -EOPNOTSUPP);
 	close(image.fd);

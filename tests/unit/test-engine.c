@@ -13,13 +13,14 @@
 #include <unistd.h>
 
 #include "tests/unit/support/engines.h"
+#include "tests/unit/support/try-engine.h"
 
 static void test_find_and_probe(void)
 {
 	CHECK(engine_find(eng.class->name) == eng.class);
 	CHECK(engine_find("") == NULL);
 	CHECK(engine_find("posix") == NULL);
-	CHECK_OK(engine_probe(eng.class));
+	CHECK_OK(try_engine(eng.class));
 }
 
 /* ---- many at once ---- */

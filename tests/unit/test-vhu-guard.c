@@ -13,6 +13,7 @@
 #include "lib/vublk.h"
 #include "tests/tap.h"
 #include "tests/unit/fds.h"
+#include "tests/unit/support/mem-at.h"
 
 #define PAGE   0x1000u
 #define GUARDS 4096 /* as many as there are */
@@ -215,7 +216,7 @@ static void region_that_is_truncated_is_lost(void)
 	CHECK(!vhu_mem_is_lost(NULL));
 	CHECK(!vhu_mem_is_lost(mem));
 	truncate_it(fd);
-	CHECK_EQ(*(volatile uint8_t *)vhu_mem_gpa(mem, PAGE, &size), 0);
+	CHECK_EQ(*(volatile uint8_t *)mem_at(mem, PAGE, &size), 0);
 	CHECK(vhu_mem_is_lost(mem));
 	vhu_mem_put(mem);
 	/* Nothing of it is left to the next one. */

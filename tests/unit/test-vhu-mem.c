@@ -8,6 +8,7 @@
 
 #include "tests/tap.h"
 #include "tests/unit/fds.h"
+#include "tests/unit/support/mem-at.h"
 
 #define PAGE 0x1000u
 #define GPA  0x100000u
@@ -55,7 +56,7 @@ static int add(struct vhu_mem **mem, const struct vhu_mem *to, uint64_t gpa, uin
 static char *gpa(const struct vhu_mem *mem, uint64_t address, uint64_t expected)
 {
 	uint64_t size = 1 << 30;
-	char *host = vhu_mem_gpa(mem, address, &size);
+	char *host = mem_at(mem, address, &size);
 
 	CHECK_EQ(host ? size : 0, expected);
 	return host;
@@ -92,13 +93,13 @@ static void size_is_cut_only_where_it_must(void)
 	struct vhu_mem *mem = make_plain();
 	uint64_t size = 2 * PAGE;
 
-	CHECK(vhu_mem_gpa(mem, GPA, &size));
+	CHECK(mem_at(mem, GPA, &size));
 	CHECK_EQ(size, 2 * PAGE);
 	size = 1;
-	CHECK(vhu_mem_gpa(mem, GPA, &size));
+	CHECK(mem_at(mem, GPA, &size));
 	CHECK_EQ(size, 1);
 	size = UINT64_MAX;
-	CHECK(vhu_mem_gpa(mem, GPA + 1, &size));
+	CHECK(mem_at(mem, GPA + 1, &size));
 	CHECK_EQ(size, 2 * PAGE - 1);
 	vhu_mem_put(mem);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* See engines.h. */
 #include "tests/unit/support/engines.h"
+#include "tests/unit/support/try-engine.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -72,7 +73,7 @@ static void setup(const struct engine_class *c, unsigned without)
 	snprintf(eng.path, sizeof(eng.path), "%s/image", dir ? dir : "/var/tmp");
 	eng.fd = open(eng.path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	eng.direct_fd = open(eng.path, O_RDWR | O_DIRECT | O_CLOEXEC);
-	if (engine_probe(eng.class))
+	if (try_engine(eng.class))
 		return; /* find_and_probe says so */
 	eng_open(8);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* See ring.h. */
+#include "tests/unit/support/mem-at.h"
 #include "tests/unit/support/ring.h"
 
 struct ring ring;
@@ -120,7 +121,7 @@ void *ring_host(uint64_t gpa)
 {
 	uint64_t size = 1;
 
-	return vhu_mem_gpa(ring.map, gpa, &size);
+	return mem_at(ring.map, gpa, &size);
 }
 
 bool ring_is_at(const struct iovec *iov, uint64_t gpa, uint64_t size)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* See uring.h. */
+#include "tests/unit/support/try-engine.h"
 #include "tests/unit/support/uring.h"
 
 #include <fcntl.h>
@@ -17,7 +18,7 @@ int ur_try_open(struct engine_options options)
 
 void ur_open(struct engine_options options)
 {
-	if (engine_probe(&engine_uring))
+	if (try_engine(&engine_uring))
 		tap_skip("there is no io_uring here");
 	REQUIRE_OK(ur_try_open(options));
 	REQUIRE_EQ(ur.file = engine_add_file(ur.engine, ur.fd), 0);

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef TRY_ENGINE_H
+#define TRY_ENGINE_H
+
+#include "src/io/engine.h"
+
+/* Can the class be had on this host? Makes and closes an engine. 0, or -errno as open() gave it. */
+int try_engine(const struct engine_class *class);
+
+#endif
