@@ -19,15 +19,18 @@
 
 struct vhu_row {
 	int (*handle)(struct vublk_dev *dev, struct vhu_msg *msg);
-	/* Runs when the rings have settled, if handle() did not fail. */
+	/* Runs when the rings have answered, if handle() did not fail. */
 	int (*finish)(struct vublk_dev *dev, struct vhu_msg *msg);
 	uint16_t min_size, max_size; /* of the payload, bytes */
 	uint8_t min_fds, max_fds;
-	/* Replies: payload.u64 and the like, this many bytes; 0: only if it asks for an ack. */
+	/* Replies with its payload: this many bytes, or SAME_SIZE; 0: only if it asks for an ack. */
 	uint16_t reply_size;
-	uint64_t needs; /* protocol feature bits, all of them */
+	bool empty_if_refused; /* the reply has a way to say so: it is empty */
+	uint64_t needs;        /* protocol feature bits, all of them */
 	bool vital;
 };
+
+#define SAME_SIZE UINT16_MAX /* as many as the request has */
 
 #define PF(name) (1ull << VHU_PROTOCOL_F_##name)
 #define SIZE(n)  .min_size = (n), .max_size = (n)
@@ -59,17 +62,16 @@ static const struct vhu_row rows[VHU_REQUEST_LIMIT] = {
 	[VHU_GET_QUEUE_NUM] = {vhu_dev_get_queue_num, .reply_size = 8},
 	[VHU_SET_VRING_ENABLE] = {vhu_vring_set_enable, STATE},
 	[VHU_SET_BACKEND_REQ_FD] = {vhu_dev_set_backend_req_fd, FDS(1), .needs = PF(BACKEND_REQ)},
-	/* The reply has the size of the request. */
+	/* "uses zero length of payload to indicate an error"; others have no such way. */
 	[VHU_GET_CONFIG] = {vhu_dev_get_config, .min_size = VHU_CONFIG_HEADER,
-			    .max_size = sizeof(struct vhu_config),
-			    .reply_size = sizeof(struct vhu_config), .needs = PF(CONFIG)},
+			    .max_size = sizeof(struct vhu_config), .reply_size = SAME_SIZE,
+			    .empty_if_refused = true, .needs = PF(CONFIG)},
 	[VHU_SET_CONFIG] = {vhu_dev_set_config, .min_size = VHU_CONFIG_HEADER,
 			    .max_size = sizeof(struct vhu_config), .needs = PF(CONFIG)},
-	/* The reply has the size of the request here too: 20 bytes, or QEMU's 24. */
+	/* 20 bytes, or QEMU's 24. */
 	[VHU_GET_INFLIGHT_FD] = {vhu_dev_get_inflight_fd, .min_size = VHU_INFLIGHT_DESC_SIZE,
 				 .max_size = sizeof(struct vhu_inflight_desc),
-				 .reply_size = sizeof(struct vhu_inflight_desc),
-				 .needs = PF(INFLIGHT_SHMFD)},
+				 .reply_size = SAME_SIZE, .needs = PF(INFLIGHT_SHMFD)},
 	[VHU_SET_INFLIGHT_FD] = {vhu_dev_set_inflight_fd, .min_size = VHU_INFLIGHT_DESC_SIZE,
 				 .max_size = sizeof(struct vhu_inflight_desc), FDS(1),
 				 .needs = PF(INFLIGHT_SHMFD), .vital = true},
@@ -137,16 +139,14 @@ int vhu_dispatch(struct vublk_dev *dev)
 static int send_reply(struct vublk_dev *dev)
 {
 	struct vhu_msg *msg = &dev->msg;
-	const bool config = msg->header.request == VHU_GET_CONFIG;
-	size_t size = dev->row->max_size == dev->row->reply_size ? msg->header.size
-								 : dev->row->reply_size;
+	size_t size = dev->row->reply_size;
 
-	if (dev->err) {
-		/* "uses zero length of payload to indicate an error"; others have no such way. */
-		if (!config)
-			return dev->err;
+	if (size == SAME_SIZE)
+		size = msg->header.size;
+	if (dev->err && !dev->row->empty_if_refused)
+		return dev->err;
+	if (dev->err)
 		size = 0;
-	}
 	return vhu_msg_reply(msg, dev->sock, msg->raw, size);
 }
 
