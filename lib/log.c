@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Where the lines of the library go. Any thread, once the function is set. */
 #include "log.h"
 
 #include <stdarg.h>

@@ -24,7 +24,7 @@ __attribute__((format(printf, 2, 3))) static void say_why(char *why, const char 
 	va_end(ap);
 }
 
-/* --- system calls --- */
+/* ---- system calls ---- */
 
 /* The number of the tracepoint that every system call passes, 0: not to be had. */
 static unsigned long long tracepoint_id(void)
@@ -111,7 +111,7 @@ uint64_t bench_backend_counted(struct bench_backend *backend)
 	return sum;
 }
 
-/* --- all of it --- */
+/* ---- all of it ---- */
 
 void bench_backend_open(struct bench_backend *backend, pid_t pid)
 {

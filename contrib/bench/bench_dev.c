@@ -44,7 +44,7 @@ static int step(struct bench_dev *dev, const char *what, int ret)
 	return fail(dev, "%s: %s", what, strerror(-ret));
 }
 
-/* --- connecting --- */
+/* ---- connecting ---- */
 
 static int connect_to(struct bench_dev *dev, const char *path)
 {
@@ -64,7 +64,7 @@ static int connect_to(struct bench_dev *dev, const char *path)
 	return 0;
 }
 
-/* --- negotiating --- */
+/* ---- negotiating ---- */
 
 static uint64_t features_off(const struct bench_options *options)
 {
@@ -135,7 +135,7 @@ static int find_area(struct bench_dev *dev, const struct bench_options *options,
 	return 0;
 }
 
-/* --- memory --- */
+/* ---- memory ---- */
 
 static uint64_t round_up(uint64_t size, uint64_t to)
 {
@@ -166,7 +166,7 @@ static int make_memory(struct bench_dev *dev, const struct bench_options *option
 	return 0;
 }
 
-/* --- all of it --- */
+/* ---- all of it ---- */
 
 static void set_options(struct bench_dev *dev, const struct bench_options *options)
 {

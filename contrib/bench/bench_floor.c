@@ -21,7 +21,7 @@ struct bench_floor_ring {
 	struct fe_pos pos;    /* packed: the same */
 } __attribute__((aligned(64)));
 
-/* --- split --- */
+/* ---- split ---- */
 
 static void decline_kicks(struct bench_floor_ring *ring)
 {
@@ -59,7 +59,7 @@ static unsigned int serve_split(struct bench_floor_ring *ring)
 	return n;
 }
 
-/* --- packed --- */
+/* ---- packed ---- */
 
 static bool is_available(const struct bench_floor_ring *ring, struct fe_pos pos)
 {
@@ -98,7 +98,7 @@ static unsigned int serve_packed(struct bench_floor_ring *ring)
 	return n;
 }
 
-/* --- the thread --- */
+/* ---- the thread ---- */
 
 static void *floor_main(void *arg)
 {

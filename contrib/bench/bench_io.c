@@ -27,7 +27,7 @@
 /* A batch so long that the time at its beginning is not that of what is submitted behind it. */
 #define LONG_BATCH 8
 
-/* --- what comes next --- */
+/* ---- what comes next ---- */
 
 /* Marsaglia's xorshift64*. */
 flattened uint64_t next_random(struct bench_queue *q)
@@ -78,7 +78,7 @@ flattened void prepare(struct bench_queue *q, struct bench_slot *slot)
 	slot->in_flight = true;
 }
 
-/* --- submitting --- */
+/* ---- submitting ---- */
 
 /* How many may go out now, and stamps them with the time when they were due. */
 static unsigned int paced(struct bench_queue *q, unsigned int n, uint64_t now)
@@ -123,7 +123,7 @@ flattened unsigned int submit(struct bench_queue *q, struct bench_stats *stats, 
 	return n;
 }
 
-/* --- completions --- */
+/* ---- completions ---- */
 
 flattened void complete(struct bench_queue *q, struct bench_slot *slot, struct bench_stats *stats,
 			uint64_t now)

@@ -90,7 +90,7 @@ static int run_one(const struct bench_options *options)
 	return judge(&result) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* --- comparing --- */
+/* ---- comparing ---- */
 
 static int by_iops(const void *a, const void *b)
 {

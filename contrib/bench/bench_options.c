@@ -65,7 +65,7 @@ static struct bench_options *options_of(const struct option_parser *parser)
 	return &((struct parsed *)parser->options)->options;
 }
 
-/* --- what is more than a kind can say; `value` is never empty --- */
+/* ---- what is more than a kind can say; `value` is never empty ---- */
 
 static int set_socket_path(struct option_parser *parser, const struct option_row *row,
 			   const char *value)
@@ -162,7 +162,7 @@ static int set_cpu_affinity(struct option_parser *parser, const struct option_ro
 	return 0;
 }
 
-/* --- the table; --help has its order --- */
+/* ---- the table; --help has its order ---- */
 
 #define TO(member)          OPTION_TO(struct parsed, member)
 #define NUMBER(member, ...) .kind = OPTION_NUMBER, TO(member), .min = 1, __VA_ARGS__
@@ -246,7 +246,7 @@ static const struct option_row rows[N_OPTIONS] = {
 static const struct option_table table = {"vublk-bench", rows, N_OPTIONS, &rows[OPT_SOCKET_PATH]};
 static_assert(N_OPTIONS <= OPTION_TABLE_MAX, "the parser has room for the table");
 
-/* --- parsing --- */
+/* ---- parsing ---- */
 
 static enum bench_action find_action(int argc, char *const *argv)
 {
@@ -272,7 +272,7 @@ static const struct bench_options defaults = {
 	.seconds = 10,
 };
 
-/* --- what goes together --- */
+/* ---- what goes together ---- */
 
 static int check_sockets(struct option_parser *parser)
 {
@@ -374,7 +374,7 @@ int bench_options_parse(struct bench_options *options, int argc, char *const *ar
 	return err;
 }
 
-/* --- --help --- */
+/* ---- --help ---- */
 
 void bench_options_print_help(void)
 {

@@ -7,7 +7,7 @@
 static const char *const percentile_names[BENCH_N_PERCENTILES] = {"p50", "p90", "p99", "p99.9",
 								  "p99.99"};
 
-/* --- text --- */
+/* ---- text ---- */
 
 /* One figure that the kernel may not have given. */
 static void print_known(const char *name, double value, const char *unit, const char *why)
@@ -56,7 +56,7 @@ void bench_report_comparison_text(const struct bench_comparison *c)
 	       c->ratio_min, c->ratio_max);
 }
 
-/* --- JSON --- */
+/* ---- JSON ---- */
 
 static void print_string(const char *text)
 {

@@ -58,7 +58,7 @@ __attribute__((format(printf, 2, 3))) static int fail(struct run *run, const cha
 	return -1;
 }
 
-/* --- waiting --- */
+/* ---- waiting ---- */
 
 /* What ppoll(2) in wait_for() looks at: the connection, the threads, then a ring's error each. */
 #define FD_CONN 0
@@ -120,7 +120,7 @@ static int wait_for(struct run *run, double seconds, bool may_interrupt)
 	}
 }
 
-/* --- phases --- */
+/* ---- phases ---- */
 
 static void set_phase(struct run *run, enum bench_phase phase)
 {
@@ -231,7 +231,7 @@ static int measure(struct run *run)
 	return finish(run, ret);
 }
 
-/* --- making everything --- */
+/* ---- making everything ---- */
 
 static int make_queues(struct run *run)
 {
@@ -339,7 +339,7 @@ static void take_down(struct run *run)
 	free(run->dev);
 }
 
-/* --- the result --- */
+/* ---- the result ---- */
 
 static void set_latency(struct bench_latency *latency, const struct bench_hist *hist)
 {

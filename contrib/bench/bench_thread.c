@@ -52,7 +52,7 @@ uint64_t bench_thread_unmeasured(const struct bench_thread *thread)
 	return __atomic_load_n(&thread->scrap.ios, __ATOMIC_RELAXED);
 }
 
-/* --- states --- */
+/* ---- states ---- */
 
 static void set_budgets(struct bench_thread *thread, uint64_t budget)
 {
@@ -158,7 +158,7 @@ static bool go_on(struct loop *loop)
 	return false;
 }
 
-/* --- waiting --- */
+/* ---- waiting ---- */
 
 /* The time until the next request is due; false: there is none, only completions are awaited. */
 static bool time_left(const struct bench_thread *thread, struct timespec *left)
@@ -219,7 +219,7 @@ static void wait_a_little(struct loop *loop)
 		bench_relax();
 }
 
-/* --- the loop --- */
+/* ---- the loop ---- */
 
 static unsigned int turn_all(struct loop *loop)
 {
@@ -269,7 +269,7 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* --- making one --- */
+/* ---- making one ---- */
 
 static int add_fd(int epoll_fd, int fd, uint32_t events)
 {

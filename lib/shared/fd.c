@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See shared/fd.h. Nothing here waits, whatever the descriptor is. */
 #include "shared/fd.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See shared/guard.h. The handler runs on any thread, in the middle of anything. */
 #include "shared/guard.h"
 
 #include <errno.h>

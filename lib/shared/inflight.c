@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See shared/inflight.h. Control thread. */
 #include "shared/inflight.h"
 
 #include <errno.h>

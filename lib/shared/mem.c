@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See shared/mem.h. Every number of a region is checked before it is mapped. */
 #include "shared/mem.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See vhu/msg.h. Control thread; nothing of a frame is believed before it is whole. */
 #include "vhu/msg.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See vq/kill_point.h. For builds for tests only. */
 #include "vq/kill_point.h"
 
 #ifdef VUBLK_KILL_POINTS

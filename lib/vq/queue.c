@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See vq/ring.h: set-up and end of a virtqueue, and what both kinds of rings share. */
 #include "vq/ring.h"
 
 #include <assert.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See vq/track.h: what both layouts of the in-flight region share. */
 #include "vq/track.h"
 
 #include <errno.h>

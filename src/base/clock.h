@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The time that all intervals and deadlines are in. */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See base/loop.h. Control thread. */
 #include "base/loop.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See base/mailbox.h. Any thread posts, its owner runs. */
 #include "base/mailbox.h"
 
 #include <errno.h>

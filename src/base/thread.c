@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See base/thread.h. */
 #include "base/thread.h"
 
 #include <signal.h>

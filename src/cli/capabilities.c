@@ -25,13 +25,13 @@ static char *capabilities_text(void)
 int capabilities_print(void)
 {
 	char *text = capabilities_text();
-	int r = 0;
+	int err = 0;
 
 	if (!text)
 		return -ENOMEM;
 	/* Standard output is buffered: only the flush tells whether it could be written. */
 	if (puts(text) == EOF || fflush(stdout) == EOF)
-		r = -errno;
+		err = -errno;
 	free(text);
-	return r;
+	return err;
 }

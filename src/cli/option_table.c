@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See cli/option_table.h. Control thread, once; trusts nothing of argv. */
 #include "cli/option_table.h"
 
 #include <errno.h>

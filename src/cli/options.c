@@ -79,7 +79,7 @@ static bool is_power_of_two(uint64_t n)
 	return n && !(n & (n - 1));
 }
 
-/* --- what is more than a kind can say; `value` is never empty --- */
+/* ---- what is more than a kind can say; `value` is never empty ---- */
 
 static int set_socket_path(struct option_parser *parser, const struct option_row *row,
 			   const char *value)
@@ -196,7 +196,7 @@ static int set_engine(struct option_parser *parser, const struct option_row *row
 	return 0;
 }
 
-/* --- the table; --help has its order --- */
+/* ---- the table; --help has its order ---- */
 
 #define TO(member)          OPTION_TO(struct options, member)
 #define NUMBER(member, ...) .kind = OPTION_NUMBER, TO(member), __VA_ARGS__
@@ -294,7 +294,7 @@ static const struct option_row rows[N_OPTIONS] = {
 static const struct option_table table = {"vublkd", rows, N_OPTIONS, NULL};
 static_assert(N_OPTIONS <= OPTION_TABLE_MAX, "the parser has room for the table");
 
-/* --- parsing --- */
+/* ---- parsing ---- */
 
 static enum options_action find_action(int argc, char *const *argv)
 {
@@ -327,7 +327,7 @@ static void set_defaults(struct options *options)
 	};
 }
 
-/* --- what goes together --- */
+/* ---- what goes together ---- */
 
 static int check_socket(struct option_parser *parser)
 {
@@ -432,7 +432,7 @@ int options_parse(struct options *options, int argc, char *const *argv, char *er
 	return err;
 }
 
-/* --- --help --- */
+/* ---- --help ---- */
 
 void options_print_help(void)
 {

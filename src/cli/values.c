@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See cli/values.h. Pure functions. */
 #include "cli/values.h"
 
 #include <stdlib.h>

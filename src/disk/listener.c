@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See disk/listener.h. Control thread, at start; the signal thread may unlink. */
 #include "disk/listener.h"
 
 #include <errno.h>

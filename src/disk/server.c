@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See disk/server.h. Control thread. */
 #include "disk/server.h"
 
 #include <errno.h>

@@ -50,7 +50,7 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* --- opening --- */
+/* ---- opening ---- */
 
 static const char *kind_name(mode_t mode)
 {
@@ -79,10 +79,10 @@ static int check_kind(const char *path, const struct stat *st)
 
 static int log_errno(const char *path, const char *what)
 {
-	int r = -errno;
+	int err = -errno;
 
-	log_error("%s: %s: %s", path, what, strerror(-r));
-	return r;
+	log_error("%s: %s: %s", path, what, strerror(-err));
+	return err;
 }
 
 /* It could not be opened as asked, `errno` says why: for lack of --read-only perhaps? */
@@ -130,26 +130,26 @@ static int check_writable(const struct image *image, const char *path)
 static int open_image(struct image *image, const struct image_options *options)
 {
 	struct stat st;
-	int r;
+	int err;
 
 	/* Look before opening: that may block (a FIFO) or have effects (a tape). */
 	if (stat(options->path, &st) < 0)
 		return log_errno(options->path, "cannot be opened");
-	r = check_kind(options->path, &st);
-	if (!r)
-		r = open_file(image, options);
-	if (r)
-		return r;
+	err = check_kind(options->path, &st);
+	if (!err)
+		err = open_file(image, options);
+	if (err)
+		return err;
 	/* And again at what was opened. */
 	if (fstat(image->fd, &st) < 0)
 		return log_errno(options->path, "fstat");
-	r = check_kind(options->path, &st);
-	if (!r && S_ISBLK(st.st_mode))
-		r = check_writable(image, options->path);
-	return r;
+	err = check_kind(options->path, &st);
+	if (!err && S_ISBLK(st.st_mode))
+		err = check_writable(image, options->path);
+	return err;
 }
 
-/* --- what the host says --- */
+/* ---- what the host says ---- */
 
 /* open() took O_DIRECT but the file cannot do it (ext4 with data=journal, encryption). */
 static int drop_direct(struct image *image, const char *path)
@@ -172,14 +172,14 @@ static bool is_on_fuse(int fd)
 
 static int find_facts(struct image *image, const char *path, struct image_facts *facts)
 {
-	int r = image_probe(image->fd, image->direct, facts);
+	int err = image_probe(image->fd, image->direct, facts);
 
-	if (r) {
-		log_error("%s: cannot find out about it: %s", path, strerror(-r));
-		return r;
+	if (err) {
+		log_error("%s: cannot find out about it: %s", path, strerror(-err));
+		return err;
 	}
 	if (!facts->mem_align) {
-		r = drop_direct(image, path);
+		err = drop_direct(image, path);
 		facts->mem_align = facts->offset_align = 1;
 	}
 	image_probe_head(image->fd, facts);
@@ -187,10 +187,10 @@ static int find_facts(struct image *image, const char *path, struct image_facts 
 	image->is_fuse = is_on_fuse(image->fd);
 	image->mem_align = facts->mem_align;
 	image->offset_align = facts->offset_align;
-	return r;
+	return err;
 }
 
-/* --- the disk made of it --- */
+/* ---- the disk made of it ---- */
 
 /*
  * The operator did not say: what a partition table that is there was made for, else 512, which is
@@ -230,14 +230,14 @@ static void check_given_size(const struct image_options *options, enum image_blo
 /* The page cache writes blocks of the host's in which a part is new, and nothing gets between. */
 static int share_blocks(struct image *image, const struct image_options *options)
 {
-	int r = drop_direct(image, options->path);
+	int err = drop_direct(image, options->path);
 
 	log_warning("%s: its storage has blocks of %u bytes, and the disk of %u: using the page "
 		    "cache, as with --cache=writeback; --block-size=4096 allows O_DIRECT, if the "
 		    "disk's content was made with it",
 		    options->path, image->offset_align, image->block_size);
 	image->mem_align = image->offset_align = 1;
-	return r;
+	return err;
 }
 
 static int choose_block_size(struct image *image, const struct image_options *options,
@@ -358,25 +358,25 @@ static void choose_write_zeroes(struct image *image, const struct image_options 
 static int make_disk(struct image *image, const struct image_options *options,
 		     const struct image_facts *facts)
 {
-	int r = choose_block_size(image, options, facts);
+	int err = choose_block_size(image, options, facts);
 
-	if (!r)
-		r = choose_size(image, options, facts->size);
-	if (!r)
-		r = choose_topology(image, options, facts);
-	if (r)
-		return r;
+	if (!err)
+		err = choose_size(image, options, facts->size);
+	if (!err)
+		err = choose_topology(image, options, facts);
+	if (err)
+		return err;
 	choose_discard(image, options, facts);
 	choose_write_zeroes(image, options, facts);
 	return 0;
 }
 
-/* --- public --- */
+/* ---- public ---- */
 
 static int open_with_facts(struct image *image, const struct image_options *options,
 			   struct image_facts *facts)
 {
-	int r;
+	int err;
 
 	if (!options->path) {
 		*facts = (struct image_facts){
@@ -392,8 +392,8 @@ static int open_with_facts(struct image *image, const struct image_options *opti
 		image->mem_align = image->offset_align = 1;
 		return 0;
 	}
-	r = open_image(image, options);
-	return r ? r : find_facts(image, options->path, facts);
+	err = open_image(image, options);
+	return err ? err : find_facts(image, options->path, facts);
 }
 
 static void check_format(const struct image_facts *facts, const char *path)
@@ -410,25 +410,25 @@ static void check_format(const struct image_facts *facts, const char *path)
 int image_open(struct image *image, const struct image_options *options)
 {
 	struct image_facts facts;
-	int r;
+	int err;
 
 	*image = (struct image){
 		.fd = -1,
 		.read_only = options->read_only,
 		.durable = options->cache == IMAGE_CACHE_WRITETHROUGH,
 	};
-	r = open_with_facts(image, options, &facts);
-	if (!r && options->path && options->cache == IMAGE_CACHE_NONE && !image->direct)
+	err = open_with_facts(image, options, &facts);
+	if (!err && options->path && options->cache == IMAGE_CACHE_NONE && !image->direct)
 		log_warning("%s: this file system does not support O_DIRECT; using the page cache, "
 			    "as with --cache=writeback",
 			    options->path);
-	if (!r)
-		r = make_disk(image, options, &facts);
-	if (!r)
+	if (!err)
+		err = make_disk(image, options, &facts);
+	if (!err)
 		check_format(&facts, options->path);
-	if (r) {
+	if (err) {
 		image_close(image);
-		return r;
+		return err;
 	}
 	log_debug("%s: %" PRIu64 " bytes, blocks of %u/%u/%u, buffers aligned to %u, %s",
 		  options->path ? options->path : "no image", image->size, image->block_size,

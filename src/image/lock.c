@@ -52,18 +52,18 @@ static const struct lock_byte probes[] = {
 static int take(int fd, bool write, const char **holder)
 {
 	for (size_t i = 0; i < N_OWN; i++) {
-		int r;
+		int err;
 
 		if (own[i].writer_only && !write)
 			continue;
-		r = ofd_lock(fd, F_OFD_SETLK, F_RDLCK, own[i].byte, 1);
-		if (r == -EAGAIN) {
+		err = ofd_lock(fd, F_OFD_SETLK, F_RDLCK, own[i].byte, 1);
+		if (err == -EAGAIN) {
 			/* Not QEMU: it takes read locks only. */
 			*holder = "locked as a whole";
 			return -EAGAIN;
 		}
-		if (r < 0)
-			return r;
+		if (err < 0)
+			return err;
 	}
 	return 0;
 }
@@ -71,14 +71,14 @@ static int take(int fd, bool write, const char **holder)
 static int look(int fd, bool write, const char **holder)
 {
 	for (size_t i = 0; i < N_PROBES; i++) {
-		int r;
+		int found;
 
 		if (probes[i].writer_only && !write)
 			continue;
-		r = ofd_lock(fd, F_OFD_GETLK, F_WRLCK, probes[i].byte, 1);
-		if (r < 0)
-			return r;
-		if (r != F_UNLCK) {
+		found = ofd_lock(fd, F_OFD_GETLK, F_WRLCK, probes[i].byte, 1);
+		if (found < 0)
+			return found;
+		if (found != F_UNLCK) {
 			*holder = probes[i].holder;
 			return -EAGAIN;
 		}
@@ -88,15 +88,15 @@ static int look(int fd, bool write, const char **holder)
 
 int image_lock(int fd, bool write, const char **holder)
 {
-	int r;
+	int err;
 
 	*holder = NULL;
-	r = take(fd, write, holder);
-	if (!r)
-		r = look(fd, write, holder);
-	if (r)
+	err = take(fd, write, holder);
+	if (!err)
+		err = look(fd, write, holder);
+	if (err)
 		image_unlock(fd);
-	return r;
+	return err;
 }
 
 void image_unlock(int fd)

@@ -22,13 +22,13 @@ static int lock_file(int file, uint64_t byte, int *own)
 {
 	/* It is the front-end's, who may have a lease on it: fcntl(2). */
 	const int fd = reopen(file, O_RDWR | O_NONBLOCK);
-	int r = fd < 0 ? fd : ofd_lock(fd, F_OFD_SETLK, F_WRLCK, byte, 1);
+	int err = fd < 0 ? fd : ofd_lock(fd, F_OFD_SETLK, F_WRLCK, byte, 1);
 
-	if (r >= 0)
+	if (err >= 0)
 		*own = fd;
 	else if (fd >= 0)
 		close(fd);
-	return r < 0 ? r : 0;
+	return err < 0 ? err : 0;
 }
 
 void memory_fence_init(struct memory_fence *fence)

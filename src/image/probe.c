@@ -27,7 +27,7 @@ static bool is_power_of_two(uint64_t n)
 	return n && !(n & (n - 1));
 }
 
-/* --- /sys/dev/block/M:m/queue --- */
+/* ---- /sys/dev/block/M:m/queue ---- */
 
 static bool read_number(const char *path, uint64_t *value)
 {
@@ -55,7 +55,7 @@ bool image_probe_queue_limit(dev_t device, const char *name, uint64_t *value)
 	return false;
 }
 
-/* --- the alignment of O_DIRECT --- */
+/* ---- the alignment of O_DIRECT ---- */
 
 /* Does a read with these alignments, and no better ones, work? Only EINVAL says no. */
 static bool trial_read(int fd, unsigned char *page_aligned, uint32_t mem, uint32_t length, off_t at)
@@ -74,22 +74,22 @@ int image_probe_by_reading(int fd, uint32_t *mem_align, uint32_t *offset_align)
 	static const uint32_t units[] = {SECTOR, PAGE};
 	off_t data = lseek(fd, 0, SEEK_DATA); /* holes are read with any alignment: of no use */
 	unsigned char *buffer;
-	int r = -EINVAL;
+	int err = -EINVAL;
 
 	if (posix_memalign((void **)&buffer, PAGE, 2 * (size_t)PAGE))
 		return -ENOMEM;
 	data = data < 0 ? 0 : data - data % PAGE;
-	for (int i = 0; r && i < 4; i++) {
+	for (int i = 0; err && i < 4; i++) {
 		uint32_t mem = units[i % 2], length = units[i / 2];
 
 		if (!trial_read(fd, buffer, mem, length, data))
 			continue;
 		*mem_align = mem;
 		*offset_align = length;
-		r = 0;
+		err = 0;
 	}
 	free(buffer);
-	return r;
+	return err;
 }
 
 /* 0 and the alignments (0: the file has no O_DIRECT); -ENODATA: this kernel does not say. */
@@ -136,7 +136,7 @@ static void find_alignment(int fd, const struct stat *st, struct image_facts *fa
 		facts->mem_align = facts->offset_align = (uint32_t)below;
 }
 
-/* --- the rest --- */
+/* ---- the rest ---- */
 
 static int probe_device(int fd, const struct stat *st, struct image_facts *facts)
 {
@@ -181,19 +181,19 @@ static void probe_file(const struct stat *st, struct image_facts *facts)
 int image_probe(int fd, bool direct, struct image_facts *facts)
 {
 	struct stat st;
-	int r = 0;
+	int err = 0;
 
 	*facts = (struct image_facts){.mem_align = 1, .offset_align = 1};
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	facts->is_device = S_ISBLK(st.st_mode);
 	if (facts->is_device)
-		r = probe_device(fd, &st, facts);
+		err = probe_device(fd, &st, facts);
 	else
 		probe_file(&st, facts);
-	if (!r && direct)
+	if (!err && direct)
 		find_alignment(fd, &st, facts);
-	return r;
+	return err;
 }
 
 void image_probe_head(int fd, struct image_facts *facts)

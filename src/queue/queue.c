@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See queue/queue.h. The theory of what runs when is in worker/worker.c. */
 #include "queue/queue.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See request/config.h. Pure functions. */
 #include "request/config.h"
 
 #include <endian.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See request/disk.h. Worker thread. */
 #include "request/disk.h"
 
 #include <linux/virtio_blk.h>

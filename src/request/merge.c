@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See request/merge.h. Worker thread. */
 #include "request/merge.h"
 
 #include <string.h>

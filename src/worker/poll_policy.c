@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See worker/poll_policy.h. Worker thread. */
 #include "worker/poll_policy.h"
 
 #define LEAST        2000 /* ns; a window below that is none */

@@ -90,7 +90,7 @@ static void check_held(const int *bytes)
 
 #define CHECK_HELD(...) check_held((const int[]){__VA_ARGS__ __VA_OPT__(, ) - 1})
 
-/* --- against itself --- */
+/* ---- against itself ---- */
 
 static void writer_holds_its_bytes(void)
 {
@@ -226,7 +226,7 @@ static const struct tap_case own_cases[] = {
 	{0},
 };
 
-/* --- against every byte, held by hand --- */
+/* ---- against every byte, held by hand ---- */
 
 /* Which bytes of another's shut us out? All others must not. */
 static void check_refusals(bool write, const int *refused)
@@ -288,7 +288,7 @@ static const struct tap_case byte_cases[] = {
 	{0},
 };
 
-/* --- against QEMU --- */
+/* ---- against QEMU ---- */
 
 __attribute__((format(printf, 1, 2))) static int run(const char *format, ...)
 {

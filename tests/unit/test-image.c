@@ -21,7 +21,7 @@
 
 #define NOBODY 65534
 
-/* --- regular files --- */
+/* ---- regular files ---- */
 
 static void file_has_defaults(void)
 {
@@ -241,7 +241,7 @@ static const struct tap_case file_cases[] = {
 	{0},
 };
 
-/* --- what is no image --- */
+/* ---- what is no image ---- */
 
 static void missing_file(void)
 {
@@ -334,7 +334,7 @@ static const struct tap_case refusal_cases[] = {
 	{0},
 };
 
-/* --- file systems and O_DIRECT --- */
+/* ---- file systems and O_DIRECT ---- */
 
 /* A file of sysfs is regular, not empty, and never had O_DIRECT. */
 static void without_o_direct_it_is_buffered(void)
@@ -431,7 +431,7 @@ static const struct tap_case direct_cases[] = {
 	{0},
 };
 
-/* --- block devices --- */
+/* ---- block devices ---- */
 
 static const struct tap_suite suites[] = {
 	{.name = "image file", .setup = img_setup, .teardown = img_teardown, .cases = file_cases},

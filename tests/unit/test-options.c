@@ -50,7 +50,7 @@ static void check_refused(int r, const char *text, const char *file, unsigned li
 
 #define CHECK_REFUSED(r, text) check_refused(r, text, __FILE__, __LINE__)
 
-/* --- defaults and actions --- */
+/* ---- defaults and actions ---- */
 
 static void defaults_are_as_documented(void)
 {
@@ -150,7 +150,7 @@ static const struct tap_case general_cases[] = {
 	{0},
 };
 
-/* --- refused whatever the option --- */
+/* ---- refused whatever the option ---- */
 
 static void unknown_options(void)
 {
@@ -255,7 +255,7 @@ static const struct tap_case syntax_cases[] = {
 	{0},
 };
 
-/* --- values --- */
+/* ---- values ---- */
 
 /* Parses "--name=value" beside an image. */
 static int parse_value(const char *name, const char *value)
@@ -508,7 +508,7 @@ static const struct tap_case value_cases[] = {
 	{0},
 };
 
-/* --- what goes together --- */
+/* ---- what goes together ---- */
 
 static void image_is_mandatory(void)
 {
@@ -620,7 +620,7 @@ static const struct tap_case together_cases[] = {
 	{0},
 };
 
-/* --- --help --- */
+/* ---- --help ---- */
 
 static void help_names_every_option_in_80_columns(void)
 {

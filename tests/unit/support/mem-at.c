@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See mem-at.h. */
 #include "tests/unit/support/mem-at.h"
 
 #include <stddef.h>

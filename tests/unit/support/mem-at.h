@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Guest memory by guest-physical addresses, for tests of it. */
 #ifndef MEM_AT_H
 #define MEM_AT_H
 

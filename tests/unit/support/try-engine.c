@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See try-engine.h. */
 #include "tests/unit/support/try-engine.h"
 
 int try_engine(const struct engine_class *class)

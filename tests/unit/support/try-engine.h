@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* For cases that need an engine which this host may not have. */
 #ifndef TRY_ENGINE_H
 #define TRY_ENGINE_H
 
