@@ -1,6 +1,7 @@
 # libvublk: vhost-user and virtqueues.
 noinst_LTLIBRARIES += lib/libvublk.la
 lib_libvublk_la_SOURCES = \
+	lib/guest.h \
 	lib/iov.c \
 	lib/log.c lib/log.h \
 	lib/proto.h \

@@ -316,6 +316,12 @@ size_t vublk_iov_write(const struct iovec *iov, unsigned n, uint64_t offset, con
 /* Writes zeros; else like vublk_iov_write(). */
 uint64_t vublk_iov_zero(const struct iovec *iov, unsigned n, uint64_t offset, uint64_t size);
 
+/* Stores one byte into guest memory: a request's status. See lib/guest.h. */
+static inline void vublk_guest_store8(uint8_t *at, uint8_t value)
+{
+	__atomic_store_n(at, value, __ATOMIC_RELAXED);
+}
+
 /* Takes `size` bytes (at most what it has) off the front of the list, changing its elements. */
 void vublk_iov_drop(struct iovec **iov, unsigned *n, uint64_t size);
 

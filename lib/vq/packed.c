@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "guest.h"
 #include "shared/fd.h"
 #include "vq/kill_point.h"
 #include "vq/ring.h"
@@ -171,10 +172,7 @@ static bool wants_call(struct vublk_queue *vq, uint16_t idx, bool wrap, unsigned
 static uint16_t write_used(struct vublk_queue *vq, const struct vq_pushed *pushed, uint16_t idx,
 			   bool wrap)
 {
-	struct vring_packed_desc *desc = &vq->ring.packed.desc[idx];
-
-	desc->id = pushed->id;
-	desc->len = pushed->len;
+	guest_store_used_packed(&vq->ring.packed.desc[idx], pushed->id, pushed->len);
 	return (uint16_t)((wrap ? AVAIL | USED : 0) | (pushed->len ? VRING_DESC_F_WRITE : 0));
 }
 
@@ -196,13 +194,13 @@ void vq_packed_publish(struct vublk_queue *vq)
 		const uint16_t flags = write_used(vq, &vq->pushed[i], idx, wrap);
 
 		if (i)
-			__atomic_store_n(&vq->ring.packed.desc[idx].flags, flags, __ATOMIC_RELEASE);
+			guest_release16(&vq->ring.packed.desc[idx].flags, flags);
 		else
 			first_flags = flags;
 		VQ_KILL_POINT("packed-give-slot");
 		vq_packed_advance(vq, &idx, &wrap, vq->pushed[i].num);
 	}
-	__atomic_store_n(&vq->ring.packed.desc[first].flags, first_flags, __ATOMIC_RELEASE);
+	guest_release16(&vq->ring.packed.desc[first].flags, first_flags);
 	vq->in_use = (uint16_t)(vq->in_use - slots);
 	if (vq->track)
 		vq_track_packed_commit(vq);
@@ -231,12 +229,12 @@ bool vq_packed_want_kicks(struct vublk_queue *vq, bool want)
 			const unsigned event = vq->next_avail | (vq->avail_wrap ? EVENT_WRAP : 0);
 
 			flags = VRING_PACKED_EVENT_FLAG_DESC;
-			__atomic_store_n(&device->off_wrap, (uint16_t)event, __ATOMIC_RELAXED);
+			guest_store16(&device->off_wrap, (uint16_t)event);
 		}
 	}
 	/* Release: the driver reads the offset after the flags. */
 	if (want || vq->kicks_wanted)
-		__atomic_store_n(&device->flags, flags, __ATOMIC_RELEASE);
+		guest_release16(&device->flags, flags);
 	vq->kicks_wanted = want;
 	if (!want)
 		return false;

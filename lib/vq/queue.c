@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guest.h"
 #include "log.h"
 #include "shared/fd.h"
 #include "vq/track.h"
@@ -283,9 +284,9 @@ int vublk_queue_begin(struct vublk_queue *vq)
 		vq->in_use = (uint16_t)packed_distance(vq);
 	/* An earlier session may have left the driver told not to kick. */
 	if (vq->packed)
-		__atomic_store_n(&vq->ring.packed.device->flags, 0, __ATOMIC_RELAXED);
+		guest_store16(&vq->ring.packed.device->flags, 0);
 	else
-		__atomic_store_n(&vq->ring.split.used->flags, 0, __ATOMIC_RELAXED);
+		guest_store16(&vq->ring.split.used->flags, 0);
 	vq_inject_call(vq);
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "guest.h"
 #include "shared/fd.h"
 #include "vq/kill_point.h"
 #include "vq/ring.h"
@@ -30,7 +31,7 @@ static void store_avail_event(struct vublk_queue *vq, uint16_t value)
 					       offsetof(struct vring_used, ring) +
 					       vq->size * sizeof(struct vring_used_elem));
 
-	__atomic_store_n(event, value, __ATOMIC_RELAXED);
+	guest_store16(event, value);
 	vq->kick_event = value;
 }
 
@@ -178,17 +179,15 @@ void vq_split_publish(struct vublk_queue *vq)
 	for (unsigned i = 0; i < vq->n_pushed; i++) {
 		const uint16_t at = (uint16_t)(vq->used_idx + i) & (vq->size - 1);
 
-		vq->ring.split.used->ring[at] = (struct vring_used_elem){
-			.id = vq->pushed[i].id,
-			.len = vq->pushed[i].len,
-		};
+		guest_store_used(&vq->ring.split.used->ring[at], vq->pushed[i].id,
+				 vq->pushed[i].len);
 		VQ_KILL_POINT("split-give-element");
 	}
 	if (vq->track)
 		vq_track_split_link(vq);
 	vq->used_idx = (uint16_t)(vq->used_idx + vq->n_pushed);
 	/* Release: the elements, and the data before them, come first. */
-	__atomic_store_n(&vq->ring.split.used->idx, vq->used_idx, __ATOMIC_RELEASE);
+	guest_release16(&vq->ring.split.used->idx, vq->used_idx);
 	if (vq->track)
 		vq_track_split_commit(vq);
 	/* The index must be seen before we look whether the driver sleeps. */
@@ -218,8 +217,7 @@ bool vq_split_want_kicks(struct vublk_queue *vq, bool want)
 		else if ((uint16_t)(vq->next_avail - vq->kick_event) >= 0xc000)
 			store_avail_event(vq, (uint16_t)(vq->next_avail - 0x8000));
 	} else if (want != vq->kicks_wanted) {
-		__atomic_store_n(&vq->ring.split.used->flags, want ? 0 : VRING_USED_F_NO_NOTIFY,
-				 __ATOMIC_RELAXED);
+		guest_store16(&vq->ring.split.used->flags, want ? 0 : VRING_USED_F_NO_NOTIFY);
 	}
 	vq->kicks_wanted = want;
 	if (!want)

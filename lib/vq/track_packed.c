@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 
+#include "guest.h"
 #include "vq/kill_point.h"
 #include "vq/ring.h"
 #include "vq/track.h"
@@ -295,7 +296,7 @@ static void restore_slots(struct vublk_queue *vq, unsigned slots)
 		uint16_t *flags = &vq->ring.packed.desc[idx].flags;
 		const unsigned others = LOAD(*flags) & ~(AVAIL | USED);
 
-		STORE(*flags, (uint16_t)(others | (wrap ? AVAIL : USED)));
+		guest_release16(flags, (uint16_t)(others | (wrap ? AVAIL : USED)));
 		VQ_KILL_POINT("packed-recover-slot");
 		vq_packed_advance(vq, &idx, &wrap, 1);
 	}

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* See request/exec.h. Worker thread. */
 #include "request/exec.h"
 
 #include <errno.h>
@@ -75,7 +76,7 @@ void blk_req_finish(struct blk_req *req, int err)
 	 */
 	if (written == req->chain.in_size)
 		written++;
-	*(volatile uint8_t *)req->status = status_of(err);
+	vublk_guest_store8(req->status, status_of(err));
 	req->active = false;
 	req->env->finished(req, written < UINT32_MAX ? (uint32_t)written : UINT32_MAX);
 }

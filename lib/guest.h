@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The gate to guest memory: every store of ours into it goes through here, by lib/iov.c (data of
+ * requests) or vublk_guest_store8() (their status); what the kernel reads into it is not ours. So
+ * there is one place for what has to know of each store. tests/meta/test-style.sh sees to it that
+ * there is no other.
+ *
+ * Stores are whole: the guest sees the old value or the new one. Worker thread.
+ */
+#ifndef GUEST_H
+#define GUEST_H
+
+#include <linux/virtio_ring.h>
+#include <stdint.h>
+
+static inline void guest_store16(uint16_t *at, uint16_t value)
+{
+	__atomic_store_n(at, value, __ATOMIC_RELAXED);
+}
+
+/* The same; whoever sees the value sees what was stored before. */
+static inline void guest_release16(uint16_t *at, uint16_t value)
+{
+	__atomic_store_n(at, value, __ATOMIC_RELEASE);
+}
+
+/* A used element, which is not looked at before the used index has moved over it. */
+static inline void guest_store_used(struct vring_used_elem *at, uint32_t id, uint32_t len)
+{
+	*at = (struct vring_used_elem){.id = id, .len = len};
+}
+
+/* The same in a packed ring: all but the flags. */
+static inline void guest_store_used_packed(struct vring_packed_desc *at, uint16_t id, uint32_t len)
+{
+	at->id = id;
+	at->len = len;
+}
+
+#endif
