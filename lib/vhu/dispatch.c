@@ -23,7 +23,7 @@ struct vhu_row {
 	int (*finish)(struct vublk_dev *dev, struct vhu_msg *msg);
 	uint16_t min_size, max_size; /* of the payload, bytes */
 	uint8_t min_fds, max_fds;
-	/* Replies with its payload: this many bytes, or SAME_SIZE; 0: only if it asks for an ack. */
+	/* The reply is payload.u64 or the like, so many bytes; 0: an ack, if it asks for one. */
 	uint16_t reply_size;
 	bool empty_if_refused; /* the reply has a way to say so: it is empty */
 	uint64_t needs;        /* protocol feature bits, all of them */

@@ -56,6 +56,12 @@ struct io {
 	_Alignas(8) unsigned char priv[64];
 };
 
+/* Does it move data, so that its result may be short? */
+static inline bool io_is_transfer(const struct io *io)
+{
+	return io->op == IO_READ || io->op == IO_WRITE;
+}
+
 /* A watched file descriptor. Owned by the caller, who embeds it; see engine_watch(). */
 struct engine_watch {
 	int fd;
@@ -131,7 +137,8 @@ static inline int engine_open(const struct engine_class *class, struct engine **
 /*
  * Closes it; the owning thread's call, too. Nothing may be in flight and nothing watched; files
  * need not be removed before. Afterwards the kernel holds no reference to any of them, so that
- * closing an image releases its lock (with `sqpoll`: when the kernel's thread has turned around).
+ * closing an image releases its lock; but where a thread of the kernel's did the last operations,
+ * that takes a moment more.
  */
 static inline void engine_close(struct engine *engine)
 {

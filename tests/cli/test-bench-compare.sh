@@ -111,6 +111,11 @@ stops_with_its_children()
 	fi
 	kill -TERM "$pid"
 	wait "$pid"
+	# One that was just being started is killed by the kernel, a moment after its parent's end.
+	for ((round = 0; round < 100; round++)); do
+		[[ -z $(children) ]] && break
+		sleep 0.05
+	done
 	children
 	[[ -z $(children) && -z $(find "$TMPDIR" -name '*compare-*') ]]
 }

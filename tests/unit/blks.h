@@ -345,7 +345,7 @@ static inline void blks_complete(unsigned op, int64_t result)
 	struct io *io = op < blks.n_ops ? blks.op[op] : NULL;
 
 	REQUIRE(io);
-	if (io->op <= IO_WRITE && result > 0)
+	if (io_is_transfer(io) && result > 0)
 		blks_move(io, (uint64_t)result);
 	blks_take_out(op);
 	io->result = result;
@@ -355,7 +355,7 @@ static inline void blks_complete(unsigned op, int64_t result)
 /* All that the file has of it; writes make it no longer. */
 static inline int64_t blks_all_of(const struct io *io)
 {
-	uint64_t size = io->op <= IO_WRITE ? vublk_iov_size(io->iov, io->niov) : 0;
+	uint64_t size = io_is_transfer(io) ? vublk_iov_size(io->iov, io->niov) : 0;
 
 	if (io->op == IO_SIZE)
 		return (int64_t)blks.end;

@@ -115,7 +115,7 @@ bool uring_prepare(struct uring *u, struct io *io)
 	if (!sqe)
 		return false;
 	begin(u, sqe, io);
-	if (io->op <= IO_WRITE)
+	if (io_is_transfer(io))
 		describe_transfer(u, ring, sqe, io);
 	else
 		describe(sqe, io);

@@ -54,7 +54,7 @@ unsigned engine_uring_without, engine_uring_faults;
  */
 static bool moves_wrongly(const struct uring *u, const struct io *io)
 {
-	return u->any_fuse && io->op <= IO_WRITE && (unsigned)io->file < ENGINE_FILES &&
+	return u->any_fuse && io_is_transfer(io) && (unsigned)io->file < ENGINE_FILES &&
 	       u->is_fuse[io->file];
 }
 
@@ -98,7 +98,7 @@ static void stop_polling(struct uring *u)
 
 static void complete_io(struct uring *u, const struct ring *ring, struct io *io, int res)
 {
-	const bool transfer = io->op <= IO_WRITE;
+	const bool transfer = io_is_transfer(io);
 
 	u->in_flight--;
 	u->polled -= ring->iopoll;
