@@ -140,14 +140,20 @@ static inline void make_region(unsigned size)
 	region = vhu_inflight_queue(ring.inflight, 0);
 }
 
-/* How many requests the in-flight region says there are. */
+static unsigned counted_in_flight;
+
+static inline void count_in_flight(void)
+{
+	counted_in_flight = 0;
+	for (unsigned i = 0; i < ring.driver.num; i++)
+		counted_in_flight += region->desc[i].inflight;
+}
+
+/* How many requests the in-flight region says there are, between two iterations. */
 static inline unsigned n_in_flight(void)
 {
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < ring.driver.num; i++)
-		n += region->desc[i].inflight;
-	return n;
+	on_worker(count_in_flight);
+	return counted_in_flight;
 }
 
 static inline void open_ring_with(unsigned size, bool tracked)
