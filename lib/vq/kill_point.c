@@ -31,5 +31,5 @@ void vq_kill_point(const char *name)
 }
 
 #else
-typedef int vq_step_unused; /* a translation unit must not be empty */
+typedef int vq_kill_point_unused; /* a translation unit must not be empty */
 #endif

@@ -298,10 +298,10 @@ void vublk_queue_end(struct vublk_queue *vq)
 	if (!vq->packed)
 		vq->base = left ? vq->used_idx : vq->next_avail;
 	else if (left)
-		vq->base = (vq->used_idx | (uint32_t)vq->used_wrap << 15) * 0x10001u;
+		vq->base = vq_packed_base(vq->used_idx, vq->used_wrap, vq->used_idx, vq->used_wrap);
 	else
-		vq->base = vq->next_avail | (uint32_t)vq->avail_wrap << 15 |
-			   (uint32_t)vq->used_idx << 16 | (uint32_t)vq->used_wrap << 31;
+		vq->base =
+			vq_packed_base(vq->next_avail, vq->avail_wrap, vq->used_idx, vq->used_wrap);
 }
 
 int vublk_queue_pop(struct vublk_queue *vq, struct vublk_chain *chain)

@@ -175,6 +175,14 @@ void vq_teardown(struct vublk_queue *vq);
  */
 uint32_t vq_base(const struct vublk_queue *vq);
 
+/* The base that these positions of a packed ring make. */
+static inline uint32_t vq_packed_base(uint16_t avail, bool avail_wrap, uint16_t used,
+				      bool used_wrap)
+{
+	return avail | (uint32_t)avail_wrap << 15 | (uint32_t)used << 16 |
+	       (uint32_t)used_wrap << 31;
+}
+
 /*
  * For a queue that was set up and never begun: the base is what the front-end said, who may not
  * know it (after a crash QEMU names the used index that it has seen, of a packed ring any). Where

@@ -181,21 +181,26 @@ static bool is_published(const struct vublk_queue *vq, union inflight_used_packe
 	return now != (used.old_wrap ? AVAIL : USED);
 }
 
+static void undo_batch(union inflight_used_packed *used)
+{
+	used->idx = used->old_idx;
+	used->wrap = used->old_wrap;
+}
+
 void vq_track_packed_find_base(struct vublk_queue *vq)
 {
 	const struct inflight_packed *region = vq->track->packed;
-	const union inflight_used_packed used = {.all = LOAD(region->used.all)};
+	union inflight_used_packed used = {.all = LOAD(region->used.all)};
 
 	if (LOAD(region->version) != INFLIGHT_VERSION || !is_in_ring(vq, used))
 		return;
 	if (is_batch(used) && !is_published(vq, used))
-		vq->base = (used.old_idx | (uint32_t)used.old_wrap << 15) * 0x10001u;
-	else
-		vq->base = (used.idx | (uint32_t)used.wrap << 15) * 0x10001u;
+		undo_batch(&used);
+	vq->base = vq_packed_base(used.idx, used.wrap, used.idx, used.wrap);
 }
 
 /* Completes or undoes what the last process was at. */
-static int settle(struct vublk_queue *vq)
+static int reconcile(struct vublk_queue *vq)
 {
 	struct vq_track *track = vq->track;
 	struct inflight_packed *region = track->packed;
@@ -212,8 +217,7 @@ static int settle(struct vublk_queue *vq)
 		track->free_head = LOAD(region->old_free_head);
 		STORE(region->free_head, track->free_head);
 		VQ_KILL_POINT("packed-recover-undo-free-head");
-		used.idx = used.old_idx;
-		used.wrap = used.old_wrap;
+		undo_batch(&used);
 		store_used(region, used);
 		VQ_KILL_POINT("packed-recover-undo-used");
 	} else {
@@ -317,7 +321,7 @@ int vq_track_packed_recover(struct vublk_queue *vq)
 		return vq_track_corrupt(vq, "its version is unknown");
 	if (LOAD(track->packed->desc_num) != track->n)
 		return vq_track_corrupt(vq, "its queue size differs");
-	err = settle(vq);
+	err = reconcile(vq);
 	if (!err)
 		err = load_free(vq);
 	for (unsigned i = 0; !err && i < track->n; i++) {
