@@ -8,7 +8,6 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/un.h>
 
 #include "cli/option_table.h"
 #include "cli/values.h"
@@ -70,14 +69,11 @@ static struct bench_options *options_of(const struct option_parser *parser)
 static int set_socket_path(struct option_parser *parser, const struct option_row *row,
 			   const char *value)
 {
-	/* unix(7): sun_path holds 108 bytes, its final NUL among them. */
-	const size_t room = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+	int err = option_check_socket_path(parser, row, value);
 	struct bench_options *o = options_of(parser);
 
-	if (strlen(value) > room)
-		return option_fail(parser,
-				   "--%s is %zu bytes long, a socket's path has at most %zu",
-				   row->name, strlen(value), room);
+	if (err)
+		return err;
 	if (o->n_sockets == 2)
 		return option_fail(parser, "--%s is given three times, there may be two",
 				   row->name);
@@ -164,16 +160,7 @@ static int set_cpu_affinity(struct option_parser *parser, const struct option_ro
 
 /* ---- the table; --help has its order ---- */
 
-#define TO(member)          OPTION_TO(struct parsed, member)
-#define NUMBER(member, ...) .kind = OPTION_NUMBER, TO(member), .min = 1, __VA_ARGS__
-#define BYTES(member, ...)  .kind = OPTION_SIZE, TO(member), .step = SECTOR, __VA_ARGS__
-#define FLAG(member)        .kind = OPTION_FLAG, TO(member)
-#define WORD(member, ...) \
-	.kind = OPTION_WORD, TO(member), .values = (const int[]) \
-	{ \
-		__VA_ARGS__ \
-	}
-#define OTHER(function) .kind = OPTION_OTHER, .set = function
+#define TO(member) OPTION_TO(struct parsed, member)
 
 static const struct option_row rows[N_OPTIONS] = {
 	[OPT_SOCKET_PATH] = {"socket-path", "PATH", OTHER(set_socket_path),
@@ -183,29 +170,34 @@ static const struct option_row rows[N_OPTIONS] = {
 			       "shows what the generator itself can do"},
 	[OPT_COMPARE] = {"compare", NULL, FLAG(options.compare),
 			 .help = "measure two back-ends in turn"},
-	[OPT_ROUNDS] = {"rounds", "N", NUMBER(options.rounds, .max = MAX_ROUNDS),
+	[OPT_ROUNDS] = {"rounds", "N", NUMBER(options.rounds, .min = 1, .max = MAX_ROUNDS),
 			.help = "of --compare (default 5)"},
 	[OPT_RW] = {"rw", "read|write|rw|randread|randwrite|randrw", OTHER(set_rw),
 		    .help = "what to do (default randread)"},
-	[OPT_READ_PERCENT] = {"read-percent", "N", .kind = OPTION_NUMBER, TO(read_percent),
-			      .max = 100, .help = "share of reads of rw and randrw (default 50)"},
+	[OPT_READ_PERCENT] = {"read-percent", "N", NUMBER(read_percent, .max = 100),
+			      .help = "share of reads of rw and randrw (default 50)"},
 	[OPT_BLOCK_SIZE] = {"block-size", "SIZE",
-			    BYTES(options.block_size, .min = SECTOR, .max = MAX_BLOCK_SIZE),
+			    BYTES(options.block_size, .step = SECTOR, .min = SECTOR,
+				  .max = MAX_BLOCK_SIZE),
 			    .expected = "a multiple of 512 up to 64M",
 			    .help = "of each request (default 4K)"},
-	[OPT_OFFSET] = {"offset", "SIZE", BYTES(options.offset, .max = UINT64_MAX),
+	[OPT_OFFSET] = {"offset", "SIZE", BYTES(options.offset, .step = SECTOR, .max = UINT64_MAX),
 			.expected = "a multiple of 512 bytes, as 4096 or 1G",
 			.help = "where the area begins (default 0)"},
-	[OPT_SIZE] = {"size", "SIZE", BYTES(options.size, .min = SECTOR, .max = UINT64_MAX),
+	[OPT_SIZE] = {"size", "SIZE",
+		      BYTES(options.size, .step = SECTOR, .min = SECTOR, .max = UINT64_MAX),
 		      .expected = "a multiple of 512 bytes above 0, as 4096 or 1G",
 		      .help = "of the area (default: to the disk's end)"},
 	[OPT_VERIFY] = {"verify", NULL, FLAG(options.verify),
 			.help = "stamp what is written, check what is read"},
-	[OPT_QUEUE_DEPTH] = {"queue-depth", "N", NUMBER(options.depth, .max = MAX_QUEUE_SIZE),
+	[OPT_QUEUE_DEPTH] = {"queue-depth", "N",
+			     NUMBER(options.depth, .min = 1, .max = MAX_QUEUE_SIZE),
 			     .help = "requests in flight in each queue (default 1)"},
-	[OPT_NUM_QUEUES] = {"num-queues", "N", NUMBER(options.n_queues, .max = BENCH_MAX_QUEUES),
+	[OPT_NUM_QUEUES] = {"num-queues", "N",
+			    NUMBER(options.n_queues, .min = 1, .max = BENCH_MAX_QUEUES),
 			    .help = "queues (default 1)"},
-	[OPT_THREADS] = {"threads", "N", NUMBER(options.n_threads, .max = BENCH_MAX_QUEUES),
+	[OPT_THREADS] = {"threads", "N",
+			 NUMBER(options.n_threads, .min = 1, .max = BENCH_MAX_QUEUES),
 			 .help = "threads that the queues are spread over (default 1)"},
 	[OPT_QUEUE_SIZE] = {"queue-size", "N", OTHER(set_queue_size),
 			    .help = "entries of each ring (default: what the depth needs,\n"
@@ -234,7 +226,7 @@ static const struct option_row rows[N_OPTIONS] = {
 			      "as many as come back)"},
 	[OPT_CPU_AFFINITY] = {"cpu-affinity", "LIST", OTHER(set_cpu_affinity),
 			      .help = "processors for the threads, one after the other"},
-	[OPT_PID] = {"pid", "PID", NUMBER(options.pid, .max = INT32_MAX),
+	[OPT_PID] = {"pid", "PID", NUMBER(options.pid, .min = 1, .max = INT32_MAX),
 		     .expected = "the number of a process",
 		     .help = "the back-end's process (default: who listens on the\n"
 			     "socket)"},
@@ -242,9 +234,6 @@ static const struct option_row rows[N_OPTIONS] = {
 	[OPT_HELP] = {"help", .help = "print this text and exit"},
 	[OPT_VERSION] = {"version", .help = "print the version and exit"},
 };
-
-static const struct option_table table = {"vublk-bench", rows, N_OPTIONS, &rows[OPT_SOCKET_PATH]};
-static_assert(N_OPTIONS <= OPTION_TABLE_MAX, "the parser has room for the table");
 
 /* ---- parsing ---- */
 
@@ -348,6 +337,13 @@ static int check_queues(struct option_parser *parser)
 	return 0;
 }
 
+static int (*const checks[])(struct option_parser *) = {
+	check_sockets, check_work, check_mix, check_queues, NULL,
+};
+static const struct option_table table = {"vublk-bench", rows, N_OPTIONS, &rows[OPT_SOCKET_PATH],
+					  checks};
+static_assert(N_OPTIONS <= OPTION_TABLE_MAX, "the parser has room for the table");
+
 int bench_options_parse(struct bench_options *options, int argc, char *const *argv, char *error,
 			size_t size)
 {
@@ -361,14 +357,6 @@ int bench_options_parse(struct bench_options *options, int argc, char *const *ar
 	if (options->action != BENCH_RUN)
 		return 0;
 	err = option_table_parse(&parser, argc, argv);
-	if (!err)
-		err = check_sockets(&parser);
-	if (!err)
-		err = check_work(&parser);
-	if (!err)
-		err = check_mix(&parser);
-	if (!err)
-		err = check_queues(&parser);
 	parsed.options.inflight_given = parser.seen[OPT_INFLIGHT];
 	*options = parsed.options;
 	return err;

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "base/control_chars.h"
 #include "cli/values.h"
@@ -31,6 +32,18 @@ int option_fail_value(struct option_parser *parser, const struct option_row *row
 }
 
 /* ---- values ---- */
+
+int option_check_socket_path(struct option_parser *parser, const struct option_row *row,
+			     const char *value)
+{
+	/* unix(7): sun_path holds 108 bytes, its final NUL among them. */
+	const size_t room = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+
+	if (strlen(value) <= room)
+		return 0;
+	return option_fail(parser, "--%s is %zu bytes long, a socket's path has at most %zu",
+			   row->name, strlen(value), room);
+}
 
 static void store(const struct option_parser *parser, const struct option_row *row, uint64_t value)
 {
@@ -202,6 +215,9 @@ int option_table_parse(struct option_parser *parser, int argc, char *const *argv
 	}
 	if (!err && optind < argc)
 		return option_fail(parser, "unexpected argument '%s'", argv[optind]);
+	for (int (*const *check)(struct option_parser *) = parser->table->checks; !err && *check;
+	     check++)
+		err = (*check)(parser);
 	return err;
 }
 

@@ -40,15 +40,33 @@ struct option_row {
 	const char *help; /* lines after the first are indented by their printer */
 };
 
-/* Of a row: where its value goes, in the structure that is filled in. */
+/*
+ * What rows are made of: the kind, and where the value goes. A table first says what is filled in:
+ *
+ *	#define TO(member) OPTION_TO(struct options, member)
+ */
 #define OPTION_TO(type, member) \
 	.offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
+#define NUMBER(member, ...) .kind = OPTION_NUMBER, TO(member), __VA_ARGS__
+#define BYTES(member, ...)  .kind = OPTION_SIZE, TO(member), __VA_ARGS__
+#define FLAG(member)        .kind = OPTION_FLAG, TO(member)
+#define STRING(member)      .kind = OPTION_STRING, TO(member)
+#define WORD(member, ...) \
+	.kind = OPTION_WORD, TO(member), .values = (const int[]) \
+	{ \
+		__VA_ARGS__ \
+	}
+#define OTHER(function) .kind = OPTION_OTHER, .set = function
 
 struct option_table {
 	const char *program; /* for messages */
 	const struct option_row *row;
 	unsigned n;                       /* at most OPTION_TABLE_MAX */
 	const struct option_row *repeats; /* may be given more than once; NULL: none */
+	/*
+	 * What goes together, once all is parsed: each 0 or what option_fail() returns; then NULL.
+	 */
+	int (*const *checks)(struct option_parser *parser);
 };
 
 struct option_parser {
@@ -62,7 +80,7 @@ struct option_parser {
 /*
  * Gives each option of argv to its row. 0, or -EINVAL with the error written for an option that is
  * unknown, abbreviated, doubled, empty, without its value or with one that it does not take, for an
- * argument that is none, and for what a row's function refuses.
+ * argument that is none, and for what a row's function or a check refuses.
  */
 int option_table_parse(struct option_parser *parser, int argc, char *const *argv);
 
@@ -79,6 +97,10 @@ int option_fail(struct option_parser *parser, const char *format, ...)
 /* The same: says what the option takes and what it got. */
 int option_fail_value(struct option_parser *parser, const struct option_row *row, const char *value,
 		      const char *expected);
+
+/* Is the value too long for a socket's path? 0, or what option_fail() returns. */
+int option_check_socket_path(struct option_parser *parser, const struct option_row *row,
+			     const char *value);
 
 /* Prints the rows as --help has them, in the table's order. */
 void option_table_print(const struct option_table *table);

@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 
 #include "base/control_chars.h"
 #include "cli/option_table.h"
@@ -84,15 +83,11 @@ static bool is_power_of_two(uint64_t n)
 static int set_socket_path(struct option_parser *parser, const struct option_row *row,
 			   const char *value)
 {
-	/* unix(7): sun_path holds 108 bytes, its final NUL among them. */
-	const size_t room = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+	int err = option_check_socket_path(parser, row, value);
 
-	if (strlen(value) > room)
-		return option_fail(parser,
-				   "--%s is %zu bytes long, a socket's path has at most %zu",
-				   row->name, strlen(value), room);
-	options_of(parser)->listener.path = value;
-	return 0;
+	if (!err)
+		options_of(parser)->listener.path = value;
+	return err;
 }
 
 static int set_socket_mode(struct option_parser *parser, const struct option_row *row,
@@ -198,16 +193,8 @@ static int set_engine(struct option_parser *parser, const struct option_row *row
 
 /* ---- the table; --help has its order ---- */
 
-#define TO(member)          OPTION_TO(struct options, member)
-#define NUMBER(member, ...) .kind = OPTION_NUMBER, TO(member), __VA_ARGS__
-#define FLAG(member)        .kind = OPTION_FLAG, TO(member)
-#define WORD(member, ...) \
-	.kind = OPTION_WORD, TO(member), .values = (const int[]) \
-	{ \
-		__VA_ARGS__ \
-	}
-#define OTHER(function) .kind = OPTION_OTHER, .set = function
-#define SECONDS         .max = MAX_TIMEOUT, .expected = "a number of seconds from 0 to 86400"
+#define TO(member) OPTION_TO(struct options, member)
+#define SECONDS    .max = MAX_TIMEOUT, .expected = "a number of seconds from 0 to 86400"
 
 static const struct option_row rows[N_OPTIONS] = {
 	[OPT_SOCKET_PATH] = {"socket-path", "PATH", OTHER(set_socket_path),
@@ -217,9 +204,9 @@ static const struct option_row rows[N_OPTIONS] = {
 		    .help = "use this open socket, listening or connected"},
 	[OPT_SOCKET_MODE] = {"socket-mode", "MODE", OTHER(set_socket_mode),
 			     .help = "permissions of the socket, octal (default 0600)"},
-	[OPT_SOCKET_GROUP] = {"socket-group", "GROUP", .kind = OPTION_STRING, TO(listener.group),
+	[OPT_SOCKET_GROUP] = {"socket-group", "GROUP", STRING(listener.group),
 			      .help = "group of the socket, by name or number"},
-	[OPT_BLK_FILE] = {"blk-file", "PATH", .kind = OPTION_STRING, TO(image.path),
+	[OPT_BLK_FILE] = {"blk-file", "PATH", STRING(image.path),
 			  .help = "the image: a regular file or a block device"},
 	[OPT_READ_ONLY] = {"read-only", NULL, FLAG(image.read_only),
 			   .help = "open the image for reading, refuse writes"},
@@ -235,9 +222,10 @@ static const struct option_row rows[N_OPTIONS] = {
 				    "partition table was made for)"},
 	[OPT_PHYSICAL_BLOCK_SIZE] = {"physical-block-size", "SIZE", OTHER(set_physical_block_size),
 				     .help = "physical block size (default: the image's)"},
-	[OPT_OPTIMAL_IO_SIZE] = {"optimal-io-size", "SIZE", .kind = OPTION_SIZE,
-				 TO(image.optimal_io_size), .min = SECTOR, .max = UINT32_MAX,
-				 .step = SECTOR, .expected = "a multiple of 512 below 4G",
+	[OPT_OPTIMAL_IO_SIZE] = {"optimal-io-size", "SIZE",
+				 BYTES(image.optimal_io_size, .min = SECTOR, .max = UINT32_MAX,
+				       .step = SECTOR),
+				 .expected = "a multiple of 512 below 4G",
 				 .help = "preferred size of requests (default: the image's)"},
 	[OPT_NAME] = {"name", "STRING", OTHER(set_name),
 		      .help = "the disk in messages (default: the image's path)"},
@@ -271,8 +259,8 @@ static const struct option_row rows[N_OPTIONS] = {
 	[OPT_SQPOLL_CPU] = {"sqpoll-cpu", "CPU", NUMBER(engine_options.sqpoll_cpu, .max = INT_MAX),
 			    .expected = "the number of a CPU",
 			    .help = "the processor on which that thread stays"},
-	[OPT_SIZE] = {"size", "SIZE", .kind = OPTION_SIZE, TO(image.null_size), .min = SECTOR,
-		      .max = UINT64_MAX, .step = SECTOR,
+	[OPT_SIZE] = {"size", "SIZE",
+		      BYTES(image.null_size, .min = SECTOR, .max = UINT64_MAX, .step = SECTOR),
 		      .expected = "a multiple of 512 bytes, as 1048576, 1024K, 20G or 2T",
 		      .help = "size of the disk, for --engine=null without image"},
 	[OPT_NO_LOCK] = {"no-lock", NULL, FLAG(disk.lock), .values = (const int[]){false},
@@ -291,9 +279,6 @@ static const struct option_row rows[N_OPTIONS] = {
 	[OPT_VERSION] = {"version", .help = "print the version and exit"},
 };
 
-static const struct option_table table = {"vublkd", rows, N_OPTIONS, NULL};
-static_assert(N_OPTIONS <= OPTION_TABLE_MAX, "the parser has room for the table");
-
 /* ---- parsing ---- */
 
 static enum options_action find_action(int argc, char *const *argv)
@@ -311,7 +296,7 @@ static void set_defaults(struct options *options)
 {
 	*options = (struct options){
 		.action = OPTIONS_SERVE,
-		.listener = {.fd = -1, .mode = 0600, .timeout = 30},
+		.listener = {.fd = -1, .mode = 0600},
 		.disk = {.serial = "",
 			 .num_queues = MAX_QUEUES,
 			 .seg_max = BLK_SEG_MAX,
@@ -403,6 +388,12 @@ static int check_lock(struct option_parser *parser)
 	return 0;
 }
 
+static int (*const checks[])(struct option_parser *) = {
+	check_socket, check_image, check_geometry, check_engine, check_lock, NULL,
+};
+static const struct option_table table = {"vublkd", rows, N_OPTIONS, NULL, checks};
+static_assert(N_OPTIONS <= OPTION_TABLE_MAX, "the parser has room for the table");
+
 int options_parse(struct options *options, int argc, char *const *argv, char *error, size_t size)
 {
 	struct option_parser parser = {
@@ -414,16 +405,6 @@ int options_parse(struct options *options, int argc, char *const *argv, char *er
 	if (options->action != OPTIONS_SERVE)
 		return 0;
 	err = option_table_parse(&parser, argc, argv);
-	if (!err)
-		err = check_socket(&parser);
-	if (!err)
-		err = check_image(&parser);
-	if (!err)
-		err = check_geometry(&parser);
-	if (!err)
-		err = check_engine(&parser);
-	if (!err)
-		err = check_lock(&parser);
 	/* Whom the image is waited for from listens at the socket's path, too. */
 	options->listener.timeout = options->disk.lock_timeout;
 	/* The whole path: the last part alone many disks of a host share. */
