@@ -36,7 +36,6 @@ struct disk {
 	struct blk_sync sync;
 	struct image_end end;
 	struct image_watch watch;
-	const char *name;
 	struct loop *loop;
 	struct worker *const *workers;
 	unsigned num_workers;
@@ -169,7 +168,7 @@ static void drain_lasts(struct loop_timer *timer)
 {
 	struct disk *disk = container_of(timer, struct disk, drain_timer);
 
-	log_warning("%s: still waiting for the I/O of %u queues to end", disk->name,
+	log_warning("%s: still waiting for the I/O of %u queues to end", disk->config->name,
 		    disk->n_draining);
 	loop_set_timer(disk->loop, timer, DRAIN_LOG_NS);
 }
@@ -233,7 +232,7 @@ static void queue_start(void *opaque, struct vublk_queue *vq)
 	int err = queue_create(&queue, vq, worker_of(disk, vq), &disk->shared);
 
 	if (err) {
-		log_error("%s: no memory for queue %u", disk->name, vublk_queue_index(vq));
+		log_error("%s: no memory for queue %u", disk->config->name, vublk_queue_index(vq));
 		vublk_queue_done(vq, err);
 		return;
 	}
@@ -321,7 +320,7 @@ static int set_config(void *opaque, uint32_t offset, const uint8_t *data, uint32
 	} else if (offset != at || size != 1) {
 		log_warning("%s: the driver writes %u bytes at %u of the configuration space; only "
 			    "byte %u (writeback) may be written",
-			    disk->name, size, offset, at);
+			    disk->config->name, size, offset, at);
 		return -EPERM;
 	}
 	atomic_store(&disk->shared.blk.wce, *data != 0);
@@ -380,9 +379,8 @@ int disk_create(struct disk **diskp, const struct disk_config *config, const str
 	disk->opaque = opaque;
 	disk->last_waiting = &disk->waiting;
 	disk->drain_timer.fire = drain_lasts;
-	disk->name = config->name;
 	disk->shared = (struct queue_disk){
-		.blk = {.name = disk->name,
+		.blk = {.name = disk->config->name,
 			.serial = config->serial,
 			.image = image,
 			.end = &disk->end,
@@ -394,7 +392,7 @@ int disk_create(struct disk **diskp, const struct disk_config *config, const str
 		.signs = &disk->sharing.signs,
 	};
 	disk->lock = (struct disk_lock){
-		.name = disk->name,
+		.name = disk->config->name,
 		.loop = loop,
 		.image = image,
 		.exclusive = config->lock,
@@ -403,19 +401,19 @@ int disk_create(struct disk **diskp, const struct disk_config *config, const str
 	};
 	disk_lock_init(&disk->lock);
 	params = (struct vublk_params){
-		.name = disk->name,
+		.name = disk->config->name,
 		.features = blk_config_features(image),
 		.known_features = blk_config_known_features(),
 		.num_queues = config->num_queues,
 		.ops = &ops,
 		.opaque = disk,
 	};
-	image_end_init(&disk->end, image, disk->name);
+	image_end_init(&disk->end, image, disk->config->name);
 	blk_sync_init(&disk->sync);
-	io_errors_init(&disk->errors, disk->name, loop);
+	io_errors_init(&disk->errors, disk->config->name, loop);
 	image_watch_open(&disk->watch, &disk->end, loop);
 	err = vublk_dev_create(&disk->dev, &params);
-	sharing_init(&disk->sharing, disk->name, loop, disk->dev);
+	sharing_init(&disk->sharing, disk->config->name, loop, disk->dev);
 	if (err) {
 		disk_destroy(disk);
 		return err;
@@ -440,7 +438,7 @@ struct vublk_dev *disk_device(struct disk *disk)
 
 const char *disk_name(const struct disk *disk)
 {
-	return disk->name;
+	return disk->config->name;
 }
 
 void disk_set_identity(struct disk *disk, uint64_t identity)
