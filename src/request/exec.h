@@ -3,12 +3,13 @@
 #ifndef REQUEST_EXEC_H
 #define REQUEST_EXEC_H
 
+#include "base/container.h"
 #include "request/request.h"
 
 /* The request whose operation it is. */
 static inline struct blk_req *blk_req_of(struct io *io)
 {
-	return (struct blk_req *)(void *)io;
+	return container_of(io, struct blk_req, io);
 }
 
 /*

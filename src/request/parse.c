@@ -156,12 +156,11 @@ static void begin_get_id(struct blk_req *req, uint64_t sector)
 
 /*
  * DISCARD and WRITE_ZEROES carry one segment, of at most `most` bytes; more segments than one are
- * not supported, nor are flags other than `flags`. Those of the segment in *flags. false: refused,
- * or nothing to do; then it is answered.
+ * not supported, nor are flags other than `allowed`. Its own in *flags. false: refused, or nothing
+ * to do; then it is answered.
  */
-static bool take_segment(struct blk_req *req, uint64_t most, uint32_t *flags)
+static bool take_segment(struct blk_req *req, uint64_t most, uint32_t allowed, uint32_t *flags)
 {
-	const uint32_t allowed = *flags;
 	struct virtio_blk_discard_write_zeroes segment;
 	uint64_t sector, size;
 	int err = 0;
@@ -195,19 +194,20 @@ static bool take_segment(struct blk_req *req, uint64_t most, uint32_t *flags)
 
 static void begin_discard(struct blk_req *req, uint64_t sector)
 {
-	uint32_t flags = 0;
+	uint32_t flags;
 
 	(void)sector;
-	if (take_segment(req, req->env->disk->image->max_discard, &flags))
+	if (take_segment(req, req->env->disk->image->max_discard, 0, &flags))
 		blk_discard_begin(req);
 }
 
 static void begin_write_zeroes(struct blk_req *req, uint64_t sector)
 {
-	uint32_t flags = VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
+	uint32_t flags;
 
 	(void)sector;
-	if (take_segment(req, req->env->disk->image->max_write_zeroes, &flags))
+	if (take_segment(req, req->env->disk->image->max_write_zeroes,
+			 VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP, &flags))
 		blk_zeroes_begin(req, flags);
 }
 
