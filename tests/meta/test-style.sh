@@ -51,8 +51,8 @@ report "submission entries come from one place, and are filled in by ourselves" 
 	"$(grep -nE "io_uring_(get_sqe|prep_[a-z]+|sqe_set_[a-z]+)\(" src/io/*.c src/io/uring/*.c)"
 report "and then says what it is" \
 	"$(for f in "${sources[@]}"; do sed -n 2p "$f" | grep -q '^/\*' || echo "$f"; done)"
-report "sections have one mark" "$(grep -nE '^/\* -+ ' "${sources[@]}" | grep -v ':/\* ---- .* ----$' |
-	grep -vE ':/\* ---- .* ---- \*/$' | grep -vE ':/\* ---- [^-]*$')"
+report "sections have one mark" "$(grep -nE '^/\* -+ ' "${sources[@]}" |
+	grep -vE ':/\* ---- (.* ----|.* ---- \*/|[^-]*)$')"
 # HACKING.md has the words that stand for these.
 report "one word for one thing" \
 	"$(grep -nwE 'anew|in vain|stands still|in hand|with us|give[ns]? back|heat|hot|cool|cold|withdrawn?|suspend(ed)?' \

@@ -436,4 +436,23 @@ static inline void session_open_running(void)
 	fd_take_events(session.ring.call_fd);
 }
 
+/* The suites of a program about the device, with its cases of each stage; for main(). */
+#define SESSION_DEV_PREPARED(cases_) \
+	{ \
+		.name = "dev prepared", .setup = session_open_prepared, .teardown = session_close, \
+		.cases = cases_ \
+	}
+#define SESSION_DEV_RUNNING(cases_) \
+	{ \
+		.name = "dev running", .setup = session_open_running, .teardown = session_close, \
+		.cases = cases_ \
+	}
+#define SESSION_DEV_SUITES(create_, session_, prepared_, running_) \
+	{.name = "dev create", .cases = create_}, \
+		{.name = "dev", \
+		 .setup = session_open, \
+		 .teardown = session_close, \
+		 .cases = session_}, \
+		SESSION_DEV_PREPARED(prepared_), SESSION_DEV_RUNNING(running_)
+
 #endif

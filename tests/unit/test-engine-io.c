@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "src/io/offload.h"
+#include "tests/frontend/fe_loop.h"
 #include "tests/unit/support/engines.h"
 
 static void check_read_write(int handle)
@@ -195,30 +196,37 @@ static void test_zero_range(void)
 }
 
 /* A loop device passes a discard on to its file, where it makes a hole. */
-static void test_discard_device(void)
+/* A loop device on the file, which the engine knows as *handle; its descriptor. */
+static int open_loop(int *handle)
 {
-	struct eng_op op = eng_range(IO_DISCARD, 2 * BLOCK, 3 * BLOCK);
-	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number, loop;
 	char name[32];
+	int loop;
 
 	eng_need_others_awake();
 	eng_need_io();
-	if (control < 0)
-		tap_skip("no loop devices");
-	number = ioctl(control, LOOP_CTL_GET_FREE);
-	close(control);
-	snprintf(name, sizeof(name), "/dev/loop%d", number);
-	loop = open(name, O_RDWR | O_DIRECT | O_CLOEXEC);
 	eng_fill_file(256, 0xaa);
-	if (loop < 0 || ioctl(loop, LOOP_SET_FD, eng.fd))
+	loop = fe_loop_make(eng.path, 512, 0, name, sizeof(name));
+	if (loop < 0)
 		tap_skip("no loop device can be had");
-	REQUIRE_EQ(op.io.file = engine_add_file(eng.engine, loop), 2);
+	REQUIRE_EQ(*handle = engine_add_file(eng.engine, loop), 2);
+	return loop;
+}
+
+static void close_loop(int loop, int handle)
+{
+	engine_remove_file(eng.engine, handle);
+	close(loop);
+}
+
+static void test_discard_device(void)
+{
+	struct eng_op op = eng_range(IO_DISCARD, 2 * BLOCK, 3 * BLOCK);
+	const int loop = open_loop(&op.io.file);
+
 	CHECK_EQ(eng_run(&op), 0);
 	op.io.offset = 1; /* no multiple of a sector */
 	CHECK_EQ(eng_run(&op), -EINVAL);
-	engine_remove_file(eng.engine, op.io.file);
-	ioctl(loop, LOOP_CLR_FD, 0);
-	close(loop);
+	close_loop(loop, op.io.file);
 	CHECK(eng_file_is(0xaa, 0, 2 * BLOCK));
 	CHECK(eng_file_is(0, 2 * BLOCK, 3 * BLOCK));
 	CHECK(eng_file_is(0xaa, 5 * BLOCK, 3 * BLOCK));
@@ -248,28 +256,14 @@ static void test_size(void)
 /* A block device, which shrinks when its file has. */
 static void test_size_of_device(void)
 {
-	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number, loop, handle;
-	char name[32];
+	int handle;
+	const int loop = open_loop(&handle);
 
-	eng_need_others_awake();
-	eng_need_io();
-	if (control < 0)
-		tap_skip("no loop devices");
-	number = ioctl(control, LOOP_CTL_GET_FREE);
-	close(control);
-	snprintf(name, sizeof(name), "/dev/loop%d", number);
-	loop = open(name, O_RDWR | O_DIRECT | O_CLOEXEC);
-	eng_fill_file(256, 0xaa);
-	if (loop < 0 || ioctl(loop, LOOP_SET_FD, eng.fd))
-		tap_skip("no loop device can be had");
-	REQUIRE((handle = engine_add_file(eng.engine, loop)) >= 0);
 	check_size(handle, 256 * BLOCK);
 	REQUIRE_OK(ftruncate(eng.fd, 8 * BLOCK));
 	CHECK_OK(ioctl(loop, LOOP_SET_CAPACITY, 0));
 	check_size(handle, 8 * BLOCK);
-	engine_remove_file(eng.engine, handle);
-	ioctl(loop, LOOP_CLR_FD, 0);
-	close(loop);
+	close_loop(loop, handle);
 }
 
 /* ---- errors ---- */

@@ -323,16 +323,7 @@ static const struct tap_case running_cases[] = {
 };
 
 static const struct tap_suite suites[] = {
-	{.name = "dev create", .cases = create_cases},
-	{.name = "dev", .setup = session_open, .teardown = session_close, .cases = session_cases},
-	{.name = "dev prepared",
-	 .setup = session_open_prepared,
-	 .teardown = session_close,
-	 .cases = prepared_cases},
-	{.name = "dev running",
-	 .setup = session_open_running,
-	 .teardown = session_close,
-	 .cases = running_cases},
+	SESSION_DEV_SUITES(create_cases, session_cases, prepared_cases, running_cases),
 	{0},
 };
 

@@ -232,14 +232,8 @@ static const struct tap_case running_cases[] = {
 };
 
 static const struct tap_suite suites[] = {
-	{.name = "dev prepared",
-	 .setup = session_open_prepared,
-	 .teardown = session_close,
-	 .cases = prepared_cases},
-	{.name = "dev running",
-	 .setup = session_open_running,
-	 .teardown = session_close,
-	 .cases = running_cases},
+	SESSION_DEV_PREPARED(prepared_cases),
+	SESSION_DEV_RUNNING(running_cases),
 	{0},
 };
 
