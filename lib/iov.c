@@ -17,36 +17,27 @@ uint64_t vublk_iov_size(const struct iovec *iov, unsigned n)
 	return size;
 }
 
-/* A position in a list: the element, and how far into it. */
-struct cursor {
-	const struct iovec *iov;
-	unsigned left; /* elements, this one included */
-	size_t skip;   /* bytes of this one */
-};
-
-static struct cursor seek(const struct iovec *iov, unsigned n, uint64_t offset)
+void vublk_cursor_advance(struct vublk_cursor *at, uint64_t size)
 {
-	struct cursor at = {iov, n, 0};
-
-	while (at.left && offset >= at.iov->iov_len) {
-		offset -= at.iov->iov_len;
-		at.iov++;
-		at.left--;
+	while (at->n && size >= at->iov->iov_len - at->skip) {
+		size -= at->iov->iov_len - at->skip;
+		at->skip = 0;
+		at->iov++;
+		at->n--;
 	}
-	at.skip = (size_t)offset;
-	return at;
+	if (at->n)
+		at->skip += (size_t)size;
 }
 
-/* The next range, at most `size` bytes long; its length is 0 at the end of the list. */
-static struct iovec next_range(struct cursor *at, uint64_t size)
+struct iovec vublk_cursor_range(struct vublk_cursor *at, uint64_t size)
 {
 	struct iovec range = {NULL, 0};
 
-	while (at->left && !range.iov_len) {
+	while (at->n && !range.iov_len) {
 		range.iov_base = (char *)at->iov->iov_base + at->skip;
 		range.iov_len = at->iov->iov_len - at->skip;
 		at->iov++;
-		at->left--;
+		at->n--;
 		at->skip = 0;
 	}
 	if (range.iov_len > size)
@@ -64,11 +55,12 @@ enum direction {
 static uint64_t move(const struct iovec *iov, unsigned n, uint64_t offset, void *data,
 		     uint64_t size, enum direction direction)
 {
-	struct cursor at = seek(iov, n, offset);
+	struct vublk_cursor at = {iov, n, 0};
 	uint64_t done = 0;
 
+	vublk_cursor_advance(&at, offset);
 	while (done < size) {
-		struct iovec range = next_range(&at, size - done);
+		const struct iovec range = vublk_cursor_range(&at, size - done);
 
 		if (!range.iov_len)
 			break;
@@ -97,17 +89,4 @@ size_t vublk_iov_write(const struct iovec *iov, unsigned n, uint64_t offset, con
 uint64_t vublk_iov_zero(const struct iovec *iov, unsigned n, uint64_t offset, uint64_t size)
 {
 	return move(iov, n, offset, NULL, size, ZEROS_TO_LIST);
-}
-
-void vublk_iov_drop(struct iovec **iov, unsigned *n, uint64_t size)
-{
-	while (*n && size >= (*iov)->iov_len) {
-		size -= (*iov)->iov_len;
-		(*iov)++;
-		(*n)--;
-	}
-	if (*n && size) {
-		(*iov)->iov_base = (char *)(*iov)->iov_base + size;
-		(*iov)->iov_len -= (size_t)size;
-	}
 }

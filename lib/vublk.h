@@ -182,7 +182,7 @@ void *vublk_queue_opaque(const struct vublk_queue *queue);
  * request object, prepared once with vublk_chain_init().
  */
 struct vublk_chain {
-	struct iovec *out, *in; /* the owner may shorten them */
+	const struct iovec *out, *in; /* no range is empty, and they stay what they are */
 	unsigned n_out, n_in;
 	uint64_t out_size, in_size; /* bytes */
 	/* The library's own. */
@@ -322,7 +322,20 @@ static inline void vublk_guest_store8(uint8_t *at, uint8_t value)
 	__atomic_store_n(at, value, __ATOMIC_RELAXED);
 }
 
-/* Takes `size` bytes (at most what it has) off the front of the list, changing its elements. */
-void vublk_iov_drop(struct iovec **iov, unsigned *n, uint64_t size);
+/* A place in a list of ranges, which stays as it is. */
+struct vublk_cursor {
+	const struct iovec *iov; /* the range that it lies in */
+	unsigned n;              /* ranges left, this one included; 0: at the end */
+	size_t skip;             /* bytes of this one before the place, fewer than it has */
+};
+
+/*
+ * What is left of the range that it lies in, cut to `size` bytes, and moves to the next one. The
+ * length is 0 at the end of the list.
+ */
+struct iovec vublk_cursor_range(struct vublk_cursor *at, uint64_t size);
+
+/* Moves on by `size` bytes, or to the end if there are fewer. */
+void vublk_cursor_advance(struct vublk_cursor *at, uint64_t size);
 
 #endif

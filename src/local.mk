@@ -55,6 +55,7 @@ src_libvublkd_la_SOURCES = \
 	src/queue/sharing_signs.h \
 	src/request/cancel.c \
 	src/request/config.c src/request/config.h \
+	src/request/data.c src/request/data.h \
 	src/request/disk.c src/request/disk.h \
 	src/request/env.h \
 	src/request/exec.c src/request/exec.h \

@@ -74,7 +74,7 @@ void blk_req_finish(struct blk_req *req, int err)
 	 * virtio 2.7.8.2: the length counts from the first writable byte on, and may be too small
 	 * but not too large. So the status byte counts only if all before it was written.
 	 */
-	if (written == req->chain.in_size)
+	if (written == req->chain.in_size - 1)
 		written++;
 	vublk_guest_store8(req->status, status_of(err));
 	req->active = false;

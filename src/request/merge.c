@@ -2,29 +2,29 @@
 /* See request/merge.h. Worker thread. */
 #include "request/merge.h"
 
-#include <string.h>
-
+#include "request/data.h"
 #include "request/exec.h"
 
 /* Larger ones gain nothing by being made larger still. */
 #define MOST_BYTES ((uint64_t)256 << 10)
 
-/* The head's array has its own data in the first half, and the list's iovecs in the second. */
+/* The list's iovecs stand behind the head's own chain. */
 #define MOST_IOVS (BLK_REQ_IOVS / 2)
 
 static struct iovec *list_iov(struct blk_req *head)
 {
-	return head->iov + MOST_IOVS;
+	unsigned room;
+
+	return blk_req_spare(head, &room);
 }
 
-/*
- * Has it room for a list, and is it small enough? Before its data may lie a header in many pieces,
- * and the data is still needed where it is when the operation was not done in full.
- */
+/* Has it room for a list, and is it small enough? */
 static bool can_be_head(struct blk_req *req)
 {
-	return req->left < MOST_BYTES && req->n_data < MOST_IOVS && req->chain.iov == req->iov &&
-	       req->data + req->n_data <= list_iov(req);
+	unsigned room;
+
+	blk_req_spare(req, &room);
+	return req->left < MOST_BYTES && room >= MOST_IOVS && req->data.n < MOST_IOVS;
 }
 
 static bool goes_on(const struct blk_merge *held, const struct blk_req *req)
@@ -33,7 +33,7 @@ static bool goes_on(const struct blk_merge *held, const struct blk_req *req)
 
 	return req->offset == head->offset + held->bytes && req->io.op == head->io.op &&
 	       req->io.flags == head->io.flags && held->bytes + req->left <= MOST_BYTES &&
-	       held->n + req->n_data <= MOST_IOVS;
+	       held->n + req->data.n <= MOST_IOVS;
 }
 
 static void append(struct blk_merge *held, struct blk_req *req)
@@ -41,12 +41,11 @@ static void append(struct blk_merge *held, struct blk_req *req)
 	struct iovec *iov = list_iov(held->head);
 
 	if (held->head == held->last)
-		memcpy(iov, held->head->data, held->n * sizeof(*iov));
-	memcpy(iov + held->n, req->data, req->n_data * sizeof(*iov));
+		held->n = blk_data_copy(held->head, iov, MOST_IOVS);
+	held->n += blk_data_copy(req, iov + held->n, MOST_IOVS - held->n);
 	req->env->sequential = true;
 	held->last->merged = req;
 	held->last = req;
-	held->n += req->n_data;
 	held->bytes += req->left;
 }
 
@@ -101,5 +100,5 @@ void blk_merge_submit(struct blk_req *req, void (*done)(struct io *io),
 		return;
 	}
 	req->io.done = done;
-	*held = (struct blk_merge){req, req, req->n_data, req->left};
+	*held = (struct blk_merge){req, req, req->data.n, req->left};
 }

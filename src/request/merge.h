@@ -20,7 +20,7 @@
 /*
  * Submits a read or write, whose io is complete, in this iteration or with the next request. If it
  * is done alone, `done` hears of it; if together with others, `unmerged`, with as many of its bytes
- * as are done for sure; its data, n_data, offset and left are as they were.
+ * as are done for sure; its data, offset and left are as they were.
  */
 void blk_merge_submit(struct blk_req *req, void (*done)(struct io *io),
 		      void (*unmerged)(struct blk_req *req, uint64_t done));

@@ -20,39 +20,50 @@
 
 /* ---- framing: any that the guest chooses (virtio 2.7.4) ---- */
 
-/* Takes `size` bytes off the front of what the device reads; false if there are fewer. */
-static bool take_front(struct vublk_chain *chain, void *to, size_t size)
+#define HEADER sizeof(struct virtio_blk_outhdr)
+
+/* Reads the header off the front of what the device reads; false if that is too short. */
+static bool read_header(const struct vublk_chain *chain, struct virtio_blk_outhdr *header)
 {
 	/* As nearly every driver frames it. */
-	if (chain->n_out && chain->out->iov_len == size) {
-		memcpy(to, chain->out->iov_base, size);
+	if (chain->n_out && chain->out->iov_len == HEADER) {
+		memcpy(header, chain->out->iov_base, HEADER);
 		/* Keep the compiler from going back to the original. */
-		__asm__ volatile("" : : "r"(to) : "memory");
-		chain->out_size -= size;
-		chain->out++;
-		chain->n_out--;
+		__asm__ volatile("" : : "r"(header) : "memory");
 		return true;
 	}
-	if (vublk_iov_read(chain->out, chain->n_out, 0, to, size) != size)
-		return false;
-	chain->out_size -= size;
-	vublk_iov_drop(&chain->out, &chain->n_out, size);
-	return true;
+	return vublk_iov_read(chain->out, chain->n_out, 0, header, HEADER) == HEADER;
 }
 
-/* Takes the status byte off the end of what the device writes; NULL if there is none. */
-static uint8_t *take_status(struct vublk_chain *chain)
+/* The status byte at the end of what the device writes; NULL if there is none. */
+static uint8_t *find_status(const struct vublk_chain *chain)
 {
-	struct iovec *last;
+	const struct iovec *last;
 
 	if (!chain->n_in)
 		return NULL;
 	last = &chain->in[chain->n_in - 1];
-	last->iov_len--;
-	chain->in_size--;
-	if (!last->iov_len)
-		chain->n_in--;
-	return (uint8_t *)last->iov_base + last->iov_len;
+	return (uint8_t *)last->iov_base + last->iov_len - 1;
+}
+
+/* What a write has between the header and the end, or a read before the status. */
+static void find_data(struct blk_req *req, bool write)
+{
+	const struct vublk_chain *chain = &req->chain;
+
+	if (write) {
+		req->data = (struct vublk_cursor){chain->out + 1, chain->n_out - 1, 0};
+		if (chain->out->iov_len != HEADER) {
+			req->data = (struct vublk_cursor){chain->out, chain->n_out, 0};
+			vublk_cursor_advance(&req->data, HEADER);
+		}
+		req->ends_inside = false;
+		req->left = chain->out_size - HEADER;
+	} else {
+		req->ends_inside = chain->in[chain->n_in - 1].iov_len > 1;
+		req->data = (struct vublk_cursor){chain->in, chain->n_in - !req->ends_inside, 0};
+		req->left = chain->in_size - 1;
+	}
 }
 
 /* ---- checks ---- */
@@ -92,13 +103,11 @@ static void look_at_end(struct blk_env *env)
 static void begin_rw(struct blk_req *req, uint64_t sector, enum io_op op)
 {
 	const struct blk_disk *disk = req->env->disk;
-	struct vublk_chain *chain = &req->chain;
 	const bool write = op == IO_WRITE;
 	int err;
 
-	req->data = write ? chain->out : chain->in;
-	req->n_data = write ? chain->n_out : chain->n_in;
-	req->left = req->size = write ? chain->out_size : chain->in_size;
+	find_data(req, write);
+	req->size = req->left;
 	if (write)
 		look_at_end(req->env);
 	err = check_range(disk, sector, req->left);
@@ -145,12 +154,15 @@ static void begin_flush(struct blk_req *req, uint64_t sector)
 /* The device ID string: NUL-padded, 20 bytes, cut to the room there is. */
 static void begin_get_id(struct blk_req *req, uint64_t sector)
 {
+	const struct vublk_chain *chain = &req->chain;
+	const uint64_t room = chain->in_size - 1;
 	const char *serial = req->env->disk->serial;
 	char id[VIRTIO_BLK_ID_BYTES] = {0};
 
 	(void)sector;
 	memcpy(id, serial, strnlen(serial, sizeof(id)));
-	req->size = vublk_iov_write(req->chain.in, req->chain.n_in, 0, id, sizeof(id));
+	req->size = vublk_iov_write(chain->in, chain->n_in, 0, id,
+				    room < sizeof(id) ? (size_t)room : sizeof(id));
 	blk_req_finish(req, 0);
 }
 
@@ -161,13 +173,15 @@ static void begin_get_id(struct blk_req *req, uint64_t sector)
  */
 static bool take_segment(struct blk_req *req, uint64_t most, uint32_t allowed, uint32_t *flags)
 {
+	const struct vublk_chain *chain = &req->chain;
 	struct virtio_blk_discard_write_zeroes segment;
 	uint64_t sector, size;
 	int err = 0;
 
-	if (req->chain.out_size > sizeof(segment))
+	if (chain->out_size > HEADER + sizeof(segment))
 		err = -EOPNOTSUPP;
-	else if (!take_front(&req->chain, &segment, sizeof(segment)))
+	else if (vublk_iov_read(chain->out, chain->n_out, HEADER, &segment, sizeof(segment)) !=
+		 sizeof(segment))
 		err = -EINVAL;
 	if (err) {
 		blk_req_finish(req, err);
@@ -263,13 +277,13 @@ void blk_req_begin(struct blk_req *req)
 	req->bounce = NULL;
 	req->merged = NULL;
 	req->type = &unknown;
-	req->status = take_status(&req->chain);
+	req->status = find_status(&req->chain);
 	if (!req->status) {
 		req->active = false;
 		req->env->malformed(req, "a request without a status byte");
 		return;
 	}
-	if (!take_front(&req->chain, &header, sizeof(header))) {
+	if (!read_header(&req->chain, &header)) {
 		blk_req_finish(req, -EINVAL);
 		return;
 	}

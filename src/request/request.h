@@ -27,8 +27,9 @@
 #include "request/io_errors.h"
 #include "vublk.h"
 
-/* Elements that a request has room for itself: header, seg_max of 126, status. */
-#define BLK_REQ_IOVS 128
+/* Elements that a request has room for itself: header, seg_max of 126, status; and some more. */
+#define BLK_REQ_IOVS  128
+#define BLK_REQ_SPARE 8
 
 struct blk_req;
 
@@ -56,15 +57,15 @@ struct blk_req {
 	uint64_t size;   /* bytes of data, for the used ring */
 
 	/* Of reads, writes and write-zeroes: what is left to do. */
-	struct iovec *data; /* in chain, shortened as parts are done */
-	unsigned n_data;
-	uint64_t offset, left; /* bytes */
-	void *bounce;          /* the buffer that the parts go through, or NULL */
+	struct vublk_cursor data; /* in the chain; request/data.h */
+	uint64_t offset, left;    /* bytes */
+	void *bounce;             /* the buffer that the parts go through, or NULL */
 	struct iovec bounce_iov;
 	struct bounce_waiter waiter; /* for such a buffer */
 	struct blk_req *merged;      /* the next one that is done by the same operation; merge.h */
 	void (*unmerged)(struct blk_req *req, uint64_t done);
 	uint8_t step;     /* zeroes.c */
+	bool ends_inside; /* the data ends inside a range, which goes on with the status */
 	bool active;      /* begun and not finished */
 	bool durable;     /* a write after which a sync is due */
 	bool syncing;     /* handed to sync.c */
@@ -72,7 +73,7 @@ struct blk_req {
 	struct call call; /* to its own worker from another one */
 	bool stalled;     /* the last transfer got it no further */
 
-	struct iovec iov[BLK_REQ_IOVS];
+	struct iovec iov[BLK_REQ_IOVS + BLK_REQ_SPARE];
 };
 
 /* Begins the request of a popped chain (req->chain); req->env is set. May finish it at once. */

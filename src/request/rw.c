@@ -16,9 +16,9 @@
  * One that ends before is a truncated one (image/end.h).
  */
 #include <errno.h>
-#include <limits.h>
 
 #include "base/container.h"
+#include "request/data.h"
 #include "request/exec.h"
 #include "request/merge.h"
 #include "request/rw.h"
@@ -28,24 +28,8 @@
 static bool is_unaligned(const struct blk_req *req)
 {
 	const struct image *image = req->env->disk->image;
-	uintptr_t addresses = 0, sizes = 0;
 
-	if (!image->direct)
-		return false;
-	for (unsigned i = 0; i < req->n_data; i++) {
-		addresses |= (uintptr_t)req->data[i].iov_base;
-		sizes |= req->data[i].iov_len;
-	}
-	return addresses & (image->mem_align - 1) || sizes & (image->offset_align - 1);
-}
-
-/* `size` bytes are done: shortens data and moves on. */
-static void advance(struct blk_req *req, uint64_t size)
-{
-	req->offset += size;
-	req->left -= size;
-	if (req->left)
-		vublk_iov_drop(&req->data, &req->n_data, size);
+	return image->direct && !blk_data_is_aligned(req, image->mem_align, image->offset_align);
 }
 
 /* ---- bounce buffers ---- */
@@ -58,7 +42,7 @@ static void submit_bounced(struct blk_req *req)
 
 	req->bounce_iov = (struct iovec){req->bounce, size};
 	if (req->io.op == IO_WRITE)
-		vublk_iov_read(req->data, req->n_data, 0, req->bounce, size);
+		vublk_iov_read(req->data.iov, req->data.n, req->data.skip, req->bounce, size);
 	req->io.iov = &req->bounce_iov;
 	req->io.niov = 1;
 	req->io.offset = req->offset;
@@ -90,13 +74,6 @@ static void buffer_ready(struct bounce_waiter *waiter)
 
 /* ---- parts ---- */
 
-static void point_at_data(struct blk_req *req)
-{
-	req->io.iov = req->data;
-	req->io.niov = req->n_data < IOV_MAX ? req->n_data : IOV_MAX;
-	req->io.offset = req->offset;
-}
-
 static void ask_size(struct blk_req *req, uint64_t done)
 {
 	req->io.op = IO_SIZE;
@@ -112,7 +89,7 @@ static void submit_rest(struct blk_req *req)
 	} else if (is_unaligned(req)) {
 		bounce(req);
 	} else {
-		point_at_data(req);
+		blk_data_point(req);
 		blk_req_submit(req, transferred);
 	}
 }
@@ -162,8 +139,7 @@ static void go_on(struct blk_req *req, uint64_t done)
 		finish(req, (int)size);
 		return;
 	}
-	if (size)
-		advance(req, (uint64_t)size);
+	blk_data_advance(req, (uint64_t)size);
 	if (req->left)
 		submit_rest(req);
 	else
@@ -175,7 +151,7 @@ static void read_tail(struct blk_req *req, uint64_t size)
 {
 	const size_t valid = size > req->offset ? (size_t)(size - req->offset) : 0;
 
-	vublk_iov_zero(req->data, req->n_data, valid, req->left - valid);
+	vublk_iov_zero(req->data.iov, req->data.n, req->data.skip + valid, req->left - valid);
 	finish(req, 0);
 }
 
@@ -220,7 +196,8 @@ static void transferred(struct io *io)
 		return;
 	}
 	if (req->io.op == IO_READ && req->bounce)
-		vublk_iov_write(req->data, req->n_data, 0, req->bounce, (size_t)done);
+		vublk_iov_write(req->data.iov, req->data.n, req->data.skip, req->bounce,
+				(size_t)done);
 	if (done == req->left)
 		finish(req, 0); /* all of it, as nearly always */
 	else if (req->io.op == IO_READ && !whole_blocks(req, done))
@@ -252,6 +229,6 @@ void blk_rw_begin(struct blk_req *req)
 		bounce(req);
 		return;
 	}
-	point_at_data(req);
+	blk_data_point(req);
 	blk_merge_submit(req, transferred, unmerged);
 }

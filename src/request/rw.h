@@ -5,7 +5,7 @@
 
 #include "request/request.h"
 
-/* Executes a read or write: io.op and flags, data, n_data, offset and left are set. */
+/* Executes a read or write: io.op and flags, data, offset and left are set. */
 void blk_rw_begin(struct blk_req *req);
 
 /*

@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 
+#include "request/data.h"
 #include "request/exec.h"
 #include "request/rw.h"
 #include "request/sync.h"
@@ -44,19 +45,19 @@ static void submit_range(struct blk_req *req, enum io_op op, enum step step)
 static void submit_write(struct blk_req *req)
 {
 	uint64_t left = req->left;
-	unsigned n = 0;
+	unsigned room, n = 0;
+	struct iovec *iov = blk_req_spare(req, &room);
 
-	while (left && n < BLK_REQ_IOVS) {
+	while (left && n < room && n < BLK_REQ_IOVS) {
 		const size_t size = left < ZEROS_SIZE ? (size_t)left : ZEROS_SIZE;
 
-		/* The segment has been copied, so the array is free. */
-		req->iov[n++] = (struct iovec){(void *)zeros, size};
+		iov[n++] = (struct iovec){(void *)zeros, size};
 		left -= size;
 	}
 	req->step = STEP_WRITE;
 	req->io.op = IO_WRITE;
 	req->io.flags = 0;
-	req->io.iov = req->iov;
+	req->io.iov = iov;
 	req->io.niov = n;
 	req->io.offset = req->offset;
 	blk_req_submit(req, done);

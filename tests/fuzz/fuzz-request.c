@@ -214,11 +214,12 @@ static void add(struct blk_req *req, void *base, size_t size, bool writable)
 
 	if (!size)
 		return;
+	req->iov[chain->n_out + chain->n_in] = (struct iovec){base, size};
 	if (writable) {
-		chain->in[chain->n_in++] = (struct iovec){base, size};
+		chain->n_in++;
 		chain->in_size += size;
 	} else {
-		chain->out[chain->n_out++] = (struct iovec){base, size};
+		chain->n_out++;
 		chain->out_size += size;
 		chain->in = chain->out + chain->n_out;
 	}

@@ -169,7 +169,7 @@ static inline void blk_out(const void *data, size_t size)
 	struct vublk_chain *chain = &blk.req.chain;
 
 	REQUIRE(!chain->n_in);
-	chain->out[chain->n_out++] = (struct iovec){(void *)data, size};
+	blk.iov[chain->n_out++] = (struct iovec){(void *)data, size};
 	chain->out_size += size;
 	chain->in = chain->out + chain->n_out;
 }
@@ -179,7 +179,7 @@ static inline void blk_in(void *data, size_t size)
 {
 	struct vublk_chain *chain = &blk.req.chain;
 
-	chain->in[chain->n_in++] = (struct iovec){data, size};
+	blk.iov[chain->n_out + chain->n_in++] = (struct iovec){data, size};
 	chain->in_size += size;
 }
 

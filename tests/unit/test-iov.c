@@ -121,59 +121,85 @@ static void zero_with_any_framing(void)
 	for_all(check_zero);
 }
 
-/* What is left after a drop is what a read from there on gives; `offset` only varies the list. */
-static void check_drop(struct list *list, unsigned offset, unsigned size)
+/* What a cursor has before it is what a read from there on gives; `offset` only varies the list. */
+static void check_advance(struct list *list, unsigned offset, unsigned size)
 {
-	struct iovec *iov = list->iov;
+	struct vublk_cursor at = {list->iov, list->n, 0};
 	unsigned char data[SIZE + 2];
-	unsigned n = list->n;
 	const unsigned gone = size < SIZE ? size : SIZE;
 
 	(void)offset;
-	vublk_iov_drop(&iov, &n, size);
-	REQUIRE_EQ(vublk_iov_size(iov, n), SIZE - gone);
-	REQUIRE_EQ(vublk_iov_read(iov, n, 0, data, sizeof(data)), SIZE - gone);
+	vublk_cursor_advance(&at, size);
+	REQUIRE_EQ(vublk_iov_size(at.iov, at.n) - at.skip, SIZE - gone);
+	REQUIRE_EQ(vublk_iov_read(at.iov, at.n, at.skip, data, sizeof(data)), SIZE - gone);
 	for (unsigned i = 0; i < SIZE - gone; i++)
 		REQUIRE_EQ(data[i], 0x10 + gone + i);
-	/* Nothing empty in front: an engine is given what is left as it is. */
-	REQUIRE(!n || iov->iov_len);
+	/* It lies in a range that is not empty: an engine is given what is left as it is. */
+	REQUIRE(!at.n || at.skip < at.iov->iov_len);
 	REQUIRE(only_changed(list, 0, 0, 0, 0));
 }
 
-static void drop_with_any_framing(void)
+static void advance_with_any_framing(void)
 {
-	for_all(check_drop);
+	for_all(check_advance);
 }
 
-static void drop_in_steps_is_drop_at_once(void)
+static void advance_in_steps_is_advance_at_once(void)
 {
 	for (unsigned step = 1; step <= SIZE; step++) {
 		struct list list;
-		struct iovec *iov = list.iov;
-		unsigned n;
+		struct vublk_cursor at;
 
 		make_list(&list, 0x15, true);
-		n = list.n;
+		at = (struct vublk_cursor){list.iov, list.n, 0};
 		for (unsigned done = 0; done < SIZE; done += step) {
-			CHECK_EQ(vublk_iov_size(iov, n), SIZE - done);
-			vublk_iov_drop(&iov, &n, step);
+			CHECK_EQ(vublk_iov_size(at.iov, at.n) - at.skip, SIZE - done);
+			vublk_cursor_advance(&at, step);
 		}
-		CHECK_EQ(n, 0);
+		CHECK_EQ(at.n, 0);
+		CHECK_EQ(at.skip, 0);
 	}
+}
+
+/* The ranges one by one, from any place on and cut at any size, are what lies there. */
+static void check_ranges(struct list *list, unsigned offset, unsigned size)
+{
+	struct vublk_cursor at = {list->iov, list->n, 0};
+	unsigned done = 0;
+
+	vublk_cursor_advance(&at, offset);
+	while (done < size) {
+		const struct iovec range = vublk_cursor_range(&at, size - done);
+		const unsigned char *data = range.iov_base;
+
+		if (!range.iov_len)
+			break;
+		REQUIRE(range.iov_len <= size - done);
+		for (size_t i = 0; i < range.iov_len; i++)
+			REQUIRE_EQ(data[i], 0x10 + offset + done + i);
+		done += (unsigned)range.iov_len;
+	}
+	REQUIRE_EQ(done, held(offset, size));
+	REQUIRE(only_changed(list, 0, 0, 0, 0));
+}
+
+static void ranges_with_any_framing(void)
+{
+	for_all(check_ranges);
 }
 
 static void no_list_holds_nothing(void)
 {
-	struct iovec *iov = NULL;
-	unsigned n = 0;
+	struct vublk_cursor at = {NULL, 0, 0};
 	char byte = 1;
 
 	CHECK_EQ(vublk_iov_size(NULL, 0), 0);
 	CHECK_EQ(vublk_iov_read(NULL, 0, 0, &byte, 1), 0);
 	CHECK_EQ(vublk_iov_write(NULL, 0, 0, &byte, 1), 0);
 	CHECK_EQ(vublk_iov_zero(NULL, 0, 0, 1), 0);
-	vublk_iov_drop(&iov, &n, 1);
-	CHECK_EQ(n, 0);
+	vublk_cursor_advance(&at, 1);
+	CHECK_EQ(at.n, 0);
+	CHECK_EQ(vublk_cursor_range(&at, 1).iov_len, 0);
 	CHECK_EQ(byte, 1);
 }
 
@@ -182,8 +208,7 @@ static void sizes_beyond_4_gib(void)
 {
 	static char byte;
 	struct iovec list[3] = {{&byte, UINT32_MAX}, {&byte, UINT32_MAX}, {&byte, 1}};
-	struct iovec *iov = list;
-	unsigned n = 3;
+	struct vublk_cursor at = {list, 3, 0};
 	char got;
 
 	byte = 'x';
@@ -191,17 +216,20 @@ static void sizes_beyond_4_gib(void)
 	CHECK_EQ(vublk_iov_read(list, 3, 2ull * UINT32_MAX, &got, 1), 1);
 	CHECK_EQ(got, 'x');
 	CHECK_EQ(vublk_iov_read(list, 3, 2ull * UINT32_MAX + 1, &got, 1), 0);
-	vublk_iov_drop(&iov, &n, 2ull * UINT32_MAX);
-	CHECK_EQ(n, 1);
-	CHECK_EQ(vublk_iov_size(iov, n), 1);
+	vublk_cursor_advance(&at, 2ull * UINT32_MAX);
+	CHECK_EQ(at.n, 1);
+	CHECK_EQ(at.skip, 0);
+	vublk_cursor_advance(&at, UINT64_MAX);
+	CHECK_EQ(at.n, 0);
 }
 
 static const struct tap_case cases[] = {
 	{"read_with_any_framing", read_with_any_framing},
 	{"write_with_any_framing", write_with_any_framing},
 	{"zero_with_any_framing", zero_with_any_framing},
-	{"drop_with_any_framing", drop_with_any_framing},
-	{"drop_in_steps_is_drop_at_once", drop_in_steps_is_drop_at_once},
+	{"advance_with_any_framing", advance_with_any_framing},
+	{"advance_in_steps_is_advance_at_once", advance_in_steps_is_advance_at_once},
+	{"ranges_with_any_framing", ranges_with_any_framing},
 	{"no_list_holds_nothing", no_list_holds_nothing},
 	{"sizes_beyond_4_gib", sizes_beyond_4_gib},
 	{0},
