@@ -121,6 +121,9 @@ one 1 '0 passed, 0 failed, 1 skipped' <<<'echo line; echo "no such thing here"; 
 says "a test that skips, with the reason" '^skipped: meta/test-one \[io_uring\]: no such thing here$'
 says "that it is not passed" '^SKIP meta/test-one'
 
+one 1 '0 passed, 0 failed, 1 skipped' <<<'echo "1..0 # SKIP no such tool"; exit 77'
+says "one that says so twice, once" '^skipped: meta/test-one \[io_uring\]: no such tool$'
+
 ### TAP ###########################################################################################
 
 one 1 '2 passed, 1 failed, 2 skipped' <<-'END'
