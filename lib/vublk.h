@@ -254,8 +254,8 @@ uint32_t vublk_queue_note(struct vublk_queue *queue, uint32_t note);
 
 /*
  * Takes the next available chain. 1: *chain is valid until vublk_queue_push(); 0: there is none;
- * -EAGAIN: there is one, so long that it has to wait until one that was popped is pushed; other
- * -errno: the ring is broken (its error descriptor has been signalled, the reason logged) and
+ * -EAGAIN: there is one that has to wait, so long until one that was popped is pushed, or since it
+ * names memory that is not known yet until an update is applied; other -errno: the ring is broken (its error descriptor has been signalled, the reason logged) and
  * will give nothing any more. A driver that makes more requests available than its ring has
  * entries, while those before are popped and not yet published, has broken it.
  */

@@ -103,6 +103,15 @@ void vq_chain_end(struct vublk_chain *chain)
 	chain->lease->users++;
 }
 
+/* There is no such memory; or it is not known yet (-EAGAIN), which harms nobody. */
+static int no_memory(struct vublk_queue *vq, int err, const char *what, uint64_t addr, uint32_t len)
+{
+	if (err == -EAGAIN)
+		return err;
+	return vq_break(vq, "%s (0x%llx + %u) outside the memory shared", what,
+			(unsigned long long)addr, len);
+}
+
 static inline __attribute__((always_inline)) int add(struct vublk_queue *vq,
 						     struct vublk_chain *chain, uint64_t addr,
 						     uint32_t len, bool write)
@@ -117,12 +126,11 @@ static inline __attribute__((always_inline)) int add(struct vublk_queue *vq,
 				len);
 	while (left) {
 		uint64_t size = left;
-		void *host = vq_gpa(chain->lease, gpa, &size);
-		int err;
+		void *host;
+		int err = vq_translate_addr(chain->lease, gpa, &size, &host);
 
-		if (!host)
-			return vq_break(vq, "a buffer (0x%llx + %u) outside the memory shared",
-					(unsigned long long)addr, len);
+		if (__builtin_expect(err, 0))
+			return no_memory(vq, err, "a buffer", addr, len);
 		err = append(vq, chain, host, size, write);
 		if (err)
 			return err;
@@ -150,9 +158,10 @@ static void find_table(struct table *table, struct vublk_queue *vq, struct vq_le
 		       uint64_t gpa, unsigned n)
 {
 	uint64_t size = 16ull * n;
-	void *host = vq_gpa(lease, gpa, &size);
+	void *host;
+	const int err = vq_translate_addr(lease, gpa, &size, &host);
 
-	*table = (struct table){vq, lease, gpa, size == 16ull * n ? host : NULL};
+	*table = (struct table){vq, lease, gpa, !err && size == 16ull * n ? host : NULL};
 }
 
 /* Copies one descriptor of a table that may lie across regions. */
@@ -163,10 +172,11 @@ static int copy_pieces(const struct table *table, unsigned i, struct vring_desc 
 
 	while (done < sizeof(*desc)) {
 		uint64_t size = sizeof(*desc) - done;
-		const void *host = vq_gpa(table->lease, gpa + done, &size);
+		void *host;
+		const int err = vq_translate_addr(table->lease, gpa + done, &size, &host);
 
-		if (!host)
-			return vq_break(table->vq, "an indirect table outside the memory shared");
+		if (err)
+			return no_memory(table->vq, err, "an indirect table", gpa, sizeof(*desc));
 		memcpy((char *)desc + done, host, (size_t)size);
 		done += (size_t)size;
 	}

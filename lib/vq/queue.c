@@ -63,12 +63,23 @@ int vq_break(struct vublk_queue *vq, const char *format, ...)
 
 /* ---- set-up: control thread ---- */
 
+static int find_in_map(struct vq_lease *lease, uint64_t addr, struct vhu_mem_piece *piece)
+{
+	const struct vhu_mem_piece found = vhu_mem_piece(lease->mem, addr);
+
+	if (!found.size)
+		return -EFAULT;
+	*piece = found;
+	return 0;
+}
+
 struct vq_lease *vq_lease_new(struct vhu_mem *mem)
 {
 	struct vq_lease *lease = aligned_alloc(_Alignof(struct vq_lease), sizeof(*lease));
 
 	if (lease)
-		*lease = (struct vq_lease){.mem = vhu_mem_get(mem), .users = 1};
+		*lease = (struct vq_lease){
+			.mem = vhu_mem_get(mem), .translate = find_in_map, .users = 1};
 	return lease;
 }
 

@@ -41,28 +41,35 @@ struct vq_track;
 struct vq_lease {
 	_Alignas(64) struct vhu_mem *mem;
 	struct vhu_mem_piece last; /* where the last address was found: most are in one region */
+	/*
+	 * How an address is translated that is not there: 0 and *piece, which holds it; -EFAULT:
+	 * there is nothing; -EAGAIN: not known yet, ask again after an update of the queue.
+	 */
+	int (*translate)(struct vq_lease *lease, uint64_t addr, struct vhu_mem_piece *piece);
 	unsigned users; /* chains, and the queue itself while the lease is its current one */
 };
 
 /*
- * Our address of a guest-physical one, fast where one was found last. *size (bytes, > 0) is cut to
- * what lies in one piece there; NULL when the first byte is in no region. Worker.
+ * Our address of one that a descriptor names, fast where one was found last: the only way from the
+ * one to the other. *size (bytes, > 0) is cut to what lies in one piece there. 0, or what
+ * translate() says. Worker.
  */
-static inline void *vq_gpa(struct vq_lease *lease, uint64_t gpa, uint64_t *size)
+static inline int vq_translate_addr(struct vq_lease *lease, uint64_t addr, uint64_t *size,
+				    void **host)
 {
-	uint64_t offset = gpa - lease->last.gpa;
+	uint64_t offset = addr - lease->last.gpa;
 
 	if (__builtin_expect(offset >= lease->last.size, 0)) {
-		const struct vhu_mem_piece piece = vhu_mem_piece(lease->mem, gpa);
+		const int err = lease->translate(lease, addr, &lease->last);
 
-		if (!piece.size)
-			return NULL;
-		lease->last = piece;
-		offset = gpa - piece.gpa;
+		if (err)
+			return err;
+		offset = addr - lease->last.gpa;
 	}
 	if (*size > lease->last.size - offset)
 		*size = lease->last.size - offset;
-	return lease->last.host + offset;
+	*host = lease->last.host + offset;
+	return 0;
 }
 
 /* Where the parts of a ring are in our address space. */

@@ -10,8 +10,8 @@
 #ifndef REQUEST_DATA_H
 #define REQUEST_DATA_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include <limits.h>
+#include <string.h>
 
 #include "request/request.h"
 
@@ -25,11 +25,43 @@ static inline struct iovec *blk_req_spare(struct blk_req *req, unsigned *n)
 	return req->iov + used;
 }
 
-/* The ranges of the data, at most `most` of them, to `to`. Returns how many. */
-unsigned blk_data_copy(const struct blk_req *req, struct iovec *to, unsigned most);
+/* Does it begin or end inside a range? */
+static inline bool blk_data_is_cut(const struct blk_req *req)
+{
+	return req->data.skip || req->ends_inside;
+}
+
+/* For those: the ranges of the data, at most `most` of them, to `to`. Returns how many. */
+unsigned blk_data_copy_cut(const struct blk_req *req, struct iovec *to, unsigned most);
+
+/* The same for any. Mostly there is one. */
+static inline unsigned blk_data_copy(const struct blk_req *req, struct iovec *to, unsigned most)
+{
+	const unsigned n = req->data.n < most ? req->data.n : most;
+
+	if (blk_data_is_cut(req))
+		return blk_data_copy_cut(req, to, most);
+	if (n == 1)
+		*to = *req->data.iov;
+	else
+		memcpy(to, req->data.iov, n * sizeof(*to));
+	return n;
+}
 
 /* Has req->io move the data: as much as one operation can. */
-void blk_data_point(struct blk_req *req);
+static inline void blk_data_point(struct blk_req *req)
+{
+	req->io.iov = req->data.iov;
+	req->io.niov = req->data.n < IOV_MAX ? req->data.n : IOV_MAX;
+	req->io.offset = req->offset;
+	if (blk_data_is_cut(req)) {
+		unsigned room;
+		struct iovec *spare = blk_req_spare(req, &room);
+
+		req->io.iov = spare;
+		req->io.niov = blk_data_copy_cut(req, spare, room);
+	}
+}
 
 /* Are all addresses and sizes multiples of these powers of two? */
 bool blk_data_is_aligned(const struct blk_req *req, uint32_t mem_align, uint32_t size_align);

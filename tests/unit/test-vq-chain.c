@@ -461,6 +461,102 @@ static void long_chains_wait_for_each_other(void)
 	CHECK_EQ(ring.vq.allocated, 0);
 }
 
+/* ---- addresses that are not known yet ---- */
+
+/* Pages become known one by one: each when it has been asked for, and answered. */
+static struct {
+	uint64_t known[16], asked;
+	unsigned n;
+} pages;
+
+static int translate_later(struct vq_lease *lease, uint64_t addr, struct vhu_mem_piece *piece)
+{
+	const uint64_t page = addr & ~UINT64_C(4095);
+
+	for (unsigned i = 0; i < pages.n; i++) {
+		if (pages.known[i] != page)
+			continue;
+		*piece = vhu_mem_piece(lease->mem, page);
+		if (!piece->size)
+			return -EFAULT;
+		piece->host += page - piece->gpa;
+		piece->gpa = page;
+		piece->size = 4096;
+		return 0;
+	}
+	pages.asked = page;
+	return -EAGAIN;
+}
+
+/* How often does the next chain have to wait for a page? */
+static unsigned answer_until_popped(void)
+{
+	unsigned n = 0;
+	int got;
+
+	while ((got = vublk_queue_pop(&ring.vq, &ring.chain)) == -EAGAIN) {
+		CHECK(!vublk_queue_broken(&ring.vq));
+		CHECK(ring.chain.iov == ring.iov); /* nothing is kept of it */
+		CHECK_EQ(ring.vq.n_taken, 0);
+		/* Asked once more without an answer it is no further. */
+		REQUIRE_EQ(vublk_queue_pop(&ring.vq, &ring.chain), -EAGAIN);
+		REQUIRE(pages.n < 16);
+		pages.known[pages.n++] = pages.asked;
+		n++;
+	}
+	REQUIRE_EQ(got, 1);
+	return n;
+}
+
+static void know_nothing(void)
+{
+	pages.n = 0;
+	ring.vq.lease->translate = translate_later;
+	ring.vq.lease->last = (struct vhu_mem_piece){0};
+}
+
+static void buffers_wait_to_be_known(void)
+{
+	know_nothing();
+	ring_desc(0, RING_DATA + 100, 8192, NEXT, 1); /* three pages */
+	ring_desc(1, RING_DATA + 0x8000, 1, WRITE, 0);
+	fe_vq_raw_push(&ring.driver, 0);
+	CHECK_EQ(answer_until_popped(), 4);
+	check_sizes(3, 8192, 1, 1);
+	CHECK(ring_is_at(&ring.chain.out[2], RING_DATA + 8192, 100));
+	push();
+}
+
+static void tables_wait_to_be_known(void)
+{
+	know_nothing();
+	for (unsigned i = 0; i < 300; i++) /* two pages of descriptors, all of one */
+		table_desc(i, RING_DATA, 1, i < 299 ? NEXT : 0, i + 1);
+	ring_desc(0, TABLE, 300 * 16, INDIRECT, 0);
+	fe_vq_raw_push(&ring.driver, 0);
+	CHECK_EQ(answer_until_popped(), 3);
+	check_sizes(300, 300, 0, 0);
+	push();
+}
+
+/* The answer may be that there is nothing. */
+static void known_not_to_be_there(void)
+{
+	know_nothing();
+	ring_desc(0, RING_END, 1, 0, 0);
+	fe_vq_raw_push(&ring.driver, 0);
+	CHECK_EQ(vublk_queue_pop(&ring.vq, &ring.chain), -EAGAIN);
+	pages.known[pages.n++] = pages.asked;
+	ring_check_broken(vublk_queue_pop(&ring.vq, &ring.chain));
+}
+
+static const struct tap_case later_cases[] = {
+	{"buffers_wait_to_be_known", buffers_wait_to_be_known},
+	{"tables_wait_to_be_known", tables_wait_to_be_known},
+	{"known_not_to_be_there", known_not_to_be_there},
+	{0},
+};
+
 static const struct tap_case direct_cases[] = {
 	{"one_readable_descriptor", one_readable_descriptor},
 	{"one_writable_descriptor", one_writable_descriptor},
@@ -515,6 +611,7 @@ static const struct tap_case indirect_cases[] = {
 static const struct tap_suite suites[] = {
 	{.name = "chain", .setup = setup, .teardown = ring_free, .cases = direct_cases},
 	{.name = "chain indirect", .setup = setup, .teardown = ring_free, .cases = indirect_cases},
+	{.name = "chain later", .setup = setup, .teardown = ring_free, .cases = later_cases},
 	{0},
 };
 
