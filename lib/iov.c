@@ -67,9 +67,10 @@ static uint64_t move(const struct iovec *iov, unsigned n, uint64_t offset, void 
 		if (direction == FROM_LIST)
 			memcpy((char *)data + done, range.iov_base, range.iov_len);
 		else if (direction == TO_LIST)
-			memcpy(range.iov_base, (const char *)data + done, range.iov_len);
+			memcpy(vublk_guest_writable(range.iov_base), (const char *)data + done,
+			       range.iov_len);
 		else
-			memset(range.iov_base, 0, range.iov_len);
+			memset(vublk_guest_writable(range.iov_base), 0, range.iov_len);
 		done += range.iov_len;
 	}
 	return done;

@@ -7,6 +7,7 @@ lib_libvublk_la_SOURCES = \
 	lib/proto.h \
 	lib/vublk.h \
 	lib/shared/fd.c lib/shared/fd.h \
+	lib/shared/gate.c lib/shared/gate.h \
 	lib/shared/guard.c lib/shared/guard.h \
 	lib/shared/inflight.c lib/shared/inflight.h \
 	lib/shared/mem.c lib/shared/mem.h \

@@ -254,10 +254,11 @@ uint32_t vublk_queue_note(struct vublk_queue *queue, uint32_t note);
 
 /*
  * Takes the next available chain. 1: *chain is valid until vublk_queue_push(); 0: there is none;
- * -EAGAIN: there is one that has to wait, so long until one that was popped is pushed, or since it
- * names memory that is not known yet until an update is applied; other -errno: the ring is broken (its error descriptor has been signalled, the reason logged) and
- * will give nothing any more. A driver that makes more requests available than its ring has
- * entries, while those before are popped and not yet published, has broken it.
+ * -EAGAIN: there is one that has to wait, so long until one that was popped is pushed, or naming
+ * memory that is not known yet until an update is applied; other -errno: the ring is broken (its
+ * error descriptor has been signalled, the reason logged) and will give nothing any more. A driver
+ * that makes more requests available than its ring has entries, while those before are popped and
+ * not yet published, has broken it.
  */
 int vublk_queue_pop(struct vublk_queue *queue, struct vublk_chain *chain);
 
@@ -316,10 +317,24 @@ size_t vublk_iov_write(const struct iovec *iov, unsigned n, uint64_t offset, con
 /* Writes zeros; else like vublk_iov_write(). */
 uint64_t vublk_iov_zero(const struct iovec *iov, unsigned n, uint64_t offset, uint64_t size);
 
+/*
+ * By what address guest memory is written to, by lib/guest.h, or by the kernel. It is ours. In
+ * builds for tests (--enable-guest-gate) it is another one: ours can only be read, so that whoever
+ * stores past the gate is found. Any thread.
+ */
+#ifdef VUBLK_GUEST_GATE
+void *vublk_guest_writable(void *at);
+#else
+static inline void *vublk_guest_writable(void *at)
+{
+	return at;
+}
+#endif
+
 /* Stores one byte into guest memory: a request's status. See lib/guest.h. */
 static inline void vublk_guest_store8(uint8_t *at, uint8_t value)
 {
-	__atomic_store_n(at, value, __ATOMIC_RELAXED);
+	__atomic_store_n((uint8_t *)vublk_guest_writable(at), value, __ATOMIC_RELAXED);
 }
 
 /* A place in a list of ranges, which stays as it is. */

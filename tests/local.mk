@@ -35,7 +35,7 @@ check-local: all $(SANITIZED) $(DEBIAN13)
 sanitized/config.status: $(srcdir)/configure
 	$(MKDIR_P) sanitized
 	cd sanitized && $(abs_srcdir)/configure --quiet --enable-sanitizers --enable-kill-points \
-		--enable-werror \
+		--enable-guest-gate --enable-werror \
 		CC='$(CC)' CFLAGS='-O1 -g'
 sanitized: sanitized/config.status
 	$(MAKE) -C sanitized all

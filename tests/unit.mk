@@ -22,6 +22,7 @@ unit_tests = \
 	tests/unit/test-engine-uring \
 	tests/unit/test-engine-uring-memory \
 	tests/unit/test-engine-watch \
+	tests/unit/test-guest-gate \
 	tests/unit/test-image \
 	tests/unit/test-image-device \
 	tests/unit/test-image-lock \
@@ -116,6 +117,7 @@ tests_unit_test_engine_io_LDADD = $(unit_libs)
 tests_unit_test_engine_uring_LDADD = $(unit_libs)
 tests_unit_test_engine_uring_memory_LDADD = $(unit_libs)
 tests_unit_test_engine_watch_LDADD = $(unit_libs)
+tests_unit_test_guest_gate_LDADD = $(unit_libs)
 tests_unit_test_image_LDADD = $(unit_libs)
 tests_unit_test_image_device_LDADD = $(unit_libs)
 tests_unit_test_image_lock_LDADD = $(unit_libs)

@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "shared/gate.h"
 #include "shared/guard.h"
+#include "vublk.h"
 
 /* One mmap(), shared by every map that has the region. */
 struct mapping {
@@ -48,6 +50,7 @@ static void mapping_put(struct mapping *mapping)
 {
 	if (atomic_fetch_sub(&mapping->refs, 1) != 1)
 		return;
+	vhu_gate_close(mapping->base);
 	vhu_guard_remove(mapping->guard);
 	munmap(mapping->base, mapping->size);
 	if (mapping->fd >= 0)
@@ -146,12 +149,38 @@ static int check_file(const char *name, const struct vhu_region *r, int fd, uint
 	return 0;
 }
 
+/* Maps a part of a file, in whole pages, and guards it. 0 or -errno (logged). */
+static int map(struct mapping *mapping, const char *name, int fd, off_t offset, size_t size)
+{
+	int err = 0;
+
+	mapping->size = size;
+	mapping->base = mmap(NULL, size, VHU_GATE_PROT, MAP_SHARED | MAP_NORESERVE, fd, offset);
+	if (mapping->base == MAP_FAILED) {
+		err = -errno;
+		vhu_log(VUBLK_LOG_WARNING, "%s: cannot map a memory region of %zu bytes: %s", name,
+			size, strerror(-err));
+		return err;
+	}
+	mapping->guard = vhu_guard_add(mapping->base, size);
+	if (mapping->guard < 0) {
+		err = mapping->guard;
+		vhu_log(VUBLK_LOG_WARNING, "%s: too many memory regions", name);
+	} else {
+		err = vhu_gate_open(mapping->base, size, fd, offset);
+		if (err)
+			vhu_guard_remove(mapping->guard);
+	}
+	if (err)
+		munmap(mapping->base, size);
+	return err;
+}
+
 static int map_region(const char *name, const struct vhu_region *r, int fd, bool keep,
 		      struct region *to)
 {
 	struct mapping *mapping;
 	uint64_t align = 0, skip, size;
-	void *base;
 	int err = check_file(name, r, fd, &align);
 
 	if (err)
@@ -163,30 +192,16 @@ static int map_region(const char *name, const struct vhu_region *r, int fd, bool
 	mapping = malloc(sizeof(*mapping));
 	if (!mapping)
 		return -ENOMEM;
-	base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
-		    (off_t)(r->mmap_offset - skip));
-	if (base == MAP_FAILED) {
-		err = -errno;
-		vhu_log(VUBLK_LOG_WARNING, "%s: cannot map a memory region of %llu bytes: %s", name,
-			(unsigned long long)r->size, strerror(-err));
-		free(mapping);
-		return err;
-	}
-	mapping->guard = vhu_guard_add(base, size);
-	if (mapping->guard < 0) {
-		err = mapping->guard;
-		vhu_log(VUBLK_LOG_WARNING, "%s: too many memory regions", name);
-		munmap(base, size);
+	err = map(mapping, name, fd, (off_t)(r->mmap_offset - skip), (size_t)size);
+	if (err) {
 		free(mapping);
 		return err;
 	}
 	/* A core dump is about us; the guest's secrets do not belong in it. */
-	madvise(base, size, MADV_DONTDUMP);
+	madvise(mapping->base, mapping->size, MADV_DONTDUMP);
 	atomic_init(&mapping->refs, 1);
-	mapping->base = base;
-	mapping->size = size;
 	mapping->fd = keep ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
-	*to = (struct region){r->guest_addr, r->user_addr, r->size, (uint8_t *)base + skip,
+	*to = (struct region){r->guest_addr, r->user_addr, r->size, (uint8_t *)mapping->base + skip,
 			      mapping};
 	return 0;
 }
@@ -287,16 +302,20 @@ int vhu_mem_remove(struct vhu_mem **memp, const char *name, const struct vhu_mem
 
 bool vhu_mem_is_lost(const struct vhu_mem *mem)
 {
-	for (unsigned i = 0; mem && i < mem->n; i++)
-		if (vhu_guard_is_lost(mem->region[i].mapping->guard))
+	for (unsigned i = 0; mem && i < mem->n; i++) {
+		const struct mapping *mapping = mem->region[i].mapping;
+
+		if (vhu_guard_is_lost(mapping->guard) || vhu_gate_is_lost(mapping->base))
 			return true;
+	}
 	return false;
 }
 
 unsigned vhu_mem_ranges(const struct vhu_mem *mem, struct iovec *ranges, unsigned max)
 {
 	for (unsigned i = 0; i < mem->n && i < max; i++)
-		ranges[i] = (struct iovec){mem->region[i].host, (size_t)mem->region[i].size};
+		ranges[i] = (struct iovec){vublk_guest_writable(mem->region[i].host),
+					   (size_t)mem->region[i].size};
 	return mem->n;
 }
 

@@ -9,8 +9,10 @@ unsigned blk_data_copy_cut(const struct blk_req *req, struct iovec *to, unsigned
 	unsigned n = 0;
 
 	while (left && n < most) {
-		to[n] = vublk_cursor_range(&at, left);
-		left -= to[n++].iov_len;
+		const struct iovec range = vublk_cursor_range(&at, left);
+
+		to[n++] = (struct iovec){vublk_guest_writable(range.iov_base), range.iov_len};
+		left -= range.iov_len;
 	}
 	return n;
 }

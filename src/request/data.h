@@ -25,10 +25,15 @@ static inline struct iovec *blk_req_spare(struct blk_req *req, unsigned *n)
 	return req->iov + used;
 }
 
-/* Does it begin or end inside a range? */
+/*
+ * Does it begin or end inside a range? (Or is the kernel to be told of other addresses, in a build
+ * for tests?)
+ */
 static inline bool blk_data_is_cut(const struct blk_req *req)
 {
-	return req->data.skip || req->ends_inside;
+	void *at = req->data.iov->iov_base;
+
+	return req->data.skip || req->ends_inside || vublk_guest_writable(at) != at;
 }
 
 /* For those: the ranges of the data, at most `most` of them, to `to`. Returns how many. */

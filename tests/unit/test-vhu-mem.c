@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* lib/shared/mem.c: what a region may be, look-ups at every border, and who keeps memory alive. */
 #include "lib/shared/mem.h"
+#include "lib/vublk.h"
 
 #include <errno.h>
 #include <string.h>
@@ -201,7 +202,7 @@ static void memory_is_the_file_s(void)
 	REQUIRE_EQ(pwrite(fd, "x", 1, PAGE), 1);
 	REQUIRE_OK(vhu_mem_new(&mem, "test", &region, &fd, 1));
 	CHECK_EQ(*gpa(mem, GPA, 2 * PAGE), 'x');
-	*gpa(mem, GPA + 1, 2 * PAGE - 1) = 'y';
+	*(char *)vublk_guest_writable(gpa(mem, GPA + 1, 2 * PAGE - 1)) = 'y';
 	REQUIRE_EQ(pread(fd, &byte, 1, PAGE + 1), 1);
 	CHECK_EQ(byte, 'y');
 	close(fd);
@@ -380,7 +381,7 @@ static void descriptor_is_not_needed_afterwards(void)
 	CHECK_EQ(fds_open(), before + 1);
 	vhu_mem_files(mem, fds, 2);
 	CHECK(fds[0] >= 0);
-	*gpa(mem, GPA, 2 * PAGE) = 1;
+	*(char *)vublk_guest_writable(gpa(mem, GPA, 2 * PAGE)) = 1;
 	vhu_mem_put(mem);
 	CHECK_EQ(fds_open(), before);
 }

@@ -442,7 +442,7 @@ static void chain_keeps_the_memory_it_was_translated_with(void)
 	move_ring();
 	CHECK(is_mapped(old));
 	CHECK(ring.chain.in->iov_base == old);
-	memcpy(ring.chain.in->iov_base, "in time", 8);
+	memcpy(vublk_guest_writable(ring.chain.in->iov_base), "in time", 8);
 	vublk_queue_push(&ring.vq, &ring.chain, 8);
 	CHECK(!is_mapped(old));
 	vublk_queue_publish(&ring.vq);
