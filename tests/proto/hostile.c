@@ -57,6 +57,14 @@ int outcome(void)
 	return BROKEN;
 }
 
+void expect_refusal(void)
+{
+	const int ret = outcome();
+
+	CHECK(ret == BROKEN || ret == VIRTIO_BLK_S_IOERR);
+	check_world();
+}
+
 void check_world(void)
 {
 	CHECK(fe_daemon_alive(&server));
@@ -85,4 +93,25 @@ void restart_hostile(void)
 	REQUIRE_OK(fe_ask_base(&dev.conn, 0, &base));
 	fe_vq_reset(vq, fe_vq_fresh_base(vq));
 	REQUIRE_OK(fe_dev_start_vq(&dev, 0));
+}
+
+static void *flip_on(void *arg)
+{
+	struct flipper *flipper = arg;
+	uint64_t rng = 1;
+
+	while (!__atomic_load_n(&flipper->stop, __ATOMIC_RELAXED))
+		flipper->flip(&rng);
+	return NULL;
+}
+
+void flipper_start(struct flipper *flipper)
+{
+	REQUIRE_OK(pthread_create(&flipper->thread, NULL, flip_on, flipper));
+}
+
+void flipper_stop(struct flipper *flipper)
+{
+	__atomic_store_n(&flipper->stop, true, __ATOMIC_RELAXED);
+	pthread_join(flipper->thread, NULL);
 }

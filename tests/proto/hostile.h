@@ -7,6 +7,8 @@
 #ifndef HOSTILE_H
 #define HOSTILE_H
 
+#include <pthread.h>
+
 #include "tests/proto/proto.h"
 
 #define BROKEN     1000 /* outcome: the ring is broken */
@@ -33,6 +35,9 @@ void hostile_prepare_with(const struct fe_dev_options *options, const char *cons
  */
 int outcome(void);
 
+/* For what the device may find either way: the ring is broken, or the request failed. */
+void expect_refusal(void);
+
 /* The rest of the world after it: the daemon, the other queue, a fresh connection. */
 void check_world(void);
 
@@ -41,5 +46,18 @@ void check_nothing_happens(void);
 
 /* Stops the hostile queue and starts it anew, empty. */
 void restart_hostile(void);
+
+/*
+ * A guest that changes what it has made available while the device reads it: a thread that calls
+ * `flip`, which changes something and changes it back, until it is stopped.
+ */
+struct flipper {
+	void (*flip)(uint64_t *rng); /* with random numbers of its own */
+	pthread_t thread;
+	bool stop;
+};
+
+void flipper_start(struct flipper *flipper);
+void flipper_stop(struct flipper *flipper);
 
 #endif
