@@ -43,7 +43,7 @@ readonly DONE='^@@done [0-9]+;$' # what the guest says after each call
 
 WORK=''            # the working directory
 SOCKET=''          # the vhost-user socket
-GUEST_SCRIPT=''    # a file with the functions that guest_call can call
+GUEST_SCRIPT=''    # what a test writes the functions to that guest_call can call
 CONSOLE=''         # log of the guest's console
 DAEMON_PID=''
 DAEMON_LOG=''
@@ -154,6 +154,7 @@ guest_begin()
 	need cpio cpio
 	WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/guest.XXXXXX") || exit 1
 	SOCKET=$WORK/s
+	GUEST_SCRIPT=$WORK/guest.sh
 	CONSOLE=$WORK/console.log
 	trap guest_cleanup EXIT
 	trap 'exit 143' TERM INT HUP

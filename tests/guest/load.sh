@@ -8,31 +8,20 @@ export WRITERS=4 # of start_load
 image=$WORK/disk.img
 VERIFY_VALUE=''
 
-GUEST_SCRIPT=$WORK/guest.sh
 cat >"$GUEST_SCRIPT" <<'END'
 begin()
 {
 	wait_for_disk /dev/vda || return
 	check_is "number of queues" 2 "$(ls /sys/block/vda/mq | wc -l)"
 	check_rings "$1"
-	check "mkfs.ext4" mkfs.ext4 -q /dev/vda
-	check "mount" mount /dev/vda /mnt
+	make_fs
 	start_load /mnt/load /dev/vda
 }
 
-again()
+leave_load()
 {
-	wait_for_disk /dev/vda || return
-	check "mount" mount /dev/vda /mnt
-	verify_files /mnt/load "$1"
-}
-
-leave()
-{
-	check "umount" umount /mnt
-	check "the guest's e2fsck finds the disk clean" e2fsck -fn /dev/vda
+	leave
 	check_is "requests that wait for their end" "0 0" "$(xargs </sys/block/vda/inflight)"
-	check_kernel_is_happy
 }
 END
 
@@ -71,10 +60,10 @@ load_life()
 	guest_call end_load /mnt/load
 	VERIFY_VALUE=$VALUE
 	guest_call verify_files /mnt/load "$VERIFY_VALUE"
-	guest_call leave
+	guest_call leave_load
 	guest_reboot
-	guest_call again "$VERIFY_VALUE"
-	guest_call leave
+	guest_call verify_again /mnt/load "$VERIFY_VALUE"
+	guest_call leave_load
 	guest_poweroff
 	check_image_fsck "$image"
 	daemon_stop

@@ -14,15 +14,13 @@ image=$WORK/disk.img
 size=$((192 * 1024 * 1024))
 truncate -s "$size" "$image"
 
-GUEST_SCRIPT=$WORK/guest.sh
 cat >"$GUEST_SCRIPT" <<'END'
 make()
 {
 	wait_for_disk /dev/vda || return
 	check_is "capacity in bytes" "$1" "$(blockdev --getsize64 /dev/vda)"
 	check_is "read-only flag" 0 "$(cat /sys/block/vda/ro)"
-	check "mkfs.ext4" mkfs.ext4 -q /dev/vda
-	check "mount" mount /dev/vda /mnt
+	make_fs
 	write_files /mnt/first 60
 }
 
@@ -46,13 +44,6 @@ trim()
 	check "fstrim" fstrim /mnt
 }
 
-leave()
-{
-	check "umount" umount /mnt
-	check "the guest's e2fsck finds the disk clean" e2fsck -fn /dev/vda
-	check_kernel_is_happy
-}
-
 # The device alone, without a file system that could hide something. Its last 4 MiB belong to
 # nobody: the file system of the tests is smaller.
 raw()
@@ -65,13 +56,6 @@ raw()
 	check_is "after zeroing" zeros "$(poke read /dev/vda $at 1048576)"
 	check_is "behind the zeroed range" data "$(poke read /dev/vda $((at + 1048576)) 4096)"
 	check "blkdiscard of the whole disk" blkdiscard /dev/vda
-}
-
-verify()
-{
-	wait_for_disk /dev/vda || return
-	check "mount" mount /dev/vda /mnt
-	verify_files /mnt/first "$1"
 }
 
 modern()
@@ -128,12 +112,12 @@ guest_call leave
 check_image_fsck "$image"
 
 guest_reboot
-guest_call verify "$first"
+guest_call verify_again /mnt/first "$first"
 guest_call write_on second
 second=$VALUE
 guest_tell reset_now
 guest_wait_ready
-guest_call verify "$first"
+guest_call verify_again /mnt/first "$first"
 guest_call verify_files /mnt/second "$second"
 guest_call check_kernel_is_happy
 
@@ -146,7 +130,7 @@ check "the daemon survives its front-end's sudden death" alive "$DAEMON_PID"
 old=,disable-modern=on,disable-legacy=off,event_idx=off,indirect_desc=off
 [[ $VUBLKD_PEER == qsd ]] && old='' # it knows modern devices only
 QEMU_DISK_OPTIONS=$old qemu_start
-guest_call verify "$first"
+guest_call verify_again /mnt/first "$first"
 [[ -z $old ]] || guest_call legacy
 guest_call verify_files /mnt/second "$second"
 guest_call verify_files /mnt/third "$third"

@@ -17,7 +17,6 @@ grub=/usr/lib/grub/i386-pc
 readonly SECTOR=512 PARTITION_START=2048 PARTITION_SECTORS=131072 # 64 MiB
 image=$WORK/disk.img
 
-GUEST_SCRIPT=$WORK/guest.sh
 cat >"$GUEST_SCRIPT" <<'END'
 verify()
 {

@@ -17,7 +17,6 @@ esac
 image=$WORK/disk.img
 truncate -s $((64 * 1024 * 1024)) "$image"
 
-GUEST_SCRIPT=$WORK/guest.sh
 cat >"$GUEST_SCRIPT" <<'END'
 # How often the driver has been asked whether its queue without an interrupt has completed
 # something. The kernel's tracer counts it.
@@ -73,8 +72,7 @@ run_proto()
 # An image in a file system: reads are polled for.
 file_system()
 {
-	check "mkfs.ext4" mkfs.ext4 -q /dev/vda
-	check "mount" mount /dev/vda /mnt
+	make_fs
 	check "reads of a file" run_proto /mnt --iopoll test-request reads_what
 	check "they were polled for (asked $POLLS times)" [ "$POLLS" -gt 0 ]
 	check "writes to it" run_proto /mnt --iopoll test-request writes_into

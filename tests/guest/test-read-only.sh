@@ -17,7 +17,6 @@ truncate -s 32M "$image"
 mke2fs -q -t ext4 -d "$WORK/content" "$image" || give_up "mke2fs fails on the host"
 before=$(sha256sum <"$image")
 
-GUEST_SCRIPT=$WORK/guest.sh
 cat >"$GUEST_SCRIPT" <<'END'
 read_all()
 {

@@ -11,7 +11,6 @@ guest_begin
 image=$WORK/disk.img
 truncate -s 64M "$image"
 
-GUEST_SCRIPT=$WORK/guest.sh
 cat >"$GUEST_SCRIPT" <<'END'
 # Writes 512 adjacent pages in an order in which no two lie side by side in memory.
 write_shuffled()
@@ -28,8 +27,7 @@ large_requests()
 {
 	wait_for_disk /dev/vda || return
 	check_is "pieces of a request" 62 "$(cat /sys/block/vda/queue/max_segments)"
-	check "mkfs.ext4" mkfs.ext4 -q /dev/vda
-	check "mount" mount /dev/vda /mnt
+	make_fs
 	write_files /mnt/files 40
 	check "pages that lie all over the memory are written" write_shuffled /mnt/shuffled
 	check "umount" umount /mnt
