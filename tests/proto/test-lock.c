@@ -52,6 +52,14 @@ static int hold(unsigned int byte)
 	return fd;
 }
 
+/* A disk whose image another one has; the holder of that byte. */
+static int serve_held(unsigned int byte, const char *flag)
+{
+	needs_vublkd();
+	serve(MIB, flag);
+	return hold(byte);
+}
+
 static int look_for_unlock(void *arg)
 {
 	(void)arg;
@@ -106,11 +114,8 @@ static void read_only_does_not_say_it_writes(void)
 
 static void no_lock_takes_none(void)
 {
-	int other;
+	const int other = serve_held(WRITES, "--no-lock");
 
-	needs_vublkd();
-	serve(MIB, "--no-lock");
-	other = hold(WRITES);
 	attach();
 	check_round_trip(&blk, 0, 4096);
 	close(other);
@@ -146,16 +151,18 @@ static void start_without_waiting(void)
 	REQUIRE_OK(fe_send(&dev.conn, VHU_SET_VRING_ENABLE, VHU_VERSION, &enable, 8, NULL, 0));
 }
 
+static void start_and_see_it_wait(const char *logged)
+{
+	start_without_waiting();
+	CHECK_OK(fe_daemon_await_log(&server, logged));
+	CHECK_EQ(blk.vq->ring.used->idx, 0);
+}
+
 static void waits_for_another_writer(void)
 {
-	int other;
+	const int other = serve_held(WRITES, NULL);
 
-	needs_vublkd();
-	serve(MIB);
-	other = hold(WRITES);
-	start_without_waiting();
-	CHECK_OK(fe_daemon_await_log(&server, "waiting"));
-	CHECK_EQ(blk.vq->ring.used->idx, 0);
+	start_and_see_it_wait("waiting");
 	close(other);
 	uint64_t deadline = fe_deadline(FE_TIMEOUT_MS);
 
@@ -168,14 +175,9 @@ static void waits_for_another_writer(void)
 
 static void waits_for_who_allows_no_writer(void)
 {
-	int other;
+	const int other = serve_held(NO_WRITE_BESIDE, NULL);
 
-	needs_vublkd();
-	serve(MIB);
-	other = hold(NO_WRITE_BESIDE);
-	start_without_waiting();
-	CHECK_OK(fe_daemon_await_log(&server, "waiting"));
-	CHECK_EQ(blk.vq->ring.used->idx, 0);
+	start_and_see_it_wait("waiting");
 	close(other);
 	CHECK_OK(fe_vq_wait(blk.vq, fe_deadline(FE_TIMEOUT_MS)));
 	check_serves();
@@ -184,13 +186,9 @@ static void waits_for_who_allows_no_writer(void)
 /* The ring is refused: by the error fd, or by the end of the connection. */
 static void gives_up_in_the_end(void)
 {
-	uint64_t start;
-	int other;
+	const int other = serve_held(WRITES, "--lock-timeout=1");
+	const uint64_t start = fe_now_ns();
 
-	needs_vublkd();
-	serve(MIB, "--lock-timeout=1");
-	other = hold(WRITES);
-	start = fe_now_ns();
 	start_without_waiting();
 	/* The ring is not left to stand still for good: the front-end may try again. */
 	struct pollfd p = {.fd = dev.conn.fd, .events = POLLRDHUP};
@@ -207,14 +205,10 @@ static void gives_up_in_the_end(void)
 /* While the control thread waits for a lock it must still be stoppable. */
 static void sigterm_while_waiting(void)
 {
+	const int other = serve_held(WRITES, NULL);
 	unsigned int ms;
-	int other;
 
-	needs_vublkd();
-	serve(MIB);
-	other = hold(WRITES);
-	start_without_waiting();
-	CHECK_OK(fe_daemon_await_log(&server, "waiting"));
+	start_and_see_it_wait("waiting");
 	CHECK_EQ(fe_daemon_stop(&server, SIGTERM, &ms), 0);
 	CHECK(ms < tap_stretch(1000));
 	close(other);
@@ -222,48 +216,15 @@ static void sigterm_while_waiting(void)
 
 static void front_end_leaves_while_waiting(void)
 {
-	int other;
+	const int other = serve_held(WRITES, NULL);
 
-	needs_vublkd();
-	serve(MIB);
-	other = hold(WRITES);
 	for (unsigned int i = 0; i < 3; i++) { /* each is greeted while the lock is not to be had */
-		start_without_waiting();
-		CHECK_OK(fe_daemon_await_log(&server, "waiting"));
+		start_and_see_it_wait("waiting");
 		detach();
 	}
 	close(other);
 	check_serves();
 	await_unlock();
-}
-
-static void second_daemon_waits_for_the_first(void)
-{
-	struct fe_daemon first;
-
-	needs_vublkd();
-	serve(MIB);
-	attach();
-	check_round_trip(&blk, 0, 4096);
-	first = server;
-	fe_daemon_prepare(&server, dir);
-	strcpy(server.image, first.image);
-	serve_again(); /* a migration's target: it must open and listen */
-
-	static struct fe_dev first_dev;
-	first_dev = dev;
-	memset(&dev, 0, sizeof(dev));
-	fe_blk_free(&blk);
-	start_without_waiting();
-	CHECK_OK(fe_daemon_await_log(&server, "waiting"));
-	CHECK_EQ(blk.vq->ring.used->idx, 0);
-	for (unsigned int i = 0; i < first_dev.n_queues; i++)
-		first_dev.vq[i].mem = &first_dev.mem;
-	REQUIRE_OK(fe_dev_stop(&first_dev));
-	CHECK_OK(fe_vq_wait(blk.vq, fe_deadline(FE_TIMEOUT_MS)));
-	check_serves();
-	fe_dev_close(&first_dev);
-	CHECK_EQ(fe_daemon_stop(&first, SIGTERM, NULL), 0);
 }
 
 static void killed_daemon_leaves_no_lock(void)
@@ -307,41 +268,15 @@ static void qemu_tools_see_us(void)
 	CHECK_EQ(tool("qemu-io -f raw -c 'write 0 512' %s"), 0);
 }
 
-static void two_readers_of_one_image(void)
-{
-	char sector[512];
-	struct fe_daemon first;
-	static struct fe_dev first_dev;
-
-	needs_vublkd();
-	serve(MIB, "--read-only");
-	attach();
-	CHECK_EQ(fe_blk_read(&blk, 0, sector, 512), 0);
-	first = server;
-	first_dev = dev;
-	memset(&dev, 0, sizeof(dev));
-	fe_blk_free(&blk);
-	fe_daemon_prepare(&server, dir);
-	strcpy(server.image, first.image);
-	serve_again("--read-only", "--lock-timeout=1");
-	attach();
-	CHECK_EQ(fe_blk_read(&blk, 0, sector, 512), 0);
-	fe_dev_close(&first_dev);
-	CHECK_EQ(fe_daemon_stop(&first, SIGTERM, NULL), 0);
-}
-
 /* A monitor that asks something meanwhile must not stand still for as long. */
 static void messages_are_answered_while_waiting(void)
 {
 	const int other_call = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	uint64_t start, features;
+	const int other = serve_held(WRITES, NULL);
+	const uint64_t start = fe_now_ns();
+	uint64_t features;
 	char id[20];
-	int other;
 
-	needs_vublkd();
-	serve(MIB);
-	other = hold(WRITES);
-	start = fe_now_ns();
 	attach(.n_queues = 2); /* with acknowledgements */
 	CHECK_OK(fe_daemon_await_log(&server, "waiting"));
 	for (unsigned int i = 0; i < 100; i++)
@@ -364,12 +299,9 @@ static void messages_are_answered_while_waiting(void)
 /* Whoever stops waiting leaves nothing behind, and is no reason to fill the log. */
 static void waiting_may_be_stopped_and_begun_again(void)
 {
+	const int other = serve_held(WRITES, "--lock-timeout=100");
 	static char err[65536];
-	int other;
 
-	needs_vublkd();
-	serve(MIB, "--lock-timeout=100");
-	other = hold(WRITES);
 	attach();
 	for (unsigned int i = 0; i < 300; i++) {
 		REQUIRE_OK(fe_dev_stop_vq(&dev, 0));
@@ -382,13 +314,67 @@ static void waiting_may_be_stopped_and_begun_again(void)
 	CHECK(fe_daemon_stderr(&server, err, sizeof(err)) < 10000);
 }
 
+/* ---- two daemons ---- */
+
+static struct fe_daemon first;
+static struct fe_dev first_dev;
+
+/* Makes what is served and attached the first ones, and another daemon for the same image. */
+static void prepare_second(void)
+{
+	first = server;
+	fe_daemon_prepare(&server, dir);
+	strcpy(server.image, first.image);
+	first_dev = dev;
+	for (unsigned int i = 0; i < first_dev.n_queues; i++)
+		first_dev.vq[i].mem = &first_dev.mem;
+	memset(&dev, 0, sizeof(dev));
+	fe_blk_free(&blk);
+}
+
+static void end_first(void)
+{
+	fe_dev_close(&first_dev);
+	CHECK_EQ(fe_daemon_stop(&first, SIGTERM, NULL), 0);
+}
+
+static void second_daemon_waits_for_the_first(void)
+{
+	needs_vublkd();
+	serve(MIB);
+	attach();
+	check_round_trip(&blk, 0, 4096);
+	prepare_second();
+	serve_again(); /* a migration's target: it must open and listen */
+	start_and_see_it_wait("waiting");
+	REQUIRE_OK(fe_dev_stop(&first_dev));
+	CHECK_OK(fe_vq_wait(blk.vq, fe_deadline(FE_TIMEOUT_MS)));
+	check_serves();
+	end_first();
+}
+
+static void two_readers_of_one_image(void)
+{
+	char sector[512];
+
+	needs_vublkd();
+	serve(MIB, "--read-only");
+	attach();
+	CHECK_EQ(fe_blk_read(&blk, 0, sector, 512), 0);
+	prepare_second();
+	serve_again("--read-only", "--lock-timeout=1");
+	attach();
+	CHECK_EQ(fe_blk_read(&blk, 0, sector, 512), 0);
+	end_first();
+}
+
 /* ---- a block device ---- */
 
 static char file[300];
 static int loop_fd;
 
 /* Serves a loop device on the case's image; server.image is its node. */
-static void serve_device(const char *first, const char *second)
+static void serve_device(const char *flag)
 {
 	needs_vublkd();
 	REQUIRE_OK(fe_image_make(server.image, MIB));
@@ -398,7 +384,7 @@ static void serve_device(const char *first, const char *second)
 		memcpy(server.image, file, sizeof(file));
 		tap_skip("no loop device: %s", strerror(-loop_fd));
 	}
-	serve_again(first, second);
+	serve_again(flag);
 }
 
 /* Has the device to itself, as who mounts it; -EBUSY while another one has. */
@@ -421,7 +407,7 @@ static int look_for_claim(void *arg)
 
 static void device_is_claimed_while_rings_run(void)
 {
-	serve_device(NULL, NULL);
+	serve_device(NULL);
 	greet();
 	CHECK(look_for_claim(NULL));
 	detach();
@@ -444,12 +430,10 @@ static void device_in_use_is_waited_for(void)
 {
 	int other;
 
-	serve_device("--lock-timeout=20", NULL);
+	serve_device("--lock-timeout=20");
 	other = claim();
 	REQUIRE(other >= 0);
-	start_without_waiting();
-	CHECK_OK(fe_daemon_await_log(&server, "the device is in use"));
-	CHECK_EQ(blk.vq->ring.used->idx, 0);
+	start_and_see_it_wait("the device is in use");
 	CHECK(!any_locked()); /* who cannot have all has nothing */
 	close(other);
 	CHECK_OK(fe_vq_wait(blk.vq, fe_deadline(FE_TIMEOUT_MS)));
@@ -469,7 +453,7 @@ static void device_is_shared_if_asked_for(void)
 			fe_daemon_stop(&server, SIGTERM, NULL);
 			serve_again(options[i]);
 		} else {
-			serve_device(options[i], NULL);
+			serve_device(options[i]);
 		}
 		other = claim();
 		REQUIRE(other >= 0);
