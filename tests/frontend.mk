@@ -21,6 +21,8 @@ tests_proto_libproto_la_SOURCES = \
 	tests/proto/hostile.h \
 	tests/proto/proto.c \
 	tests/proto/proto.h \
+	tests/proto/shadow_check.c \
+	tests/proto/shadow_check.h \
 	tests/proto/uring_info.c \
 	tests/proto/uring_info.h
 tests_proto_libproto_la_LIBADD = tests/frontend/libfrontend.la tests/libtap.la $(CUNIT_LIBS)

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/proto/shadow_check.h"
+
 #define MAX_PIECES 4 /* data segments of a request */
 
 struct op {
@@ -137,14 +139,11 @@ static void complete_one(struct fe_blk *q, struct fe_blk_slot *slot)
 {
 	struct op *op = slot->cookie;
 	const uint32_t len = op->n * shadow.block_size;
-	char why[200];
 
 	REQUIRE_EQ(*slot->status, VIRTIO_BLK_S_OK);
 	REQUIRE_EQ(q->last_len, op->type == VIRTIO_BLK_T_IN ? len + 1 : 1);
 	if (op->type == VIRTIO_BLK_T_IN) {
-		if (!fe_shadow_verify(&shadow, op->first, op->n, slot->data, why, sizeof(why)))
-			tap_check(false, true, __FILE__, __LINE__, "%s", why);
-		fe_shadow_read_done(&shadow, op->first, op->n);
+		shadow_check_read(&shadow, op->first, op->n, slot->data);
 	} else if (op->type == VIRTIO_BLK_T_OUT) {
 		fe_shadow_wrote(&shadow, op->first, op->n, op->stamp);
 	}
@@ -279,19 +278,6 @@ void crash_begin(const struct crash_config *wanted)
 		REQUIRE_OK(fe_blk_init(&queue[i], &dev, i, config.depth, config.max_bytes));
 }
 
-static void verify_image(void)
-{
-	const uint32_t per_step = (uint32_t)(MIB / shadow.block_size);
-	char *buf = malloc(MIB), why[200];
-
-	for (uint64_t b = 0; b < shadow.n_blocks; b += per_step) {
-		REQUIRE_OK(fe_image_read(server.image, b * shadow.block_size, buf, MIB));
-		if (!fe_shadow_verify(&shadow, b, per_step, buf, why, sizeof(why)))
-			tap_check(false, true, __FILE__, __LINE__, "the image: %s", why);
-	}
-	free(buf);
-}
-
 void crash_end(void)
 {
 	crash_drain();
@@ -300,7 +286,7 @@ void crash_end(void)
 	CHECK_EQ(crash_reap(), 0);
 	for (unsigned int i = 0; i < config.n_queues; i++)
 		CHECK_EQ(fe_inflight_count(&inflight, i), 0);
-	verify_image();
+	shadow_check_image(&shadow);
 	fe_shadow_free(&shadow);
 	for (unsigned int i = 0; i < config.n_queues; i++)
 		fe_blk_free(&queue[i]);

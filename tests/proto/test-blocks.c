@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "tests/frontend/fe_loop.h"
-#include "tests/frontend/fe_shadow.h"
 #include "tests/proto/proto.h"
+#include "tests/proto/shadow_check.h"
 
 #define OK       VIRTIO_BLK_S_OK
 #define SIZE     (4 * MIB)
@@ -63,16 +63,13 @@ static void submit(unsigned int q, struct fe_blk_slot *slot)
 static void complete(unsigned int q, struct fe_blk_slot *slot)
 {
 	const struct op *op = &ops[q][slot - queue[q].slot];
-	char why[200];
 
 	REQUIRE_EQ(*slot->status, OK);
 	if (op->type == VIRTIO_BLK_T_OUT) {
 		fe_shadow_wrote(&shadow, op->sector, op->n, op->stamp);
 		return;
 	}
-	if (!fe_shadow_verify(&shadow, op->sector, op->n, slot->data, why, sizeof(why)))
-		tap_check(false, true, __FILE__, __LINE__, "%s", why);
-	fe_shadow_read_done(&shadow, op->sector, op->n);
+	shadow_check_read(&shadow, op->sector, op->n, slot->data);
 }
 
 /* Random reads and writes, several at a time in each queue, none in the way of another. */

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/frontend/fe_shadow.h"
 #include "tests/proto/proto.h"
+#include "tests/proto/shadow_check.h"
 #include "tests/proto/uring_info.h"
 
 #define DEPTH      32
@@ -122,7 +122,6 @@ static bool go_on(struct stream *stream)
 static void complete(struct fe_blk_slot *slot)
 {
 	const struct op *op = slot->cookie;
-	char why[200];
 
 	REQUIRE_EQ(*slot->status, VIRTIO_BLK_S_OK);
 	if (op->type == VIRTIO_BLK_T_OUT) {
@@ -130,9 +129,7 @@ static void complete(struct fe_blk_slot *slot)
 		fe_shadow_wrote(&shadow, op->first, op->n, op->stamp);
 	} else {
 		CHECK_EQ(queue.last_len, op->n * BLOCK + 1);
-		if (!fe_shadow_verify(&shadow, op->first, op->n, slot->data, why, sizeof(why)))
-			tap_check(false, true, __FILE__, __LINE__, "%s", why);
-		fe_shadow_read_done(&shadow, op->first, op->n);
+		shadow_check_read(&shadow, op->first, op->n, slot->data);
 	}
 	fe_blk_put(&queue, slot);
 }

@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/frontend/fe_shadow.h"
 #include "tests/proto/proto.h"
+#include "tests/proto/shadow_check.h"
 
 #define QUEUES    4
 #define DEPTH     32
@@ -158,14 +158,11 @@ static bool submit_one(unsigned int index)
 static void complete_one(struct fe_blk *q, struct fe_blk_slot *slot)
 {
 	struct op *op = slot->cookie;
-	char why[200];
 
 	REQUIRE_EQ(*slot->status, VIRTIO_BLK_S_OK);
 	if (op->type == VIRTIO_BLK_T_IN) {
 		REQUIRE_EQ(q->last_len, op->n * shadow.block_size + 1);
-		if (!fe_shadow_verify(&shadow, op->first, op->n, slot->data, why, sizeof(why)))
-			tap_check(false, true, __FILE__, __LINE__, "%s", why);
-		fe_shadow_read_done(&shadow, op->first, op->n);
+		shadow_check_read(&shadow, op->first, op->n, slot->data);
 	} else if (op->type != VIRTIO_BLK_T_FLUSH) {
 		fe_shadow_wrote(&shadow, op->first, op->n, op->stamp);
 	}
@@ -208,19 +205,6 @@ static void await_any(uint64_t deadline)
 		fe_vq_take_event(p[i].fd);
 }
 
-static void verify_image(void)
-{
-	uint32_t per_step = (uint32_t)(MIB / shadow.block_size);
-	char *buf = malloc(MIB), why[200];
-
-	for (uint64_t b = 0; b < shadow.n_blocks; b += per_step) {
-		REQUIRE_OK(fe_image_read(server.image, b * shadow.block_size, buf, MIB));
-		if (!fe_shadow_verify(&shadow, b, per_step, buf, why, sizeof(why)))
-			tap_check(false, true, __FILE__, __LINE__, "the image: %s", why);
-	}
-	free(buf);
-}
-
 static void stress(uint64_t features_off)
 {
 	const char *seed = getenv("FE_STRESS_SEED");
@@ -261,7 +245,7 @@ static void stress(uint64_t features_off)
 		 (double)done * 1e9 / (double)(fe_now_ns() - start));
 	CHECK(done > ALL_SLOTS);
 	REQUIRE_OK(fe_dev_stop(&dev));
-	verify_image();
+	shadow_check_image(&shadow);
 	fe_shadow_free(&shadow);
 	for (unsigned int i = 0; i < QUEUES; i++)
 		fe_blk_free(&queue[i]);
