@@ -15,6 +15,14 @@
 
 #define FE_REFUSED 1 /* the back-end answered a request for acknowledgement with non-zero */
 
+/* Makes the call; leaves the function with its answer (FE_REFUSED or -errno) unless that is 0. */
+#define FE_TRY(call) \
+	do { \
+		int try_ret = (call); \
+		if (try_ret) \
+			return try_ret; \
+	} while (0)
+
 struct fe_conn {
 	int fd;
 	bool reply_ack; /* REPLY_ACK is negotiated: fe_tell() asks for an acknowledgement */

@@ -8,9 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEFAULT_MEM_SIZE   (32ull << 20)
-#define DEFAULT_QUEUE_SIZE 128
-
 #define STATUS_DRIVER_OK \
 	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK | \
 	 VIRTIO_CONFIG_S_DRIVER_OK)
@@ -30,35 +27,27 @@
 	 FE_BIT(VHU_PROTOCOL_F_RESET_DEVICE) | FE_BIT(VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS) | \
 	 FE_BIT(VHU_PROTOCOL_F_STATUS))
 
-/* Runs `call`; leaves the function with its answer unless that is 0. */
-#define TRY(call) \
-	do { \
-		int try_ret = (call); \
-		if (try_ret) \
-			return try_ret; \
-	} while (0)
-
 static int negotiate_protocol(struct fe_dev *dev)
 {
 	struct fe_conn *conn = &dev->conn;
 
-	TRY(fe_ask_u64(conn, VHU_GET_PROTOCOL_FEATURES, &dev->protocol_offered));
+	FE_TRY(fe_ask_u64(conn, VHU_GET_PROTOCOL_FEATURES, &dev->protocol_offered));
 	dev->protocol = dev->protocol_offered & OUR_PROTOCOL & ~dev->options.protocol_off;
-	TRY(fe_tell_u64(conn, VHU_SET_PROTOCOL_FEATURES, dev->protocol));
+	FE_TRY(fe_tell_u64(conn, VHU_SET_PROTOCOL_FEATURES, dev->protocol));
 	conn->reply_ack = fe_dev_speaks(dev, VHU_PROTOCOL_F_REPLY_ACK);
 	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_MQ))
-		TRY(fe_ask_u64(conn, VHU_GET_QUEUE_NUM, &dev->max_queues));
+		FE_TRY(fe_ask_u64(conn, VHU_GET_QUEUE_NUM, &dev->max_queues));
 	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
-		TRY(fe_ask_u64(conn, VHU_GET_MAX_MEM_SLOTS, &dev->max_slots));
+		FE_TRY(fe_ask_u64(conn, VHU_GET_MAX_MEM_SLOTS, &dev->max_slots));
 	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_CONFIG))
-		TRY(fe_get_config(conn, 0, FE_CONFIG_SIZE, &dev->config));
+		FE_TRY(fe_get_config(conn, 0, FE_CONFIG_SIZE, &dev->config));
 	return 0;
 }
 
 int fe_dev_negotiate(struct fe_dev *dev)
 {
-	TRY(fe_tell(&dev->conn, VHU_SET_OWNER, NULL, 0, NULL, 0));
-	TRY(fe_ask_u64(&dev->conn, VHU_GET_FEATURES, &dev->offered));
+	FE_TRY(fe_tell(&dev->conn, VHU_SET_OWNER, NULL, 0, NULL, 0));
+	FE_TRY(fe_ask_u64(&dev->conn, VHU_GET_FEATURES, &dev->offered));
 	dev->features = dev->offered & OUR_FEATURES & ~dev->options.features_off;
 	if (dev->options.packed) {
 		if (!(dev->offered & FE_BIT(VIRTIO_F_RING_PACKED)))
@@ -67,7 +56,7 @@ int fe_dev_negotiate(struct fe_dev *dev)
 	}
 	dev->max_queues = 1;
 	if (fe_dev_has(dev, VHU_F_PROTOCOL_FEATURES))
-		TRY(negotiate_protocol(dev));
+		FE_TRY(negotiate_protocol(dev));
 	return fe_tell_u64(&dev->conn, VHU_SET_FEATURES, dev->features);
 }
 
@@ -93,7 +82,7 @@ int fe_dev_share_memory(struct fe_dev *dev)
 
 	if (dev->options.mem_slots) {
 		for (unsigned int i = 0; i < dev->mem.n_regions; i++)
-			TRY(fe_dev_add_region(dev, i));
+			FE_TRY(fe_dev_add_region(dev, i));
 		return 0;
 	}
 	if (table.count > VHU_MAX_TABLE)
@@ -110,11 +99,12 @@ int fe_dev_share_memory(struct fe_dev *dev)
 
 int fe_dev_make_vqs(struct fe_dev *dev)
 {
-	unsigned int size = dev->options.queue_size ? dev->options.queue_size : DEFAULT_QUEUE_SIZE;
+	unsigned int size =
+		dev->options.queue_size ? dev->options.queue_size : FE_DEFAULT_QUEUE_SIZE;
 	unsigned int n = dev->options.n_queues ? dev->options.n_queues : 1;
 
 	while (dev->n_queues < n) {
-		TRY(fe_vq_init(&dev->vq[dev->n_queues], &dev->mem, size, dev->features));
+		FE_TRY(fe_vq_init(&dev->vq[dev->n_queues], &dev->mem, size, dev->features));
 		dev->n_queues++;
 	}
 	return 0;
@@ -143,12 +133,12 @@ int fe_dev_start_vq(struct fe_dev *dev, unsigned int index)
 	struct fe_conn *conn = &dev->conn;
 	struct fe_vq *vq = &dev->vq[index];
 
-	TRY(fe_tell_state(conn, VHU_SET_VRING_NUM, index, vq->num));
-	TRY(fe_tell_state(conn, VHU_SET_VRING_BASE, index, vq->base));
-	TRY(fe_dev_set_addr(dev, index));
-	TRY(fe_tell_vring_fd(conn, VHU_SET_VRING_ERR, index, vq->err_fd));
-	TRY(fe_tell_vring_fd(conn, VHU_SET_VRING_CALL, index, vq->call_fd));
-	TRY(fe_tell_vring_fd(conn, VHU_SET_VRING_KICK, index, vq->kick_fd));
+	FE_TRY(fe_tell_state(conn, VHU_SET_VRING_NUM, index, vq->num));
+	FE_TRY(fe_tell_state(conn, VHU_SET_VRING_BASE, index, vq->base));
+	FE_TRY(fe_dev_set_addr(dev, index));
+	FE_TRY(fe_tell_vring_fd(conn, VHU_SET_VRING_ERR, index, vq->err_fd));
+	FE_TRY(fe_tell_vring_fd(conn, VHU_SET_VRING_CALL, index, vq->call_fd));
+	FE_TRY(fe_tell_vring_fd(conn, VHU_SET_VRING_KICK, index, vq->kick_fd));
 	/* "Ring states": without the bit rings start enabled. */
 	return fe_dev_has(dev, VHU_F_PROTOCOL_FEATURES) ? fe_dev_enable_vq(dev, index, true) : 0;
 }
@@ -162,19 +152,19 @@ int fe_dev_set_driver_ok(struct fe_dev *dev)
 
 static int start_connected(struct fe_dev *dev)
 {
-	TRY(fe_dev_negotiate(dev));
+	FE_TRY(fe_dev_negotiate(dev));
 	if (!dev->mem.n_regions) {
 		int region = fe_mem_add(
 			&dev->mem, 0,
-			dev->options.mem_size ? dev->options.mem_size : DEFAULT_MEM_SIZE, 0);
+			dev->options.mem_size ? dev->options.mem_size : FE_DEFAULT_MEM_SIZE, 0);
 
 		if (region < 0)
 			return region;
 	}
-	TRY(fe_dev_share_memory(dev));
-	TRY(fe_dev_make_vqs(dev));
+	FE_TRY(fe_dev_share_memory(dev));
+	FE_TRY(fe_dev_make_vqs(dev));
 	for (unsigned int i = 0; i < dev->n_queues; i++)
-		TRY(fe_dev_start_vq(dev, i));
+		FE_TRY(fe_dev_start_vq(dev, i));
 	return fe_dev_set_driver_ok(dev);
 }
 
@@ -189,7 +179,7 @@ int fe_dev_start(struct fe_dev *dev, const char *path, const struct fe_dev_optio
 {
 	struct fe_conn conn;
 
-	TRY(fe_conn_open(&conn, path));
+	FE_TRY(fe_conn_open(&conn, path));
 	return fe_dev_start_on(dev, conn.fd, options);
 }
 
@@ -207,7 +197,7 @@ static uint32_t base_after_crash(const struct fe_dev *dev, const struct fe_vq *v
 
 int fe_dev_reconnect(struct fe_dev *dev, const char *path)
 {
-	TRY(fe_conn_open(&dev->conn, path));
+	FE_TRY(fe_conn_open(&dev->conn, path));
 	for (unsigned int i = 0; i < dev->n_queues; i++)
 		dev->vq[i].base = base_after_crash(dev, &dev->vq[i]);
 	return start_connected(dev);
@@ -217,18 +207,18 @@ int fe_dev_stop_vq(struct fe_dev *dev, unsigned int index)
 {
 	struct fe_vq *vq = &dev->vq[index];
 
-	TRY(fe_ask_base(&dev->conn, index, &vq->base));
+	FE_TRY(fe_ask_base(&dev->conn, index, &vq->base));
 	return fe_vq_is_base(vq, vq->base) ? 0 : -EPROTO;
 }
 
 int fe_dev_stop(struct fe_dev *dev)
 {
 	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_STATUS))
-		TRY(fe_tell_u64(&dev->conn, VHU_SET_STATUS, 0));
+		FE_TRY(fe_tell_u64(&dev->conn, VHU_SET_STATUS, 0));
 	for (unsigned int i = 0; i < dev->n_queues; i++) {
 		if (fe_dev_has(dev, VHU_F_PROTOCOL_FEATURES))
-			TRY(fe_dev_enable_vq(dev, i, false));
-		TRY(fe_dev_stop_vq(dev, i));
+			FE_TRY(fe_dev_enable_vq(dev, i, false));
+		FE_TRY(fe_dev_stop_vq(dev, i));
 	}
 	return 0;
 }

@@ -19,6 +19,10 @@
 
 #define FE_BIT(n) (1ull << (n))
 
+/* What the options are that are 0. */
+#define FE_DEFAULT_MEM_SIZE   (32ull << 20)
+#define FE_DEFAULT_QUEUE_SIZE 128
+
 struct fe_dev_options {
 	uint64_t features_off;   /* virtio feature bits not to take, of those offered */
 	uint64_t protocol_off;   /* protocol feature bits not to take */

@@ -12,17 +12,6 @@
 
 #define ALIGNMENT 64u /* of each queue's region, as all back-ends do */
 
-/* fe_dev.c has the same ones. */
-#define DEFAULT_MEM_SIZE   (32ull << 20)
-#define DEFAULT_QUEUE_SIZE 128
-
-#define TRY(call) \
-	do { \
-		int try_ret = (call); \
-		if (try_ret) \
-			return try_ret; \
-	} while (0)
-
 /* ---- the region ---- */
 
 static uint32_t payload_size(const struct fe_inflight *inflight)
@@ -159,7 +148,7 @@ static int negotiate(struct fe_dev *dev)
 {
 	const uint64_t bit = FE_BIT(VHU_PROTOCOL_F_INFLIGHT_SHMFD);
 
-	TRY(fe_dev_negotiate(dev));
+	FE_TRY(fe_dev_negotiate(dev));
 	if (!(dev->protocol_offered & bit))
 		return -EOPNOTSUPP;
 	if (dev->protocol & bit)
@@ -172,13 +161,13 @@ static int open_on(struct fe_dev *dev, const char *path, struct fe_inflight *inf
 {
 	const unsigned int size = inflight->queue_size      ? inflight->queue_size
 				  : dev->options.queue_size ? dev->options.queue_size
-							    : DEFAULT_QUEUE_SIZE;
+							    : FE_DEFAULT_QUEUE_SIZE;
 
-	TRY(fe_conn_open(&dev->conn, path));
-	TRY(negotiate(dev));
+	FE_TRY(fe_conn_open(&dev->conn, path));
+	FE_TRY(negotiate(dev));
 	if (!inflight->map)
-		TRY(fe_inflight_get(dev, inflight, size));
-	TRY(fe_inflight_set(dev, inflight));
+		FE_TRY(fe_inflight_get(dev, inflight, size));
+	FE_TRY(fe_inflight_set(dev, inflight));
 	if (!dev->mem.n_regions) {
 		int region = fe_mem_add(&dev->mem, 0, dev->options.mem_size, 0);
 
@@ -198,7 +187,7 @@ int fe_inflight_open(struct fe_dev *dev, const char *path, struct fe_inflight *i
 int fe_inflight_begin(struct fe_dev *dev)
 {
 	for (unsigned int i = 0; i < dev->n_queues; i++)
-		TRY(fe_dev_start_vq(dev, i));
+		FE_TRY(fe_dev_start_vq(dev, i));
 	return fe_dev_set_driver_ok(dev);
 }
 
@@ -207,9 +196,9 @@ int fe_inflight_start(struct fe_dev *dev, const char *path, const struct fe_dev_
 {
 	dev->options = *options;
 	if (!dev->options.mem_size)
-		dev->options.mem_size = DEFAULT_MEM_SIZE;
-	TRY(open_on(dev, path, inflight));
-	TRY(fe_dev_make_vqs(dev));
+		dev->options.mem_size = FE_DEFAULT_MEM_SIZE;
+	FE_TRY(open_on(dev, path, inflight));
+	FE_TRY(fe_dev_make_vqs(dev));
 	return fe_inflight_begin(dev);
 }
 
@@ -247,7 +236,7 @@ static uint32_t base_of(const struct fe_inflight *inflight, const struct fe_vq *
 int fe_inflight_reconnect(struct fe_dev *dev, const char *path, struct fe_inflight *inflight,
 			  enum fe_base base)
 {
-	TRY(fe_inflight_open(dev, path, inflight));
+	FE_TRY(fe_inflight_open(dev, path, inflight));
 	for (unsigned int i = 0; i < dev->n_queues; i++)
 		dev->vq[i].base = base_of(inflight, &dev->vq[i], i, base);
 	return fe_inflight_begin(dev);
