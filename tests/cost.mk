@@ -1,15 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The tests of what a request costs, counted. Included by tests/local.mk after tests/frontend.mk.
 
-check_PROGRAMS += tests/cost/lockstep
-tests_cost_lockstep_CPPFLAGS = -I$(top_srcdir) $(AM_CPPFLAGS)
-tests_cost_lockstep_SOURCES = tests/cost/lockstep.c
+check_PROGRAMS += tests/cost/lockstep tests/cost/test-fairness
 tests_cost_lockstep_LDADD = tests/frontend/libfrontend.la
-
-check_PROGRAMS += tests/cost/test-fairness
-tests_cost_test_fairness_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
-tests_cost_test_fairness_SOURCES = tests/cost/test-fairness.c
-tests_cost_test_fairness_LDADD = tests/proto/libproto.la
 
 # To be preloaded into the daemon. Libtool, as we configure it, makes no shared libraries.
 check_DATA = tests/cost/count-malloc.so

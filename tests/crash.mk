@@ -3,7 +3,6 @@
 # stand; they want the same environment.
 
 check_LTLIBRARIES += tests/crash/libcrash.la
-tests_crash_libcrash_la_CPPFLAGS = $(tests_proto_libproto_la_CPPFLAGS)
 tests_crash_libcrash_la_SOURCES = tests/crash/crash.c tests/crash/crash.h
 tests_crash_libcrash_la_LIBADD = tests/proto/libproto.la
 
@@ -18,28 +17,14 @@ check_PROGRAMS += $(crash_tests)
 
 EXTRA_DIST += tests/crash/soak
 
-tests_crash_test_corrupt_region_CPPFLAGS = $(tests_crash_libcrash_la_CPPFLAGS)
-tests_crash_test_corrupt_region_SOURCES = tests/crash/test-corrupt-region.c
 tests_crash_test_corrupt_region_LDADD = tests/crash/libcrash.la
-
-tests_crash_test_crash_CPPFLAGS = $(tests_crash_libcrash_la_CPPFLAGS)
-tests_crash_test_crash_SOURCES = tests/crash/test-crash.c
 tests_crash_test_crash_LDADD = tests/crash/libcrash.la
-
-tests_crash_test_fence_CPPFLAGS = $(tests_crash_libcrash_la_CPPFLAGS)
-tests_crash_test_fence_SOURCES = tests/crash/test-fence.c
 tests_crash_test_fence_LDADD = tests/crash/libcrash.la
-
-tests_crash_test_fence_memory_CPPFLAGS = $(tests_crash_libcrash_la_CPPFLAGS)
-tests_crash_test_fence_memory_SOURCES = tests/crash/test-fence-memory.c
 tests_crash_test_fence_memory_LDADD = tests/crash/libcrash.la
+tests_crash_test_kill_points_LDADD = tests/crash/libcrash.la
 
 # All the steps that lib/ has, from the source: none can be forgotten.
-tests_crash_test_kill_points_CPPFLAGS = -Itests/crash $(tests_crash_libcrash_la_CPPFLAGS)
-tests_crash_test_kill_points_SOURCES = tests/crash/test-kill-points.c
-nodist_tests_crash_test_kill_points_SOURCES = tests/crash/steps.h
-tests_crash_test_kill_points_LDADD = tests/crash/libcrash.la
-tests/crash/test_kill_points-test-kill-points.$(OBJEXT): tests/crash/steps.h
+tests/crash/test-kill-points.$(OBJEXT): tests/crash/steps.h
 
 CLEANFILES += tests/crash/steps.h
 tests/crash/steps.h: $(lib_libvublk_la_SOURCES)

@@ -5,8 +5,8 @@
 
 check_PROGRAMS += tests/no-uring tests/guest/poke
 
-tests_no_uring_SOURCES = tests/no-uring.c
-tests_guest_poke_SOURCES = tests/guest/poke.c
+tests_no_uring_LDADD =
+tests_guest_poke_LDADD =
 
 EXTRA_DIST += \
 	tests/run \

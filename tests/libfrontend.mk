@@ -3,7 +3,6 @@
 # no CUnit. Included by the top Makefile.am.
 noinst_LTLIBRARIES += tests/frontend/libfrontend.la
 
-tests_frontend_libfrontend_la_CPPFLAGS = -I$(top_srcdir) $(AM_CPPFLAGS)
 tests_frontend_libfrontend_la_SOURCES = \
 	lib/shared/inflight.h \
 	lib/proto.h \

@@ -103,7 +103,7 @@ tests_unit_support_libsupport_la_SOURCES = \
 unit_libs = tests/unit/support/libsupport.la tests/libtap.la tests/frontend/libfrontend.la \
 	src/libvublkd.la $(CUNIT_LIBS)
 
-# Not by a common LDADD, which is that of programs elsewhere, too.
+# Not by the common LDADD, which is that of the protocol tests.
 tests_unit_test_blk_config_LDADD = $(unit_libs)
 tests_unit_test_blk_merge_LDADD = $(unit_libs)
 tests_unit_test_blk_merge_results_LDADD = $(unit_libs)

@@ -26,7 +26,7 @@
 #define LAST_WORD "killed at "
 
 static const char *const steps[] = {
-#include "steps.h"
+#include "tests/crash/steps.h"
 };
 #define N_STEPS (sizeof(steps) / sizeof(steps[0]))
 
