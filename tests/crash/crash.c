@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "tests/proto/shadow_check.h"
@@ -36,22 +35,12 @@ static struct op ops[CRASH_QUEUES][CRASH_DEPTH];
 
 void crash_seed(void)
 {
-	const char *seed = getenv("FE_CRASH_SEED");
-
-	crash_rng = seed ? strtoull(seed, NULL, 0) : fe_now_ns();
-	tap_diag("FE_CRASH_SEED=%llu", (unsigned long long)crash_rng);
+	crash_rng = seed_from("FE_CRASH_SEED");
 }
 
 uint64_t crash_random(uint64_t below)
 {
 	return fe_random(&crash_rng) % below;
-}
-
-unsigned int crash_number(const char *name, unsigned int otherwise)
-{
-	const char *s = getenv(name);
-
-	return s && atoi(s) > 0 ? (unsigned int)atoi(s) : otherwise;
 }
 
 /* ---- requests ---- */

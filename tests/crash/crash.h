@@ -46,9 +46,6 @@ extern unsigned int crash_in_flight;
 void crash_seed(void);
 uint64_t crash_random(uint64_t below);
 
-/* A number from the environment, or `otherwise`. */
-unsigned int crash_number(const char *name, unsigned int otherwise);
-
 /* A new image of zeros, a daemon, and a session on it whose queues are empty. */
 void crash_begin(const struct crash_config *config);
 

@@ -525,7 +525,7 @@ static void one_round(bool is_packed)
 
 static void random_rounds(bool is_packed)
 {
-	const unsigned int rounds = crash_number("FE_CORRUPT_ROUNDS", ROUNDS);
+	const unsigned int rounds = number_from("FE_CORRUPT_ROUNDS", ROUNDS);
 
 	make_truth(is_packed);
 	for (unsigned int i = 0; i < rounds; i++) {
@@ -567,6 +567,6 @@ static struct tap_suite suites[] = {
 
 int main(int argc, char **argv)
 {
-	suites[0].seconds = 60 + crash_number("FE_CORRUPT_ROUNDS", ROUNDS) / 10;
+	suites[0].seconds = 60 + number_from("FE_CORRUPT_ROUNDS", ROUNDS) / 10;
 	return tap_main(argc, argv, suites);
 }

@@ -69,7 +69,7 @@ static void one_crash(void)
 
 static void random_kills(bool packed, bool indirect)
 {
-	const unsigned int kills = crash_number("FE_CRASH_KILLS", 40);
+	const unsigned int kills = number_from("FE_CRASH_KILLS", 40);
 	const uint64_t start = fe_now_ns();
 
 	crash_seed();
@@ -502,6 +502,6 @@ static struct tap_suite suites[] = {
 
 int main(int argc, char **argv)
 {
-	suites[0].seconds = 60 + crash_number("FE_CRASH_KILLS", 40) / 4;
+	suites[0].seconds = 60 + number_from("FE_CRASH_KILLS", 40) / 4;
 	return tap_main(argc, argv, suites);
 }

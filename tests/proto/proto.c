@@ -180,10 +180,34 @@ const char *option(const char *name, const char *value)
 	return out;
 }
 
+uint64_t seed_from(const char *name)
+{
+	const char *s = getenv(name);
+	const uint64_t seed = s ? strtoull(s, NULL, 0) : fe_now_ns();
+
+	tap_diag("%s=%llu", name, (unsigned long long)seed);
+	return seed;
+}
+
+unsigned int number_from(const char *name, unsigned int otherwise)
+{
+	const char *s = getenv(name);
+
+	return s && atoi(s) > 0 ? (unsigned int)atoi(s) : otherwise;
+}
+
 void needs_vublkd(void)
 {
 	if (fe_daemon_is_qsd())
 		tap_skip("only for vublkd");
+}
+
+void needs_io_uring(void)
+{
+	const char *variant = getenv("VUBLKD_VARIANT");
+
+	if (variant && (!strcmp(variant, "libaio") || !strcmp(variant, "nouring")))
+		tap_skip("this variant is without io_uring");
 }
 
 void needs_split(const char *why)

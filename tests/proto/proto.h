@@ -99,8 +99,18 @@ bool one_clear_line(const char *err);
 /* "--name=value" in memory of the case. */
 const char *option(const char *name, const char *value);
 
+/*
+ * From the environment: a seed, which is printed, or else the time; a number above 0, or else
+ * `otherwise`.
+ */
+uint64_t seed_from(const char *name);
+unsigned int number_from(const char *name, unsigned int otherwise);
+
 /* For cases that need our daemon: skips under VUBLKD_PEER=qsd. */
 void needs_vublkd(void);
+
+/* For cases about what only io_uring does: skips in the variants without it. */
+void needs_io_uring(void);
 
 /* For cases about what only split rings have: skips on packed ones, saying why. */
 void needs_split(const char *why);

@@ -22,19 +22,10 @@
 #define PAGE        4096ull
 #define TMPFS_MAGIC 0x01021994
 
-/* What only io_uring does cannot be tried with another engine. */
-static void need_io_uring(void)
-{
-	const char *variant = getenv("VUBLKD_VARIANT");
-
-	needs_vublkd();
-	if (variant && (!strcmp(variant, "libaio") || !strcmp(variant, "nouring")))
-		tap_skip("this variant is without io_uring");
-}
-
 static void serve_fixed(void)
 {
-	need_io_uring();
+	needs_vublkd();
+	needs_io_uring();
 	fe_mem_prealloc = true;
 	serve(16 * MIB, "--engine=io_uring", "--fixed-buffers");
 }
@@ -382,7 +373,8 @@ static void memory_that_is_not_there_yet(void)
 {
 	static uint8_t data[BLOCK];
 
-	need_io_uring();
+	needs_vublkd();
+	needs_io_uring();
 	serve(16 * MIB, "--engine=io_uring", "--fixed-buffers");
 	attach();
 	for (unsigned int i = 0; i < 32; i++) {

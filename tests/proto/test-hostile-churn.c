@@ -10,9 +10,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -287,21 +284,17 @@ static void session(unsigned int number)
 
 static unsigned int seconds(void)
 {
-	const char *s = getenv("FE_STRESS_SECONDS");
-
-	return s && atoi(s) > 0 ? (unsigned int)atoi(s) : 1;
+	return number_from("FE_STRESS_SECONDS", 1);
 }
 
 static void churn(const char *const options[])
 {
-	const char *seed = getenv("FE_STRESS_SEED");
 	const uint64_t end = fe_now_ns() + seconds() * 1000000000ull;
 	unsigned int n = 0;
 	int fds;
 
 	needs_vublkd();
-	rng = seed ? strtoull(seed, NULL, 0) : end;
-	tap_diag("FE_STRESS_SEED=%llu", (unsigned long long)rng);
+	rng = seed_from("FE_STRESS_SEED");
 	proto_serve(DISK, options);
 	REQUIRE_OK(fe_daemon_await_log(&server, "serving"));
 	fds = fe_daemon_count_fds(&server);
@@ -329,10 +322,7 @@ static void polling_workers(void)
 
 static void registered_memory(void)
 {
-	const char *variant = getenv("VUBLKD_VARIANT");
-
-	if (variant && (!strcmp(variant, "libaio") || !strcmp(variant, "nouring")))
-		tap_skip("this variant is without io_uring");
+	needs_io_uring();
 	churn((const char *const[]){"--num-workers=2", "--engine=io_uring", "--fixed-buffers",
 				    "--cache=none", NULL});
 }

@@ -5,8 +5,6 @@
  * chain of either kind is test-hostile-ring's.
  */
 #define _GNU_SOURCE
-#include <stdlib.h>
-
 #include "tests/proto/hostile.h"
 
 #define FUZZ_ROUNDS 60
@@ -546,9 +544,8 @@ static struct vring_packed_desc random_desc(uint64_t *rng)
 
 CASE(noise)
 {
-	uint64_t rng = fe_now_ns();
+	uint64_t rng = seed_from("FE_STRESS_SEED");
 
-	tap_diag("the seed is %llu", (unsigned long long)rng);
 	for (unsigned int round = 0; round < FUZZ_ROUNDS; round++) {
 		for (unsigned int i = 0; i < SIZE; i++) {
 			table[i] = random_desc(&rng);

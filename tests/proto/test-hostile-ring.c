@@ -453,9 +453,8 @@ static void random_desc(uint64_t *rng, struct vring_desc *d, unsigned int n)
 
 CASE(noise)
 {
-	uint64_t rng = fe_now_ns();
+	uint64_t rng = seed_from("FE_STRESS_SEED");
 
-	tap_diag("the seed is %llu", (unsigned long long)rng);
 	for (unsigned int round = 0; round < FUZZ_ROUNDS; round++) {
 		for (unsigned int i = 0; i < 128; i++) {
 			random_desc(&rng, &RING[i], 128);

@@ -177,12 +177,9 @@ static void run_one(uint32_t type, uint64_t first, uint64_t end, uint32_t most)
 
 static void begin(uint64_t features_off, unsigned int queue_size, const char *cache)
 {
-	const char *seed = getenv("FE_STRESS_SEED");
-
 	serve(DISK, cache);
 	attach(.features_off = features_off, .queue_size = queue_size);
-	rng = seed ? strtoull(seed, NULL, 0) : fe_now_ns();
-	tap_diag("FE_STRESS_SEED=%llu", (unsigned long long)rng);
+	rng = seed_from("FE_STRESS_SEED");
 	REQUIRE_EQ(dev.config.capacity, N_BLOCKS);
 	if (dev.config.blk_size != BLOCK)
 		tap_skip("the image wants blocks of %u bytes", dev.config.blk_size);

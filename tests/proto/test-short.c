@@ -77,10 +77,7 @@ static void in_thousands(void)
 /* Which is not the default there. */
 static void in_thousands_with_io_uring(void)
 {
-	const char *variant = getenv("VUBLKD_VARIANT");
-
-	if (variant && (!strcmp(variant, "libaio") || !strcmp(variant, "nouring")))
-		tap_skip("this variant is without io_uring");
+	needs_io_uring();
 	check_most(1000, "--engine=io_uring");
 }
 

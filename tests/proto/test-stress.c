@@ -6,10 +6,7 @@
  * FE_STRESS_SECONDS says for how long (5), FE_STRESS_SEED which sequence.
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "tests/proto/proto.h"
@@ -45,9 +42,7 @@ static uint64_t done;
 
 static unsigned int seconds(void)
 {
-	const char *s = getenv("FE_STRESS_SECONDS");
-
-	return s && atoi(s) > 0 ? (unsigned int)atoi(s) : 5;
+	return number_from("FE_STRESS_SECONDS", 5);
 }
 
 static uint32_t random_type(void)
@@ -207,13 +202,11 @@ static void await_any(uint64_t deadline)
 
 static void stress(uint64_t features_off)
 {
-	const char *seed = getenv("FE_STRESS_SEED");
 	uint64_t start, end;
 
 	serve(DISK);
 	attach(.n_queues = QUEUES, .mem_size = 64 * MIB, .features_off = features_off);
-	rng = seed ? strtoull(seed, NULL, 0) : fe_now_ns();
-	tap_diag("FE_STRESS_SEED=%llu", (unsigned long long)rng);
+	rng = seed_from("FE_STRESS_SEED");
 	uint32_t block = fe_dev_has(&dev, VIRTIO_BLK_F_BLK_SIZE) ? dev.config.blk_size : FE_SECTOR;
 
 	REQUIRE_OK(fe_shadow_init(&shadow, DISK / block, block));
