@@ -219,14 +219,6 @@ void crash_reconnect(enum fe_base base)
 	REQUIRE_OK(fe_inflight_reconnect(&dev, server.socket, &inflight, base));
 }
 
-bool crash_logged(const char *text)
-{
-	static char log[65536];
-
-	fe_daemon_stderr(&server, log, sizeof(log));
-	return strstr(log, text);
-}
-
 /* ---- sessions ---- */
 
 void crash_begin(const struct crash_config *wanted)

@@ -71,7 +71,4 @@ void crash_reconnect(enum fe_base base);
 /* Drains, stops the rings, looks at every block of the image, and forgets all but the daemon. */
 void crash_end(void);
 
-/* Has the daemon that runs now logged this? */
-bool crash_logged(const char *text);
-
 #endif

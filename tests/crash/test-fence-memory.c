@@ -48,19 +48,6 @@ static void make_image(void)
 	free(data);
 }
 
-/* Has any process, a dead one included, a lock on the file from this byte on? */
-static bool is_locked(const char *path, off_t from, off_t size)
-{
-	struct flock lock = {
-		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = from, .l_len = size};
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-
-	REQUIRE(fd >= 0);
-	REQUIRE_OK(fcntl(fd, F_OFD_GETLK, &lock));
-	close(fd);
-	return lock.l_type != F_UNLCK;
-}
-
 static bool is_held(void)
 {
 	return is_locked(server.image, READ_BYTE, 1);
@@ -89,7 +76,7 @@ static void kill_with_backlog(void)
 	fe_vq_kick(blk.vq);
 	/* The first is there, so the others are on their way. */
 	REQUIRE_OK(fe_vq_wait(blk.vq, fe_deadline(FE_TIMEOUT_MS)));
-	REQUIRE_EQ(fe_daemon_stop(&server, SIGKILL, NULL), 128 + SIGKILL);
+	crash_kill();
 	first = server;
 }
 
@@ -130,21 +117,13 @@ static void answer_something(void)
 /* The session goes on: what was in flight is read again. */
 static void answer_all(void)
 {
-	unsigned int done = 0;
-
 	REQUIRE_OK(fe_inflight_reconnect(&dev, server.socket, &inflight, FE_BASE_QEMU));
-	while (done < BACKLOG) {
+	for (unsigned int i = 0; i < BACKLOG; i++) {
 		struct fe_blk_slot *slot;
-		int ret = fe_blk_reap(&blk, &slot);
 
-		REQUIRE(ret >= 0);
-		if (!ret) {
-			REQUIRE_OK(fe_vq_wait(blk.vq, fe_deadline(FE_TIMEOUT_MS)));
-			continue;
-		}
+		REQUIRE_OK(fe_blk_await(&blk, &slot));
 		CHECK_EQ(*slot->status, VIRTIO_BLK_S_OK);
 		reuse(slot);
-		done++;
 	}
 }
 
@@ -204,7 +183,7 @@ static void rounds(enum kind kind, const char *const options[])
 			answer_something();
 		else
 			answer_all();
-		waited += crash_logged(WAITS);
+		waited += n_logged(WAITS) > 0;
 		REQUIRE_EQ(fe_daemon_stop(&server, SIGTERM, NULL), 0);
 		while (is_held())
 			usleep(1000);
@@ -251,7 +230,7 @@ static void fence_is_waited_for(void)
 	REQUIRE_OK(fe_daemon_serve(&server, READ_ONLY));
 	REQUIRE_OK(fe_inflight_start(&dev, server.socket, &deep, &inflight));
 	REQUIRE(is_fenced(inflight.fd));
-	REQUIRE_EQ(fe_daemon_stop(&server, SIGKILL, NULL), 128 + SIGKILL);
+	crash_kill();
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", inflight.fd);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	REQUIRE(fd >= 0);

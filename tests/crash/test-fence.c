@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include "tests/crash/crash.h"
-#include "tests/frontend/fe_loop.h"
 
 #define BACKLOG    128
 #define SIZE       MIB
@@ -60,14 +59,7 @@ static void make_image(void)
 /* Does any process, a dead one included, hold the image for writing? */
 static bool is_held(void)
 {
-	struct flock lock = {
-		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = WRITE_BYTE, .l_len = 1};
-	int fd = open(server.image, O_RDWR | O_CLOEXEC);
-
-	REQUIRE(fd >= 0);
-	REQUIRE_OK(fcntl(fd, F_OFD_GETLK, &lock));
-	close(fd);
-	return lock.l_type != F_UNLCK;
+	return is_locked(server.image, WRITE_BYTE, 1);
 }
 
 /* The blocks of write number i, with the pattern of this seed. */
@@ -91,7 +83,7 @@ static void kill_with_backlog(uint64_t seed)
 	/* The first has landed, so the others are on their way. */
 	REQUIRE_OK(fe_vq_wait(blk.vq, fe_deadline(FE_TIMEOUT_MS)));
 	REQUIRE_EQ(fe_blk_reap(&blk, &slot), 1);
-	REQUIRE_EQ(fe_daemon_stop(&server, SIGKILL, NULL), 128 + SIGKILL);
+	crash_kill();
 }
 
 /* Each block of the image begins with what the second daemon has acknowledged. */
@@ -139,7 +131,7 @@ static void one_round(struct outcome *o, unsigned int round, const char *const e
 	REQUIRE_OK(fe_daemon_serve(&server, extra));
 	held = is_held();
 	write_second(second);
-	o->waited += crash_logged(WAITS);
+	o->waited += n_logged(WAITS) > 0;
 	o->held += held;
 	/* SIGTERM waits for its own I/O; the lock is then free, or was the fence. */
 	REQUIRE_EQ(fe_daemon_stop(&server, SIGTERM, NULL), 0);
@@ -208,9 +200,7 @@ static void other_node(void)
 	needs_vublkd();
 	make_image();
 	memcpy(file, server.image, sizeof(file));
-	loop = fe_loop_make(file, 512, LO_FLAGS_DIRECT_IO, nodes[0], sizeof(nodes[0]));
-	if (loop < 0)
-		tap_skip("no loop device: %s", strerror(-loop));
+	loop = need_loop(file, 512, LO_FLAGS_DIRECT_IO, nodes[0], sizeof(nodes[0]));
 	snprintf(nodes[1], sizeof(nodes[1]), "%s/node", dir);
 	REQUIRE_OK(fstat(loop, &st));
 	REQUIRE_OK(mknod(nodes[1], S_IFBLK | 0600, st.st_rdev));
@@ -228,7 +218,7 @@ static void other_node(void)
 		REQUIRE_OK(fe_daemon_serve(&server, options));
 		o.held += is_claimed(nodes[1]);
 		write_second(second);
-		o.waited += crash_logged(WAITS);
+		o.waited += n_logged(WAITS) > 0;
 		CHECK(is_claimed(nodes[0]));
 		REQUIRE_EQ(fe_daemon_stop(&server, SIGTERM, NULL), 0);
 		while (is_claimed(nodes[0]))

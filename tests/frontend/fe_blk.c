@@ -119,6 +119,15 @@ int fe_blk_reap(struct fe_blk *blk, struct fe_blk_slot **slot)
 	return 1;
 }
 
+int fe_blk_await(struct fe_blk *blk, struct fe_blk_slot **slot)
+{
+	int ret;
+
+	while (!(ret = fe_blk_reap(blk, slot)))
+		FE_TRY(fe_vq_wait(blk->vq, fe_deadline(FE_TIMEOUT_MS)));
+	return ret < 0 ? ret : 0;
+}
+
 int fe_blk_drain(struct fe_blk *blk)
 {
 	uint64_t deadline = fe_deadline(FE_TIMEOUT_MS);

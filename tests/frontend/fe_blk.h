@@ -66,6 +66,9 @@ int fe_blk_submit_segs(struct fe_blk *blk, struct fe_blk_slot *slot, uint32_t ty
 /* Takes one completed request; the caller looks at its status and data, then fe_blk_put(). */
 int fe_blk_reap(struct fe_blk *blk, struct fe_blk_slot **slot);
 
+/* The same, and waits for one to take. 0 or -errno. */
+int fe_blk_await(struct fe_blk *blk, struct fe_blk_slot **slot);
+
 /* Kicks, and waits for all that is in flight. The first status that is not OK, 0 or -errno. */
 int fe_blk_drain(struct fe_blk *blk);
 

@@ -3,10 +3,14 @@
 #define _GNU_SOURCE
 #include "tests/proto/proto.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "tests/frontend/fe_loop.h"
 
 #define DEPTH 4
 
@@ -114,6 +118,24 @@ void check_serves(void)
 	detach();
 }
 
+void write_all_slots(uint64_t seed)
+{
+	struct fe_blk_slot *slot;
+
+	for (uint64_t at = 0; (slot = fe_blk_get(&blk)); at += SLOT_SIZE) {
+		fe_pattern(slot->data, at, SLOT_SIZE, seed);
+		REQUIRE_OK(fe_blk_submit(&blk, slot, VIRTIO_BLK_T_OUT, at / FE_SECTOR, SLOT_SIZE));
+	}
+	fe_vq_kick(blk.vq);
+}
+
+void make_rings(uint64_t mem_size)
+{
+	add_region(0, mem_size, 0);
+	REQUIRE_OK(fe_dev_share_memory(&dev));
+	REQUIRE_OK(fe_dev_make_vqs(&dev));
+}
+
 unsigned int add_region(uint64_t gpa, uint64_t size, uint64_t mmap_offset)
 {
 	int region = fe_mem_add(&dev.mem, gpa, size, mmap_offset);
@@ -168,6 +190,38 @@ bool one_clear_line(const char *err)
 		lines += !memmem(err, len, "warning: ", strlen("warning: "));
 	}
 	return lines == 1;
+}
+
+unsigned int n_logged(const char *text)
+{
+	static char log[65536];
+	unsigned int n = 0;
+
+	fe_daemon_stderr(&server, log, sizeof(log));
+	for (const char *at = log; (at = strstr(at, text)); at++)
+		n++;
+	return n;
+}
+
+bool is_locked(const char *path, off_t from, off_t size)
+{
+	struct flock lock = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = from, .l_len = size};
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	REQUIRE(fd >= 0);
+	REQUIRE_OK(fcntl(fd, F_OFD_GETLK, &lock));
+	close(fd);
+	return lock.l_type != F_UNLCK;
+}
+
+int need_loop(const char *file, uint32_t block_size, uint32_t flags, char *path, size_t size)
+{
+	const int fd = fe_loop_make(file, block_size, flags, path, size);
+
+	if (fd < 0)
+		tap_skip("no loop device: %s", strerror(-fd));
+	return fd;
 }
 
 const char *option(const char *name, const char *value)

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "tests/frontend/fe_blk.h"
 #include "tests/frontend/fe_daemon.h"
@@ -80,6 +81,15 @@ void check_serves(void);
 /* Writes and reads back a pattern at `sector` through `b`, and looks at the image. */
 void check_round_trip(struct fe_blk *b, uint64_t sector, uint32_t len);
 
+/*
+ * A write on each free slot of `blk`, with the pattern of this seed, the i-th to SLOT_SIZE * i.
+ * Kicked, and not waited for.
+ */
+void write_all_slots(uint64_t seed);
+
+/* After greet(): memory of one region, shared, and the rings, of which none is started. */
+void make_rings(uint64_t mem_size);
+
 /* One region more in `dev`, which the device is still to be told of. Returns its number. */
 unsigned int add_region(uint64_t gpa, uint64_t size, uint64_t mmap_offset);
 
@@ -95,6 +105,15 @@ void check_fds(int expected);
 
 /* Is what the daemon has said on stderr one line, apart from warnings that came before? */
 bool one_clear_line(const char *err);
+
+/* How often has the daemon logged this? */
+unsigned int n_logged(const char *text);
+
+/* Has any process, a dead one included, a lock on these bytes of the file? `size` 0: to its end. */
+bool is_locked(const char *path, off_t from, off_t size);
+
+/* fe_loop_make(), or the case is skipped. The descriptor may stay open to the case's end. */
+int need_loop(const char *file, uint32_t block_size, uint32_t flags, char *path, size_t size);
 
 /* "--name=value" in memory of the case. */
 const char *option(const char *name, const char *value);

@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <string.h>
 
-#include "tests/frontend/fe_loop.h"
 #include "tests/proto/proto.h"
 #include "tests/proto/shadow_check.h"
 
@@ -23,7 +22,6 @@ struct op {
 	uint32_t n, type;
 };
 
-static int loop_fd = -1;
 static struct fe_blk queue[QUEUES];
 static struct op ops[QUEUES][DEPTH];
 static struct fe_shadow shadow;
@@ -37,9 +35,7 @@ static void make_device(void)
 	needs_vublkd();
 	REQUIRE_OK(fe_image_make(server.image, SIZE));
 	memcpy(file, server.image, sizeof(file));
-	loop_fd = fe_loop_make(file, 4096, 0, server.image, sizeof(server.image));
-	if (loop_fd < 0)
-		tap_skip("no loop device can be had: %s", strerror(-loop_fd));
+	need_loop(file, 4096, 0, server.image, sizeof(server.image));
 }
 
 static void submit(unsigned int q, struct fe_blk_slot *slot)

@@ -326,16 +326,10 @@ static void sigterm_after_a_front_end(void)
 
 static void sigterm_with_io_in_flight(void)
 {
-	struct fe_blk_slot *slot;
-
 	needs_vublkd();
 	serve(64 * MIB);
 	attach();
-	for (unsigned int i = 0; (slot = fe_blk_get(&blk)); i++) {
-		fe_pattern(slot->data, i * MIB, MIB, 7);
-		REQUIRE_OK(fe_blk_submit(&blk, slot, VIRTIO_BLK_T_OUT, i * MIB / FE_SECTOR, MIB));
-	}
-	fe_vq_kick(blk.vq);
+	write_all_slots(7);
 	CHECK_EQ(fe_daemon_stop(&server, SIGTERM, NULL), 0);
 }
 

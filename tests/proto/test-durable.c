@@ -18,7 +18,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/frontend/fe_loop.h"
 #include "tests/proto/proto.h"
 
 #define OK     VIRTIO_BLK_S_OK
@@ -48,9 +47,7 @@ static void make_thin_device(void)
 	    mkdir(place, 0700) || mount("thin", place, "tmpfs", 0, ROOM))
 		tap_skip("needs to mount: %s", strerror(errno));
 	REQUIRE_OK(fe_image_make(backing, SIZE));
-	loop_fd = fe_loop_make(backing, 512, 0, server.image, sizeof(server.image));
-	if (loop_fd < 0)
-		tap_skip("needs loop devices: %s", strerror(-loop_fd));
+	loop_fd = need_loop(backing, 512, 0, server.image, sizeof(server.image));
 }
 
 static void open_queues(void)

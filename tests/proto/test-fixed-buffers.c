@@ -111,18 +111,6 @@ static void the_same_front_end_comes_back(void)
 	check_round_trip(&blk, 0, 4096);
 }
 
-/* A request of a megabyte for each slot, of pattern `seed`. */
-static void submit_writes(unsigned int seed)
-{
-	struct fe_blk_slot *slot;
-
-	for (unsigned int i = 0; (slot = fe_blk_get(&blk)); i++) {
-		fe_pattern(slot->data, i * MIB, MIB, seed);
-		REQUIRE_OK(fe_blk_submit(&blk, slot, VIRTIO_BLK_T_OUT, i * MIB / FE_SECTOR, MIB));
-	}
-	fe_vq_kick(blk.vq);
-}
-
 static void slots_come_and_go_under_io(void)
 {
 	uint64_t before;
@@ -134,11 +122,11 @@ static void slots_come_and_go_under_io(void)
 	unsigned int extra = add_region(FE_BIT(33), 1 * MIB, 0);
 
 	for (unsigned int i = 0; i < 20; i++) {
-		submit_writes(i);
+		write_all_slots(i);
 		CHECK_OK(fe_dev_add_region(&dev, extra));
 		CHECK_EQ(fe_blk_drain(&blk), 0);
 		check_region(extra);
-		submit_writes(i + 100);
+		write_all_slots(i + 100);
 		CHECK_OK(fe_dev_remove_region(&dev, extra));
 		CHECK_EQ(fe_blk_drain(&blk), 0);
 	}
@@ -154,7 +142,7 @@ static void new_tables_under_io(void)
 	serve_fixed();
 	attach();
 	for (unsigned int i = 0; i < 20; i++) {
-		submit_writes(i);
+		write_all_slots(i);
 		CHECK_OK(fe_dev_share_memory(&dev));
 		CHECK_EQ(fe_blk_drain(&blk), 0);
 	}
@@ -223,28 +211,21 @@ static void limit_locked_memory(void)
 
 static void too_little_may_be_locked(void)
 {
-	char said[1024];
-
 	limit_locked_memory();
 	serve_fixed();
 	greet();
-	add_region(0, 8 * MIB, 0);
-	REQUIRE_OK(fe_dev_share_memory(&dev));
-	REQUIRE_OK(fe_dev_make_vqs(&dev));
+	make_rings(8 * MIB);
 	CHECK_EQ(fe_dev_start_vq(&dev, 0), FE_REFUSED);
 	/* The ring does not start, and the limit is named. */
 	CHECK_OK(fe_daemon_await_log(&server, "LimitMEMLOCK="));
-	fe_daemon_stderr(&server, said, sizeof(said));
-	CHECK(strstr(said, "queue 0: cannot register the guest's memory: 8388608 bytes are to be "
-			   "locked, and RLIMIT_MEMLOCK, for all of this user's processes, is "
-			   "4194304 bytes") != NULL);
+	CHECK(n_logged("queue 0: cannot register the guest's memory: 8388608 bytes are to be "
+		       "locked, and RLIMIT_MEMLOCK, for all of this user's processes, is 4194304 "
+		       "bytes") > 0);
 	check_pinned(0);
 	detach();
 	/* A front-end with less memory is served. */
 	greet();
-	add_region(0, 2 * MIB, 0);
-	REQUIRE_OK(fe_dev_share_memory(&dev));
-	REQUIRE_OK(fe_dev_make_vqs(&dev));
+	make_rings(2 * MIB);
 	REQUIRE_OK(fe_dev_start_vq(&dev, 0));
 	REQUIRE_OK(fe_blk_init(&blk, &dev, 0, 2, 256 * KIB));
 	check_region(0);
@@ -257,9 +238,7 @@ static void more_memory_than_may_be_locked(void)
 	limit_locked_memory();
 	serve_fixed();
 	greet(.mem_slots = true);
-	add_region(0, 2 * MIB, 0);
-	REQUIRE_OK(fe_dev_share_memory(&dev));
-	REQUIRE_OK(fe_dev_make_vqs(&dev));
+	make_rings(2 * MIB);
 	REQUIRE_OK(fe_dev_start_vq(&dev, 0));
 	REQUIRE_OK(fe_blk_init(&blk, &dev, 0, 2, 256 * KIB));
 	check_pinned(2 * MIB);

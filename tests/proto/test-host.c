@@ -11,13 +11,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/frontend/fe_loop.h"
 #include "tests/proto/proto.h"
 
 static uint8_t buf[MIB];
@@ -32,9 +30,7 @@ static void make_device(uint64_t size, uint32_t block_size, uint32_t flags)
 		fe_pattern(buf, at, MIB, 1);
 		REQUIRE_OK(fe_image_write(backing, at, buf, MIB));
 	}
-	loop_fd = fe_loop_make(backing, block_size, flags, server.image, sizeof(server.image));
-	if (loop_fd < 0)
-		tap_skip("needs loop devices: %s", strerror(-loop_fd));
+	loop_fd = need_loop(backing, block_size, flags, server.image, sizeof(server.image));
 }
 
 static bool device_is_pattern(uint64_t offset, uint32_t len)

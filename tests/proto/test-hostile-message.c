@@ -481,7 +481,7 @@ static void ring_without_its_parts(void)
 	vq = &dev.vq[0];
 	REQUIRE_OK(fe_dev_stop_vq(&dev, 0));
 	again(); /* a new connection: nothing is set, no memory */
-	REQUIRE(fe_mem_add(&dev.mem, 0, MIB, 0) >= 0);
+	add_region(0, MIB, 0);
 	REQUIRE_OK(fe_dev_make_vqs(&dev));
 	int ret = fe_tell_vring_fd(&dev.conn, VHU_SET_VRING_KICK, 0, vq->kick_fd);
 
@@ -502,7 +502,7 @@ static void disconnects_on_the_way_to_a_start(void)
 		unsigned int left = steps;
 
 		again();
-		REQUIRE(fe_mem_add(&dev.mem, 0, 4 * MIB, 0) >= 0);
+		add_region(0, 4 * MIB, 0);
 		REQUIRE_OK(fe_dev_make_vqs(&dev));
 		struct fe_vq *vq = &dev.vq[0];
 

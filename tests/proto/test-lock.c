@@ -15,7 +15,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/frontend/fe_loop.h"
 #include "tests/proto/proto.h"
 
 #define READS            100
@@ -26,13 +25,7 @@
 /* Does somebody hold a lock on this byte of the image? */
 static bool locked(unsigned int byte)
 {
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-	int fd = open(server.image, O_RDWR | O_CLOEXEC);
-
-	REQUIRE(fd >= 0);
-	REQUIRE_OK(fcntl(fd, F_OFD_GETLK, &lock));
-	close(fd);
-	return lock.l_type != F_UNLCK;
+	return is_locked(server.image, byte, 1);
 }
 
 static bool any_locked(void)
@@ -133,9 +126,7 @@ static void start_without_waiting(void)
 	uint64_t index = 0;
 
 	greet(.protocol_off = FE_BIT(VHU_PROTOCOL_F_REPLY_ACK));
-	REQUIRE(fe_mem_add(&dev.mem, 0, 16 * MIB, 0) >= 0);
-	REQUIRE_OK(fe_dev_share_memory(&dev));
-	REQUIRE_OK(fe_dev_make_vqs(&dev));
+	make_rings(16 * MIB);
 	REQUIRE_OK(fe_blk_init(&blk, &dev, 0, 1, 4096));
 	struct fe_vq *vq = &dev.vq[0];
 
@@ -370,20 +361,15 @@ static void two_readers_of_one_image(void)
 
 /* ---- a block device ---- */
 
-static char file[300];
-static int loop_fd;
-
 /* Serves a loop device on the case's image; server.image is its node. */
 static void serve_device(const char *flag)
 {
+	char file[sizeof(server.image)];
+
 	needs_vublkd();
 	REQUIRE_OK(fe_image_make(server.image, MIB));
 	memcpy(file, server.image, sizeof(file));
-	loop_fd = fe_loop_make(file, 512, 0, server.image, sizeof(server.image));
-	if (loop_fd < 0) {
-		memcpy(server.image, file, sizeof(file));
-		tap_skip("no loop device: %s", strerror(-loop_fd));
-	}
+	need_loop(file, 512, 0, server.image, sizeof(server.image));
 	serve_again(flag);
 }
 

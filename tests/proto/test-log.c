@@ -23,15 +23,6 @@ static const char *log_text(void)
 	return text;
 }
 
-static unsigned int n_logged(const char *what)
-{
-	unsigned int n = 0;
-
-	for (const char *at = log_text(); (at = strstr(at, what)); at++)
-		n++;
-	return n;
-}
-
 /* ---- what is served ---- */
 
 static void check_served(const char *expected)
@@ -136,7 +127,7 @@ static void attach_unshared(uint64_t used)
 	int fd = memfd_create("private", MFD_CLOEXEC), own;
 
 	greet();
-	REQUIRE(fe_mem_add(&dev.mem, 0, 16 * MIB, 0) >= 0);
+	add_region(0, 16 * MIB, 0);
 	REQUIRE_OK(ftruncate(fd, 16 * MIB));
 	if (used)
 		REQUIRE_OK(fallocate(fd, 0, 0, (off_t)used));
@@ -208,7 +199,7 @@ static void no_memory_is_told(void)
 	needs_vublkd();
 	serve(MIB);
 	greet();
-	REQUIRE(fe_mem_add(&dev.mem, 0, 16 * MIB, 0) >= 0);
+	add_region(0, 16 * MIB, 0);
 	REQUIRE_OK(fe_dev_make_vqs(&dev));
 	CHECK(fe_dev_start_vq(&dev, 0) != 0);
 	CHECK_OK(fe_daemon_await_log(&server, "no memory is shared; QEMU needs a memory backend"));

@@ -167,19 +167,13 @@ static void new_table_while_a_ring_runs(void)
 
 static void new_table_while_requests_are_in_flight(void)
 {
-	struct fe_blk_slot *slot;
 	static uint8_t data[MIB];
 
 	needs_vublkd(); /* qemu-storage-daemon 7.2 gets this wrong */
 	serve(16 * MIB);
 	attach();
 	for (unsigned int round = 0; round < 20; round++) {
-		for (unsigned int i = 0; (slot = fe_blk_get(&blk)); i++) {
-			fe_pattern(slot->data, i * MIB, MIB, round);
-			REQUIRE_OK(fe_blk_submit(&blk, slot, VIRTIO_BLK_T_OUT, i * MIB / FE_SECTOR,
-						 MIB));
-		}
-		fe_vq_kick(blk.vq);
+		write_all_slots(round);
 		CHECK_OK(fe_dev_share_memory(&dev));
 		CHECK_EQ(fe_blk_drain(&blk), 0);
 	}

@@ -114,18 +114,11 @@ static void out_of_order(uint64_t features_off)
 			REQUIRE_OK(fe_blk_submit(&blk, slot, VIRTIO_BLK_T_GET_ID, 0, ID_LEN));
 		}
 		fe_vq_kick(blk.vq);
-		for (unsigned int i = 0; i < 4;) {
-			int ret = fe_blk_reap(&blk, &slot);
-
-			REQUIRE(ret >= 0);
-			if (!ret) {
-				REQUIRE_OK(fe_vq_wait(blk.vq, fe_deadline(FE_TIMEOUT_MS)));
-				continue;
-			}
+		for (unsigned int i = 0; i < 4; i++) {
+			REQUIRE_OK(fe_blk_await(&blk, &slot));
 			CHECK_EQ(*slot->status, VIRTIO_BLK_S_OK);
 			overtaken += i == 0 && slot != order[0];
 			fe_blk_put(&blk, slot);
-			i++;
 		}
 	}
 	CHECK_EQ(blk.vq->n_free, 41);

@@ -15,18 +15,6 @@
 
 static uint8_t data[MIB];
 
-/* Writes of 1 MiB on all slots, slot i to MiB i, published and kicked. */
-static void write_all_slots(uint64_t seed)
-{
-	struct fe_blk_slot *slot;
-
-	for (unsigned int i = 0; (slot = fe_blk_get(&blk)); i++) {
-		fe_pattern(slot->data, i * MIB, MIB, seed);
-		REQUIRE_OK(fe_blk_submit(&blk, slot, VIRTIO_BLK_T_OUT, i * MIB / FE_SECTOR, MIB));
-	}
-	fe_vq_kick(blk.vq);
-}
-
 static void stop_and_reconnect(void)
 {
 	serve(MIB);

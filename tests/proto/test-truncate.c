@@ -52,18 +52,6 @@ static uint64_t image_size(void)
 	return (uint64_t)st.st_size;
 }
 
-/* How often has the daemon told? */
-static unsigned n_told(void)
-{
-	static char err[65536];
-	unsigned n = 0;
-
-	fe_daemon_stderr(&server, err, sizeof(err));
-	for (char *at = err; (at = strstr(at, TOLD)); at++)
-		n++;
-	return n;
-}
-
 static void check_cut_off(void)
 {
 	struct virtio_blk_discard_write_zeroes range = {.sector = CUT / 512, .num_sectors = 8};
@@ -82,7 +70,7 @@ static void check_cut_off(void)
 	REQUIRE_EQ(fe_blk_read(&blk, CUT / 512 - 8, buf, 4096), OK);
 	CHECK_EQ(fe_pattern_differs(buf, CUT - 4096, 4096, 1), -1);
 	check_round_trip(&blk, 0, 4096);
-	CHECK_EQ(n_told(), 1);
+	CHECK_EQ(n_logged(TOLD), 1);
 }
 
 static void read_first(void)
@@ -172,9 +160,9 @@ static void while_writing(void)
 		REQUIRE_EQ(fe_blk_write(&blk, i * 8, buf, 512), OK);
 	REQUIRE_OK(truncate(server.image, CUT));
 	deadline = fe_deadline(5000);
-	for (uint64_t sector = SIZE / 2 / 512; !n_told() && fe_left_ms(deadline); sector += 8)
+	for (uint64_t sector = SIZE / 2 / 512; !n_logged(TOLD) && fe_left_ms(deadline); sector += 8)
 		fe_blk_write(&blk, sector < behind ? sector : SIZE / 2 / 512, buf, 512);
-	CHECK_EQ(n_told(), 1);
+	CHECK_EQ(n_logged(TOLD), 1);
 	CHECK(image_size() <= behind * 512);
 	CHECK_EQ(fe_blk_write(&blk, behind, buf, 512), IOERR);
 	CHECK_EQ(fe_blk_write(&blk, LAST, buf, 512), IOERR);
@@ -202,7 +190,7 @@ static void longer_is_no_error(void)
 	check_round_trip(&blk, 0, 4096);
 	REQUIRE_OK(truncate(server.image, SIZE));
 	check_round_trip(&blk, LAST, 512);
-	CHECK_EQ(n_told(), 0);
+	CHECK_EQ(n_logged(TOLD), 0);
 }
 
 static const struct tap_case cases[] = {

@@ -158,15 +158,11 @@ static void disabled_ring_does_not_run(void)
 /* User-mode Linux frees a ring when ENABLE 0 is acknowledged. */
 static void disabling_drains(void)
 {
-	struct fe_blk_slot *slot;
-
 	needs_vublkd();
 	serve(16 * MIB);
 	attach();
 	for (unsigned int round = 0; round < 20; round++) {
-		for (unsigned int i = 0; (slot = fe_blk_get(&blk)); i++)
-			REQUIRE_OK(fe_blk_submit(&blk, slot, VIRTIO_BLK_T_OUT, i * 2048, MIB));
-		fe_vq_kick(blk.vq);
+		write_all_slots(round);
 		/* popped or not: what is not done when ENABLE 0 is acknowledged stays undone */
 		CHECK_OK(fe_dev_enable_vq(&dev, 0, false));
 		unsigned int at_ack = fe_vq_n_used(blk.vq);
@@ -181,15 +177,11 @@ static void disabling_drains(void)
 
 static void get_vring_base_drains(void)
 {
-	struct fe_blk_slot *slot;
-
 	needs_vublkd(); /* qemu-storage-daemon 7.2 does not do it */
 	serve(16 * MIB);
 	attach();
 	for (unsigned int round = 0; round < 20; round++) {
-		for (unsigned int i = 0; (slot = fe_blk_get(&blk)); i++)
-			REQUIRE_OK(fe_blk_submit(&blk, slot, VIRTIO_BLK_T_OUT, i * 2048, MIB));
-		fe_vq_kick(blk.vq);
+		write_all_slots(round);
 		REQUIRE_OK(fe_dev_stop_vq(&dev, 0));
 		/* what was taken is done, and the base counts exactly that */
 		CHECK_EQ(dev.vq[0].base, fe_vq_used_base(blk.vq));
@@ -230,9 +222,7 @@ static void requests_wait_for_the_start(void)
 	needs_vublkd(); /* qemu-storage-daemon 7.2 does not do it */
 	serve(MIB);
 	greet();
-	REQUIRE(fe_mem_add(&dev.mem, 0, 16 * MIB, 0) >= 0);
-	REQUIRE_OK(fe_dev_share_memory(&dev));
-	REQUIRE_OK(fe_dev_make_vqs(&dev));
+	make_rings(16 * MIB);
 	REQUIRE_OK(fe_blk_init(&blk, &dev, 0, 4, MIB));
 	add_read();
 	add_read();
@@ -316,9 +306,7 @@ static void kick_without_fd(void)
 	needs_vublkd();
 	serve(MIB);
 	greet();
-	REQUIRE(fe_mem_add(&dev.mem, 0, 16 * MIB, 0) >= 0);
-	REQUIRE_OK(fe_dev_share_memory(&dev));
-	REQUIRE_OK(fe_dev_make_vqs(&dev));
+	make_rings(16 * MIB);
 	close(dev.vq[0].kick_fd);
 	dev.vq[0].kick_fd = -1;
 	REQUIRE_OK(fe_dev_start_vq(&dev, 0));
@@ -432,9 +420,7 @@ static void any_queue_may_be_the_only_one(void)
 {
 	serve(MIB, "--num-queues=4");
 	greet(.n_queues = 4);
-	REQUIRE(fe_mem_add(&dev.mem, 0, 16 * MIB, 0) >= 0);
-	REQUIRE_OK(fe_dev_share_memory(&dev));
-	REQUIRE_OK(fe_dev_make_vqs(&dev));
+	make_rings(16 * MIB);
 	REQUIRE_OK(fe_dev_start_vq(&dev, 2));
 	REQUIRE_OK(fe_blk_init(&blk, &dev, 2, 4, MIB));
 	check_round_trip(&blk, 0, 4096);
