@@ -219,6 +219,13 @@ void crash_reconnect(enum fe_base base)
 	REQUIRE_OK(fe_inflight_reconnect(&dev, server.socket, &inflight, base));
 }
 
+void crash_once(void)
+{
+	crash_kill();
+	crash_restart();
+	crash_reconnect(FE_BASE_QEMU);
+}
+
 /* ---- sessions ---- */
 
 void crash_begin(const struct crash_config *wanted)

@@ -68,6 +68,9 @@ void crash_restart(void);
 /* A daemon that is there anew: connects as QEMU would. */
 void crash_reconnect(enum fe_base base);
 
+/* All three: the daemon dies, and QEMU goes on with the next one. */
+void crash_once(void);
+
 /* Drains, stops the rings, looks at every block of the image, and forgets all but the daemon. */
 void crash_end(void);
 

@@ -50,6 +50,13 @@ static void random_config(struct crash_config *c)
 	c->block_size = crash_random(2) ? 4096 : 512;
 }
 
+/* A new session with that region; the rings go on at the bases that they have. */
+static void go_on_with(struct fe_inflight *region)
+{
+	REQUIRE_OK(fe_inflight_open(&dev, server.socket, region));
+	REQUIRE_OK(fe_inflight_begin(&dev));
+}
+
 /* One kill, and what comes of it; with some luck another one hits the recovery. */
 static void one_crash(void)
 {
@@ -199,9 +206,8 @@ static void one_clean_stop(const struct crash_config *c)
 		else
 			REQUIRE_EQ(fe_daemon_stop(&server, SIGTERM, NULL), 0);
 		crash_restart();
-		REQUIRE_OK(fe_inflight_open(&dev, server.socket, &inflight));
 		/* The base is what GET_VRING_BASE said, packed too. */
-		REQUIRE_OK(fe_inflight_begin(&dev));
+		go_on_with(&inflight);
 	}
 	crash_end();
 }
@@ -234,8 +240,7 @@ static void one_stop_in_recovery(const struct crash_config *c)
 		REQUIRE_OK(fe_dev_stop(&dev));
 		/* Without bit 20 nothing may stay in flight: the region does not migrate, say. */
 		CHECK_EQ(count_tracked(), 0);
-		REQUIRE_OK(fe_inflight_open(&dev, server.socket, &inflight));
-		REQUIRE_OK(fe_inflight_begin(&dev));
+		go_on_with(&inflight);
 	}
 	crash_end();
 }
@@ -308,8 +313,7 @@ static void one_suspend(const struct crash_config *c)
 			crash_kill();
 			crash_restart();
 		}
-		REQUIRE_OK(fe_inflight_open(&dev, server.socket, &inflight));
-		REQUIRE_OK(fe_inflight_begin(&dev));
+		go_on_with(&inflight);
 	}
 	tap_diag("%u requests were left in the region", left);
 	CHECK(left > 0);
@@ -345,9 +349,7 @@ static void one_new_start(const struct crash_config *c)
 	REQUIRE_OK(fe_inflight_set(&dev, &inflight));
 	REQUIRE_OK(fe_inflight_begin(&dev));
 	crash_pump(5000);
-	crash_kill();
-	crash_restart();
-	crash_reconnect(FE_BASE_QEMU);
+	crash_once();
 	crash_drain();
 	/* Now with a new session, region and all. */
 	fe_inflight_free(&inflight);
@@ -355,9 +357,7 @@ static void one_new_start(const struct crash_config *c)
 	clean_rings();
 	REQUIRE_OK(fe_inflight_begin(&dev));
 	crash_pump(5000);
-	crash_kill();
-	crash_restart();
-	crash_reconnect(FE_BASE_QEMU);
+	crash_once();
 	crash_end();
 }
 
@@ -414,32 +414,25 @@ static void one_other_size(const struct crash_config *c)
 	crash_begin(&larger);
 	for (unsigned int i = 0; i < 4; i++) {
 		crash_pump(2000);
-		crash_kill();
-		crash_restart();
-		crash_reconnect(FE_BASE_QEMU);
+		crash_once();
 	}
 	crash_drain();
 	REQUIRE_OK(fe_dev_stop(&dev));
 	fe_inflight_free(&inflight);
 	inflight.queue_size = c->queue_size / 2;
-	REQUIRE_OK(fe_inflight_open(&dev, server.socket, &inflight));
-	REQUIRE_OK(fe_inflight_begin(&dev));
+	go_on_with(&inflight);
 	crash_pump(2000);
-	crash_kill();
-	crash_restart();
-	crash_reconnect(FE_BASE_QEMU);
+	crash_once();
 	crash_drain();
 	REQUIRE_OK(fe_dev_stop(&dev));
 	make_small(&small, c->queue_size / 2);
-	REQUIRE_OK(fe_inflight_open(&dev, server.socket, &small));
-	REQUIRE_OK(fe_inflight_begin(&dev));
+	go_on_with(&small);
 	crash_pump(2000);
 	crash_drain();
 	REQUIRE_OK(fe_daemon_await_log(&server, "are not tracked, and would be lost"));
 	REQUIRE_OK(fe_dev_stop(&dev));
 	fe_inflight_free(&small);
-	REQUIRE_OK(fe_inflight_open(&dev, server.socket, &inflight));
-	REQUIRE_OK(fe_inflight_begin(&dev));
+	go_on_with(&inflight);
 	crash_end();
 }
 
