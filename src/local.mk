@@ -20,33 +20,45 @@ src_libvublkd_la_SOURCES = \
 	src/base/thread.c src/base/thread.h \
 	src/cli/capabilities.c src/cli/capabilities.h \
 	src/cli/options.c src/cli/options.h \
+	src/daemon/daemon.c src/daemon/daemon.h \
+	src/daemon/signals.c src/daemon/signals.h \
+	src/daemon/workers.c src/daemon/workers.h \
+	src/disk/disk_config.h \
 	src/disk/disk.c src/disk/disk.h \
+	src/disk/frontend.c src/disk/frontend.h \
 	src/disk/listener.c src/disk/listener.h \
 	src/disk/lock.c src/disk/lock.h \
-	src/disk/server.c src/disk/server.h \
+	src/disk/rings.c src/disk/rings.h \
 	src/disk/sharing.c src/disk/sharing.h \
 	src/image/blocks.c src/image/blocks.h \
 	src/image/claim.c src/image/claim.h \
 	src/image/end.c src/image/end.h \
+	src/image/file.c \
 	src/image/format.c src/image/format.h \
 	src/image/image.c src/image/image.h \
 	src/image/iopoll.c src/image/iopoll.h \
 	src/image/lock.c src/image/lock.h \
 	src/image/memory_fence.c src/image/memory_fence.h \
+	src/image/null.c \
 	src/image/probe.c src/image/probe.h \
 	src/image/watch.c src/image/watch.h \
 	src/io/aio.c \
 	src/io/bounce.c src/io/bounce.h \
 	src/io/engine.c src/io/engine.h \
 	src/io/epoll.c src/io/epoll.h \
-	src/io/files.c src/io/files.h \
-	src/io/internal.h \
+	src/io/inbox.c src/io/inbox.h \
+	src/io/io.h \
+	src/io/list.h \
 	src/io/null.c \
 	src/io/offload.c src/io/offload.h \
+	src/io/reactor.c src/io/reactor.h \
 	src/io/registered_memory.c src/io/registered_memory.h \
+	src/io/target.c src/io/target.h \
 	src/io/uring/buffers.c \
+	src/io/uring/faults.h \
 	src/io/uring/ops.c \
 	src/io/uring/ring.c \
+	src/io/uring/target.c \
 	src/io/uring/uring.c src/io/uring/uring.h \
 	src/io/uring/watch.c \
 	src/io/watches.c src/io/watches.h \

@@ -86,7 +86,7 @@ static int set_socket_path(struct option_parser *parser, const struct option_row
 	int err = option_check_socket_path(parser, row, value);
 
 	if (!err)
-		options_of(parser)->listener.path = value;
+		options_of(parser)->disk.listener.path = value;
 	return err;
 }
 
@@ -97,7 +97,7 @@ static int set_socket_mode(struct option_parser *parser, const struct option_row
 
 	if (!parse_digits(value, 8, 0777, &n))
 		return option_fail_value(parser, row, value, "octal permission bits, as 0660");
-	options_of(parser)->listener.mode = (mode_t)n;
+	options_of(parser)->disk.listener.mode = (mode_t)n;
 	return 0;
 }
 
@@ -108,7 +108,7 @@ static int set_block_size(struct option_parser *parser, const struct option_row 
 
 	if (!parse_size(value, &n) || (n != 512 && n != 4096))
 		return option_fail_value(parser, row, value, "512 or 4096");
-	options_of(parser)->image.block_size = (uint32_t)n;
+	options_of(parser)->disk.image.block_size = (uint32_t)n;
 	return 0;
 }
 
@@ -120,7 +120,7 @@ static int set_physical_block_size(struct option_parser *parser, const struct op
 	if (!parse_size(value, &n) || !is_power_of_two(n) || n < SECTOR ||
 	    n > MAX_PHYSICAL_BLOCK_SIZE)
 		return option_fail_value(parser, row, value, "a power of two from 512 to 2M");
-	options_of(parser)->image.physical_block_size = (uint32_t)n;
+	options_of(parser)->disk.image.physical_block_size = (uint32_t)n;
 	return 0;
 }
 
@@ -152,10 +152,9 @@ static int set_serial(struct option_parser *parser, const struct option_row *row
 static int set_cpu_affinity(struct option_parser *parser, const struct option_row *row,
 			    const char *value)
 {
-	struct options *options = options_of(parser);
+	struct workers_config *workers = &options_of(parser)->daemon.workers;
 
-	if (!parse_list(value, CPU_SETSIZE - 1, options->cpu, OPTIONS_MAX_WORKERS,
-			&options->n_cpus))
+	if (!parse_list(value, CPU_SETSIZE - 1, workers->cpu, WORKERS_MOST, &workers->n_cpus))
 		return option_fail_value(parser, row, value,
 					 "a list of at most 64 CPUs, as 2 or 0-3 or 1,3,5-7");
 	return 0;
@@ -163,7 +162,7 @@ static int set_cpu_affinity(struct option_parser *parser, const struct option_ro
 
 static int set_poll(struct option_parser *parser, const struct option_row *row, const char *value)
 {
-	int64_t *poll_ns = &options_of(parser)->poll_ns;
+	int64_t *poll_ns = &options_of(parser)->daemon.workers.poll_ns;
 	uint64_t us;
 
 	if (!strcmp(value, "auto"))
@@ -182,12 +181,12 @@ static int set_poll(struct option_parser *parser, const struct option_row *row, 
 
 static int set_engine(struct option_parser *parser, const struct option_row *row, const char *value)
 {
-	const struct engine_class *engine = engine_find(value);
+	const struct engine *engine = engine_find(value);
 
 	if (!engine)
 		return option_fail_value(parser, row, value, row->argument);
-	options_of(parser)->engine = engine;
-	options_of(parser)->engine_given = true;
+	options_of(parser)->daemon.workers.engine = engine;
+	options_of(parser)->daemon.workers.engine_given = true;
 	return 0;
 }
 
@@ -199,23 +198,23 @@ static int set_engine(struct option_parser *parser, const struct option_row *row
 static const struct option_row rows[N_OPTIONS] = {
 	[OPT_SOCKET_PATH] = {"socket-path", "PATH", OTHER(set_socket_path),
 			     .help = "listen on a socket made at PATH"},
-	[OPT_FD] = {"fd", "FDNUM", NUMBER(listener.fd, .max = INT_MAX),
+	[OPT_FD] = {"fd", "FDNUM", NUMBER(disk.listener.fd, .max = INT_MAX),
 		    .expected = "the number of an open file descriptor",
 		    .help = "use this open socket, listening or connected"},
 	[OPT_SOCKET_MODE] = {"socket-mode", "MODE", OTHER(set_socket_mode),
 			     .help = "permissions of the socket, octal (default 0600)"},
-	[OPT_SOCKET_GROUP] = {"socket-group", "GROUP", STRING(listener.group),
+	[OPT_SOCKET_GROUP] = {"socket-group", "GROUP", STRING(disk.listener.group),
 			      .help = "group of the socket, by name or number"},
-	[OPT_BLK_FILE] = {"blk-file", "PATH", STRING(image.path),
+	[OPT_BLK_FILE] = {"blk-file", "PATH", STRING(disk.image.path),
 			  .help = "the image: a regular file or a block device"},
-	[OPT_READ_ONLY] = {"read-only", NULL, FLAG(image.read_only),
+	[OPT_READ_ONLY] = {"read-only", NULL, FLAG(disk.image.read_only),
 			   .help = "open the image for reading, refuse writes"},
 	[OPT_CACHE] = {"cache", "none|writeback|writethrough",
-		       WORD(image.cache, IMAGE_CACHE_NONE, IMAGE_CACHE_WRITEBACK,
+		       WORD(disk.image.cache, IMAGE_CACHE_NONE, IMAGE_CACHE_WRITEBACK,
 			    IMAGE_CACHE_WRITETHROUGH),
 		       .help = "none: O_DIRECT (the default), writeback: the page\n"
 			       "cache, writethrough: each write durable at once"},
-	[OPT_DISCARD] = {"discard", "unmap|ignore", WORD(image.discard, true, false),
+	[OPT_DISCARD] = {"discard", "unmap|ignore", WORD(disk.image.discard, true, false),
 			 .help = "pass the guest's discards on (the default) or not"},
 	[OPT_BLOCK_SIZE] = {"block-size", "512|4096", OTHER(set_block_size),
 			    .help = "logical block size (default: 512, or what the\n"
@@ -223,7 +222,7 @@ static const struct option_row rows[N_OPTIONS] = {
 	[OPT_PHYSICAL_BLOCK_SIZE] = {"physical-block-size", "SIZE", OTHER(set_physical_block_size),
 				     .help = "physical block size (default: the image's)"},
 	[OPT_OPTIMAL_IO_SIZE] = {"optimal-io-size", "SIZE",
-				 BYTES(image.optimal_io_size, .min = SECTOR, .max = UINT32_MAX,
+				 BYTES(disk.image.optimal_io_size, .min = SECTOR, .max = UINT32_MAX,
 				       .step = SECTOR),
 				 .expected = "a multiple of 512 below 4G",
 				 .help = "preferred size of requests (default: the image's)"},
@@ -237,7 +236,7 @@ static const struct option_row rows[N_OPTIONS] = {
 			 .help = "most data segments in a request (default 126); 62\n"
 				 "for QEMU's queue-size=64,indirect_desc=off"},
 	[OPT_NUM_WORKERS] = {"num-workers", "N",
-			     NUMBER(num_workers, .min = 1, .max = OPTIONS_MAX_WORKERS),
+			     NUMBER(daemon.workers.num, .min = 1, .max = WORKERS_MOST),
 			     .help = "threads that share the queues out (default 1)"},
 	[OPT_CPU_AFFINITY] = {"cpu-affinity", "LIST", OTHER(set_cpu_affinity),
 			      .help = "CPUs of the workers, one each, as 2 or 0-3 or 1,3"},
@@ -247,27 +246,28 @@ static const struct option_row rows[N_OPTIONS] = {
 	[OPT_ENGINE] = {"engine", "io_uring|libaio|null", OTHER(set_engine),
 			.help = "how I/O is done (default io_uring, or libaio where\n"
 				"the kernel has that off); null does none"},
-	[OPT_FIXED_BUFFERS] = {"fixed-buffers", NULL, FLAG(engine_options.fixed_buffers),
+	[OPT_FIXED_BUFFERS] = {"fixed-buffers", NULL, FLAG(daemon.workers.uring.fixed_buffers),
 			       .help = "register all guest memory with io_uring: less work\n"
 				       "per request, but all of it is pinned"},
-	[OPT_IOPOLL] = {"iopoll", NULL, FLAG(engine_options.iopoll),
+	[OPT_IOPOLL] = {"iopoll", NULL, FLAG(daemon.workers.uring.iopoll),
 			.help = "poll the device for completions (NVMe with poll\n"
 				"queues); takes a whole processor under load"},
-	[OPT_SQPOLL] = {"sqpoll", NULL, FLAG(engine_options.sqpoll),
+	[OPT_SQPOLL] = {"sqpoll", NULL, FLAG(daemon.workers.uring.sqpoll),
 			.help = "have a thread of the kernel's submit I/O, which\n"
 				"takes a processor more under load"},
-	[OPT_SQPOLL_CPU] = {"sqpoll-cpu", "CPU", NUMBER(engine_options.sqpoll_cpu, .max = INT_MAX),
+	[OPT_SQPOLL_CPU] = {"sqpoll-cpu", "CPU",
+			    NUMBER(daemon.workers.uring.sqpoll_cpu, .max = INT_MAX),
 			    .expected = "the number of a CPU",
 			    .help = "the processor on which that thread stays"},
 	[OPT_SIZE] = {"size", "SIZE",
-		      BYTES(image.null_size, .min = SECTOR, .max = UINT64_MAX, .step = SECTOR),
+		      BYTES(disk.image.null_size, .min = SECTOR, .max = UINT64_MAX, .step = SECTOR),
 		      .expected = "a multiple of 512 bytes, as 1048576, 1024K, 20G or 2T",
 		      .help = "size of the disk, for --engine=null without image"},
 	[OPT_NO_LOCK] = {"no-lock", NULL, FLAG(disk.lock), .values = (const int[]){false},
 			 .help = "do not lock the image (dangerous)"},
 	[OPT_LOCK_TIMEOUT] = {"lock-timeout", "SECONDS", NUMBER(disk.lock_timeout, SECONDS),
 			      .help = "how long to wait for the image's lock (default 30)"},
-	[OPT_STOP_TIMEOUT] = {"stop-timeout", "SECONDS", NUMBER(stop_timeout, SECONDS),
+	[OPT_STOP_TIMEOUT] = {"stop-timeout", "SECONDS", NUMBER(daemon.stop_timeout, SECONDS),
 			      .help = "how long a stop waits for I/O to end (default 5)"},
 	[OPT_LOG_LEVEL] = {"log-level", "error|warning|info|debug",
 			   WORD(log_level, LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO,
@@ -296,18 +296,18 @@ static void set_defaults(struct options *options)
 {
 	*options = (struct options){
 		.action = OPTIONS_SERVE,
-		.listener = {.fd = -1, .mode = 0600},
-		.disk = {.serial = "",
+		.disk = {.image = {.cache = IMAGE_CACHE_NONE, .discard = true},
+			 .listener = {.fd = -1, .mode = 0600},
+			 .serial = "",
 			 .num_queues = MAX_QUEUES,
 			 .seg_max = BLK_SEG_MAX,
 			 .lock = true,
 			 .lock_timeout = 30},
-		.image = {.cache = IMAGE_CACHE_NONE, .discard = true},
-		.engine = engine_find(ENGINE_DEFAULT),
-		.engine_options = {.sqpoll_cpu = -1},
-		.num_workers = 1,
-		.poll_ns = POLL_AUTO,
-		.stop_timeout = 5,
+		.daemon = {.workers = {.engine = engine_find(ENGINE_DEFAULT),
+				       .uring = {.sqpoll_cpu = -1},
+				       .num = 1,
+				       .poll_ns = POLL_AUTO},
+			   .stop_timeout = 5},
 		.log_level = LOG_LEVEL_INFO,
 	};
 }
@@ -330,7 +330,8 @@ static int check_socket(struct option_parser *parser)
 static int check_image(struct option_parser *parser)
 {
 	const bool *seen = parser->seen;
-	bool null_engine = !strcmp(options_of(parser)->engine->name, ENGINE_WITHOUT_IO);
+	bool null_engine =
+		!strcmp(options_of(parser)->daemon.workers.engine->name, ENGINE_WITHOUT_IO);
 
 	if (seen[OPT_SIZE] && seen[OPT_BLK_FILE])
 		return option_fail(parser,
@@ -346,7 +347,7 @@ static int check_image(struct option_parser *parser)
 
 static int check_geometry(struct option_parser *parser)
 {
-	const struct image_options *image = &options_of(parser)->image;
+	const struct image_options *image = &options_of(parser)->disk.image;
 
 	if (!image->block_size)
 		return 0; /* image_open() finds it out and checks the others against it */
@@ -366,7 +367,8 @@ static int check_engine(struct option_parser *parser)
 	const bool *seen = parser->seen;
 
 	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
-		if (seen[ids[i]] && strcmp(options_of(parser)->engine->name, ENGINE_DEFAULT) != 0)
+		if (seen[ids[i]] &&
+		    strcmp(options_of(parser)->daemon.workers.engine->name, ENGINE_DEFAULT) != 0)
 			return option_fail(parser, "--%s goes only with --engine=%s",
 					   rows[ids[i]].name, ENGINE_DEFAULT);
 	if (seen[OPT_SQPOLL_CPU] && !seen[OPT_SQPOLL])
@@ -374,7 +376,7 @@ static int check_engine(struct option_parser *parser)
 	if (seen[OPT_IOPOLL] && seen[OPT_SQPOLL])
 		return option_fail(parser,
 				   "--iopoll and --sqpoll exclude each other: one thread polls");
-	if (seen[OPT_IOPOLL] && options_of(parser)->image.cache != IMAGE_CACHE_NONE)
+	if (seen[OPT_IOPOLL] && options_of(parser)->disk.image.cache != IMAGE_CACHE_NONE)
 		return option_fail(parser,
 				   "--iopoll goes only with --cache=none: the page cache cannot "
 				   "be polled");
@@ -406,10 +408,10 @@ int options_parse(struct options *options, int argc, char *const *argv, char *er
 		return 0;
 	err = option_table_parse(&parser, argc, argv);
 	/* Whom the image is waited for from listens at the socket's path, too. */
-	options->listener.timeout = options->disk.lock_timeout;
+	options->disk.listener.timeout = options->disk.lock_timeout;
 	/* The whole path: the last part alone many disks of a host share. */
 	if (!options->disk.name)
-		options->disk.name = options->image.path ? options->image.path : "null";
+		options->disk.name = options->disk.image.path ? options->disk.image.path : "null";
 	return err;
 }
 

@@ -11,12 +11,8 @@
 #include <stdint.h>
 
 #include "base/log.h"
-#include "disk/disk.h"
-#include "disk/listener.h"
-#include "image/image.h"
-#include "io/engine.h"
-
-#define OPTIONS_MAX_WORKERS 64
+#include "daemon/daemon.h"
+#include "disk/disk_config.h"
 
 enum options_action {
 	OPTIONS_SERVE,
@@ -28,17 +24,9 @@ enum options_action {
 /* Strings point into argv. */
 struct options {
 	enum options_action action;
-	struct listener_config listener;
 	struct disk_config disk;
-	struct image_options image;
-	const struct engine_class *engine;
-	bool engine_given; /* asked for by name: then no other one will do */
-	struct engine_options engine_options;
-	unsigned num_workers;         /* 1 to OPTIONS_MAX_WORKERS, default 1 */
-	int cpu[OPTIONS_MAX_WORKERS]; /* the first n_cpus: --cpu-affinity, in the order given */
-	unsigned n_cpus;
-	int64_t poll_ns;       /* see poll_policy_init(); default POLL_AUTO */
-	unsigned stop_timeout; /* seconds, default 5; 0: do not wait */
+	struct daemon_config
+		daemon; /* one worker, POLL_AUTO and a stop_timeout of 5 if not given */
 	enum log_level log_level;
 };
 

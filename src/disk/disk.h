@@ -1,61 +1,43 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One served disk: its image with the lock on it, its vhost-user device, and the queues that
- * workers serve for it. Control thread.
+ * A disk that is served: its image, its rings, the socket under which front-ends find it, and the
+ * front-end that is connected. A process may have many. Control thread, but for what is said to be
+ * any thread's.
  */
 #ifndef DISK_DISK_H
 #define DISK_DISK_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-#include "base/loop.h"
-
-/* What an operator says of a disk. Strings have to live as long as the disk. */
-struct disk_config {
-	const char *name;      /* for messages, printable */
-	const char *serial;    /* at most 20 bytes, printable ASCII */
-	unsigned num_queues;   /* 1 to 256 */
-	unsigned seg_max;      /* 1 to BLK_SEG_MAX_MOST */
-	bool lock;             /* the image */
-	unsigned lock_timeout; /* seconds; 0: do not wait */
-};
+#include "disk/disk_config.h"
 
 struct disk;
-struct image;
-struct vublk_dev;
-struct worker;
-
-/* What the disk tells whoever feeds it a socket (disk/server.c). */
-struct disk_events {
-	void (*resume)(void *opaque, bool again); /* see struct vublk_ops */
-	void (*disconnected)(void *opaque);
-};
 
 /*
- * Makes a disk of an image that is open, and stays its owner's. 0 or -errno. The configuration, the
- * image and the workers have to live as long as the disk.
+ * Opens the image, makes the device, gets the socket, and begins to accept front-ends (or serves
+ * the one connection there is). 0, or -errno (logged; -ECANCELED, not logged: the process is
+ * stopping). `config` and `process` have to live as long.
+ *
+ * ended(opaque, status) is called once, when the disk serves nobody and will not any more: after
+ * disk_stop(), or when a connection that was handed in is over; status 1 (EXIT_FAILURE): since
+ * something failed.
  */
-int disk_create(struct disk **diskp, const struct disk_config *config, const struct image *image,
-		struct loop *loop, struct worker *const *workers, unsigned num_workers,
-		const struct disk_events *events, void *opaque);
+int disk_create(struct disk **diskp, const struct disk_config *config,
+		const struct disk_process *process, void (*ended)(void *opaque, int status),
+		void *opaque);
 
-/* It must not be connected. */
+/* It must not be connected. NULL is allowed. */
 void disk_destroy(struct disk *disk);
 
-/* Its vhost-user device, which lives as long as the disk. */
-struct vublk_dev *disk_device(struct disk *disk);
+/* Accepts nobody any more, ends the session; then it has ended, with status 0. */
+void disk_stop(struct disk *disk);
 
-/* For messages. */
-const char *disk_name(const struct disk *disk);
+/* Logs what is served, and how; what the session is at, and its rings. */
+void disk_introduce(const struct disk *disk);
+void disk_report(const struct disk *disk);
 
-/*
- * By what the disk's front-end knows it, so that a successor can be told from another disk of the
- * same guest: not 0 and unlike all other disks', or 0: by nothing. Before the first connection.
- */
-void disk_set_identity(struct disk *disk, uint64_t identity);
+/* Some front-end's memory was lost (vublk_guard_memory()): ends the session if it is this one's. */
+void disk_check_memory(struct disk *disk);
 
-/* Ends the session. */
-void disk_disconnect(struct disk *disk);
+/* See listener_unlink(). Any thread, when the process ends. */
+void disk_unlink(struct disk *disk);
 
 #endif

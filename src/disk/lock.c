@@ -4,59 +4,16 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/container.h"
 #include "base/log.h"
-#include "image/claim.h"
-#include "image/image.h"
-#include "image/lock.h"
 
 #define MS       1000000ull
 #define RETRY_NS (20 * MS)
 
 /* ---- one attempt ---- */
 
-/* What stands against it (-EAGAIN) or went wrong, in words. */
-struct reason {
-	char text[160];
-};
-
-static int lock_image(struct disk_lock *lock, struct reason *why)
-{
-	const char *holder;
-	int err = image_lock(lock->image->fd, !lock->image->read_only, &holder);
-
-	if (err == -EAGAIN)
-		snprintf(why->text, sizeof(why->text), "the image is %s by another process",
-			 holder);
-	else if (err)
-		snprintf(why->text, sizeof(why->text),
-			 "cannot lock the image: %s (--no-lock does without)", strerror(-err));
-	return err;
-}
-
-/* Its locks are those of one node in one /dev, and there may be others of the device. */
-static int claim_device(struct disk_lock *lock, struct reason *why)
-{
-	int err;
-
-	if (!lock->image->is_device || lock->image->read_only)
-		return 0;
-	err = image_claim(lock->image->fd, &lock->claim);
-	if (err == -EAGAIN)
-		snprintf(why->text, sizeof(why->text),
-			 "the device is in use: by the host (mounted, part of another device), or "
-			 "by another process");
-	else if (err)
-		snprintf(why->text, sizeof(why->text),
-			 "cannot open the device for us alone: %s (--no-lock does without)",
-			 strerror(-err));
-	return err;
-}
-
-static int fence_memory(struct disk_lock *lock, struct reason *why)
+static int fence_memory(struct disk_lock *lock, struct image_reason *why)
 {
 	int err = memory_fence_take(&lock->fence, lock->dev, lock->identity, lock->name);
 
@@ -67,17 +24,16 @@ static int fence_memory(struct disk_lock *lock, struct reason *why)
 	return err;
 }
 
-static int attempt(struct disk_lock *lock, struct reason *why)
+static int attempt(struct disk_lock *lock, struct image_reason *why)
 {
 	int err = 0;
 
 	if (lock->exclusive)
-		err = lock_image(lock, why);
-	if (!err && lock->exclusive)
-		err = claim_device(lock, why);
-	if (!err)
-		err = fence_memory(lock, why);
+		err = lock->image->kind->lock(lock->image, &lock->hold, why);
+	if (err)
+		return err;
 	lock->held = true;
+	err = fence_memory(lock, why);
 	if (err)
 		disk_lock_release(lock);
 	return err;
@@ -97,7 +53,7 @@ static void try_again(struct loop_timer *timer)
 {
 	struct disk_lock *lock = container_of(timer, struct disk_lock, timer);
 	const uint64_t waited = loop_now() - lock->since;
-	struct reason why;
+	struct image_reason why;
 	int err = attempt(lock, &why);
 
 	if (err == -EAGAIN && waited < lock->timeout * 1000 * MS) {
@@ -121,18 +77,18 @@ static void try_again(struct loop_timer *timer)
 void disk_lock_init(struct disk_lock *lock)
 {
 	lock->held = false;
-	lock->claim = -1;
+	image_hold_init(&lock->hold, lock->image);
 	lock->timer = (struct loop_timer){.fire = try_again};
 	memory_fence_init(&lock->fence);
 }
 
 int disk_lock_take(struct disk_lock *lock, const struct vublk_dev *dev)
 {
-	struct reason why;
+	struct image_reason why;
 	int err;
 
-	/* Without a file there is no I/O that could outlive anybody. */
-	if (lock->held || lock->image->fd < 0)
+	/* Where there is no I/O none could outlive anybody. */
+	if (lock->held || lock->image->kind->io == IMAGE_IO_NULL)
 		return 0;
 	if (lock->timer.set)
 		return -EAGAIN;
@@ -161,9 +117,6 @@ void disk_lock_release(struct disk_lock *lock)
 		return;
 	lock->held = false;
 	memory_fence_release(&lock->fence);
-	if (lock->claim >= 0)
-		close(lock->claim);
-	lock->claim = -1;
 	if (lock->exclusive)
-		image_unlock(lock->image->fd);
+		lock->image->kind->unlock(lock->image, &lock->hold);
 }

@@ -3,8 +3,8 @@
  * What has to be had before the first ring of a session runs, and is held until the last one has
  * drained:
  *
- *	the image's lock	nobody else uses it in a way that contradicts	image/lock.h
- *	the device's claim	nor by another node of the same block device	image/claim.h
+ *	the image		nobody else uses it in a way that contradicts	image/lock.h,
+ *				nor by another node of the same block device	image/claim.h
  *	the memory's fence	no I/O of an earlier process reaches the guest	image/memory_fence.h
  *
  * Each of them stands until the last I/O of a killed process has ended. So what another one holds
@@ -18,9 +18,9 @@
 
 #include "base/log.h"
 #include "base/loop.h"
+#include "image/image.h"
 #include "image/memory_fence.h"
 
-struct image;
 struct vublk_dev;
 
 struct disk_lock {
@@ -35,7 +35,7 @@ struct disk_lock {
 	void (*settled)(struct disk_lock *lock, int err);
 
 	bool held;
-	int claim; /* the device, opened for us alone: its I/O goes there; -1: none */
+	struct image_hold hold;
 	struct memory_fence fence;
 	const struct vublk_dev *dev; /* whose session waits */
 	struct loop_timer timer;

@@ -1,25 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * See image/image.h. Opens the image and makes a disk of what image/probe.c found out about it and
- * of what the operator asked for. Every refusal is logged here, in one line that names the remedy.
- *
- * Nothing of this writes to the image or keeps others from it: at this time it may belong to
- * another process (image/lock.h).
+ * See image/image.h. Makes a disk of what the image's kind found out about it and of what the
+ * operator asked for. Every refusal is logged, in one line that names the remedy. Control thread.
  */
 #include "image/image.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <linux/fs.h>
-#include <linux/magic.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
-#include "base/host_limits.h"
 #include "base/log.h"
 #include "image/blocks.h"
 #include "image/format.h"
@@ -48,146 +37,6 @@ static uint32_t larger(uint32_t a, uint32_t b)
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
-}
-
-/* ---- opening ---- */
-
-static const char *kind_name(mode_t mode)
-{
-	switch (mode & S_IFMT) {
-	case S_IFDIR:
-		return "a directory";
-	case S_IFCHR:
-		return "a character device";
-	case S_IFIFO:
-		return "a FIFO";
-	case S_IFSOCK:
-		return "a socket";
-	default:
-		return "of an unknown kind";
-	}
-}
-
-static int check_kind(const char *path, const struct stat *st)
-{
-	if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
-		return 0;
-	log_error("%s: is %s; an image must be a regular file or a block device", path,
-		  kind_name(st->st_mode));
-	return S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL;
-}
-
-static int log_errno(const char *path, const char *what)
-{
-	int err = -errno;
-
-	log_error("%s: %s: %s", path, what, strerror(-err));
-	return err;
-}
-
-/* It could not be opened as asked, `errno` says why: for lack of --read-only perhaps? */
-static int explain_open(const struct image_options *options)
-{
-	int error = errno, fd = -1;
-
-	if (!options->read_only && (error == EACCES || error == EPERM || error == EROFS))
-		fd = open(options->path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		close(fd);
-		log_error("%s: cannot be opened for writing: %s; --read-only serves it without",
-			  options->path, strerror(error));
-	} else {
-		log_error("%s: cannot be opened: %s%s", options->path, strerror(error),
-			  limits_advice(LIMITS_DESCRIPTOR, -error));
-	}
-	return -error;
-}
-
-static int open_file(struct image *image, const struct image_options *options)
-{
-	int flags = (options->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC;
-
-	image->direct = options->cache == IMAGE_CACHE_NONE;
-	image->fd = open(options->path, flags | (image->direct ? O_DIRECT : 0));
-	if (image->fd < 0 && image->direct && errno == EINVAL) {
-		image->fd = open(options->path, flags);
-		image->direct = false;
-	}
-	return image->fd < 0 ? explain_open(options) : 0;
-}
-
-/* Before Linux 5.11 a read-only device could be opened for writing, and then refused the writes. */
-static int check_writable(const struct image *image, const char *path)
-{
-	int read_only = 0;
-
-	if (image->read_only || ioctl(image->fd, BLKROGET, &read_only) < 0 || !read_only)
-		return 0;
-	log_error("%s: the device is read-only; serve it with --read-only", path);
-	return -EROFS;
-}
-
-static int open_image(struct image *image, const struct image_options *options)
-{
-	struct stat st;
-	int err;
-
-	/* Look before opening: that may block (a FIFO) or have effects (a tape). */
-	if (stat(options->path, &st) < 0)
-		return log_errno(options->path, "cannot be opened");
-	err = check_kind(options->path, &st);
-	if (!err)
-		err = open_file(image, options);
-	if (err)
-		return err;
-	/* And again at what was opened. */
-	if (fstat(image->fd, &st) < 0)
-		return log_errno(options->path, "fstat");
-	err = check_kind(options->path, &st);
-	if (!err && S_ISBLK(st.st_mode))
-		err = check_writable(image, options->path);
-	return err;
-}
-
-/* ---- what the host says ---- */
-
-/* open() took O_DIRECT but the file cannot do it (ext4 with data=journal, encryption). */
-static int drop_direct(struct image *image, const char *path)
-{
-	int flags = fcntl(image->fd, F_GETFL);
-
-	if (flags < 0 || fcntl(image->fd, F_SETFL, flags & ~O_DIRECT) < 0)
-		return log_errno(path, "fcntl");
-	image->direct = false;
-	return 0;
-}
-
-/* FUSE asks its server, which may not know. */
-static bool is_on_fuse(int fd)
-{
-	struct statfs fs;
-
-	return fstatfs(fd, &fs) || fs.f_type == FUSE_SUPER_MAGIC;
-}
-
-static int find_facts(struct image *image, const char *path, struct image_facts *facts)
-{
-	int err = image_probe(image->fd, image->direct, facts);
-
-	if (err) {
-		log_error("%s: cannot find out about it: %s", path, strerror(-err));
-		return err;
-	}
-	if (!facts->mem_align) {
-		err = drop_direct(image, path);
-		facts->mem_align = facts->offset_align = 1;
-	}
-	image_probe_head(image->fd, facts);
-	image->is_device = facts->is_device;
-	image->is_fuse = is_on_fuse(image->fd);
-	image->mem_align = facts->mem_align;
-	image->offset_align = facts->offset_align;
-	return err;
 }
 
 /* ---- the disk made of it ---- */
@@ -230,7 +79,7 @@ static void check_given_size(const struct image_options *options, enum image_blo
 /* The page cache writes blocks of the host's in which a part is new, and nothing gets between. */
 static int share_blocks(struct image *image, const struct image_options *options)
 {
-	int err = drop_direct(image, options->path);
+	int err = image->kind->go_buffered(image, options->path);
 
 	log_warning("%s: its storage has blocks of %u bytes, and the disk of %u: using the page "
 		    "cache, as with --cache=writeback; --block-size=4096 allows O_DIRECT, if the "
@@ -373,29 +222,6 @@ static int make_disk(struct image *image, const struct image_options *options,
 
 /* ---- public ---- */
 
-static int open_with_facts(struct image *image, const struct image_options *options,
-			   struct image_facts *facts)
-{
-	int err;
-
-	if (!options->path) {
-		*facts = (struct image_facts){
-			.size = options->null_size,
-			.logical = SECTOR,
-			.physical = SECTOR,
-			.mem_align = 1,
-			.offset_align = 1,
-			.discard_granularity = SECTOR,
-			.max_discard = UINT64_MAX,
-			.max_write_zeroes = UINT64_MAX,
-		};
-		image->mem_align = image->offset_align = 1;
-		return 0;
-	}
-	err = open_image(image, options);
-	return err ? err : find_facts(image, options->path, facts);
-}
-
 static void check_format(const struct image_facts *facts, const char *path)
 {
 	const char *format = image_format_find(facts->head);
@@ -413,15 +239,13 @@ int image_open(struct image *image, const struct image_options *options)
 	int err;
 
 	*image = (struct image){
+		.kind = options->path ? &image_file : &image_null,
 		.fd = -1,
 		.read_only = options->read_only,
 		.durable = options->cache == IMAGE_CACHE_WRITETHROUGH,
 	};
-	err = open_with_facts(image, options, &facts);
-	if (!err && options->path && options->cache == IMAGE_CACHE_NONE && !image->direct)
-		log_warning("%s: this file system does not support O_DIRECT; using the page cache, "
-			    "as with --cache=writeback",
-			    options->path);
+	facts = (struct image_facts){0};
+	err = image->kind->open(image, options, &facts);
 	if (!err)
 		err = make_disk(image, options, &facts);
 	if (!err)
@@ -439,7 +263,11 @@ int image_open(struct image *image, const struct image_options *options)
 
 void image_close(struct image *image)
 {
-	if (image->fd >= 0)
-		close(image->fd);
-	image->fd = -1;
+	if (image->kind)
+		image->kind->close(image);
+}
+
+void image_hold_init(struct image_hold *hold, const struct image *image)
+{
+	*hold = (struct image_hold){.fd = image->fd, .claim = -1};
 }

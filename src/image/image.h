@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The image: the file or block device behind a disk. Opens it, knows its size, its alignments
- * and what it can discard and zero; see image/lock.h for who may use it. Immutable once open,
- * so every thread may read it. Trusts the host's kernel, not the file's content or the path.
+ * The image: what is behind a disk. It is of a kind, which opens it, finds out about it, and keeps
+ * others from it; what is made of that, its size, its alignments and what it can discard and zero,
+ * is the same for all. Immutable once open, so every thread may read it. Trusts the host's kernel,
+ * not the file's content or the path.
  */
 #ifndef IMAGE_IMAGE_H
 #define IMAGE_IMAGE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum image_cache {
@@ -18,7 +20,7 @@ enum image_cache {
 
 /* What the operator asked for. */
 struct image_options {
-	const char *path;   /* NULL: no image, `null_size` bytes that the null engine answers */
+	const char *path;   /* of a file or block device; NULL: none, but `null_size` bytes */
 	uint64_t null_size; /* bytes */
 	bool read_only;
 	enum image_cache cache;
@@ -28,7 +30,45 @@ struct image_options {
 	bool discard;                 /* pass discards on (--discard=unmap) */
 };
 
+struct image;
+struct image_facts;
+
+/* What keeps others from an image, while it is held; the control thread's. */
+struct image_hold {
+	int fd;    /* where I/O goes: image->fd, or the claim; -1 without a file */
+	int claim; /* a device, opened for us alone (image/claim.h); -1: none */
+};
+
+/* What stands against it, or went wrong, in words for the operator. */
+struct image_reason {
+	char text[160];
+};
+
+/* Where the I/O of an image goes. */
+enum image_io {
+	IMAGE_IO_FILE, /* to its file */
+	IMAGE_IO_NULL, /* nowhere: nothing of it can outlive the process, either */
+};
+
+/* Control thread. */
+struct image_kind {
+	enum image_io io;
+	/* Opens it and finds out about it; *facts is all zero. 0 or -errno (logged). */
+	int (*open)(struct image *image, const struct image_options *options,
+		    struct image_facts *facts);
+	/* Does without O_DIRECT, with which it was opened. 0 or -errno (logged). */
+	int (*go_buffered)(struct image *image, const char *path);
+	/* 0, and *hold says so; -EAGAIN: somebody else has it, or other -errno: *why says which. */
+	int (*lock)(const struct image *image, struct image_hold *hold, struct image_reason *why);
+	void (*unlock)(const struct image *image, struct image_hold *hold);
+	/* Safe also when open() failed. */
+	void (*close)(struct image *image);
+};
+
+extern const struct image_kind image_file, image_null;
+
 struct image {
+	const struct image_kind *kind;
 	int fd;         /* -1 without a file */
 	bool is_device; /* a block device, else a regular file */
 	bool is_fuse;   /* on FUSE, with which io_uring does not go along; io/uring/uring.c */
@@ -64,7 +104,10 @@ struct image {
  */
 int image_open(struct image *image, const struct image_options *options);
 
-/* Closes it; its lock goes with it. Safe on a zeroed image with fd -1. */
+/* Closes it; its lock goes with it. Safe on a zeroed image. */
 void image_close(struct image *image);
+
+/* Nobody is kept from it. */
+void image_hold_init(struct image_hold *hold, const struct image *image);
 
 #endif

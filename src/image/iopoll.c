@@ -38,7 +38,7 @@ static int read_block(struct io_uring *ring, int fd, off_t offset)
 	void *buffer = aligned_alloc(BLOCK, BLOCK);
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
 	struct io_uring_cqe *cqe;
-	int ret;
+	int err;
 
 	if (!buffer || !sqe) {
 		free(buffer);
@@ -46,19 +46,19 @@ static int read_block(struct io_uring *ring, int fd, off_t offset)
 	}
 	io_uring_prep_read(sqe, fd, buffer, BLOCK, (uint64_t)offset);
 	do {
-		ret = io_uring_submit(ring);
-	} while (ret == -EINTR || ret == -EAGAIN);
-	if (ret == 1) {
+		err = io_uring_submit(ring);
+	} while (err == -EINTR || err == -EAGAIN);
+	if (err == 1) {
 		do {
-			ret = io_uring_wait_cqe(ring, &cqe);
-		} while (ret == -EINTR || ret == -EAGAIN);
-		if (!ret)
-			ret = cqe->res < 0 ? cqe->res : 0;
-	} else if (ret >= 0) {
-		ret = -EIO;
+			err = io_uring_wait_cqe(ring, &cqe);
+		} while (err == -EINTR || err == -EAGAIN);
+		if (!err)
+			err = cqe->res < 0 ? cqe->res : 0;
+	} else if (err >= 0) {
+		err = -EIO;
 	}
 	free(buffer);
-	return ret;
+	return err;
 }
 
 static int try_reading(const struct image *image)
@@ -66,14 +66,14 @@ static int try_reading(const struct image *image)
 	struct io_uring ring;
 	/* What is read must be on the device: of a hole there is nothing to poll for. */
 	off_t data = lseek(image->fd, 0, SEEK_DATA);
-	int ret = io_uring_queue_init(1, &ring, IORING_SETUP_IOPOLL);
+	int err = io_uring_queue_init(1, &ring, IORING_SETUP_IOPOLL);
 
-	if (ret)
-		return ret;
+	if (err)
+		return err;
 	data = data < 0 ? 0 : data - data % (off_t)image->block_size;
-	ret = read_block(&ring, image->fd, data);
+	err = read_block(&ring, image->fd, data);
 	io_uring_queue_exit(&ring);
-	return ret;
+	return err;
 }
 
 int image_iopoll_probe(const struct image *image)

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The libaio engine, for hosts where io_uring is switched off. The worker's thread only.
+ * The libaio target, for hosts where io_uring is switched off, or files with which it does not go
+ * along. On any reactor, whose thread alone calls it.
  *
  * The kernel's older interface carries reads, writes and fdatasync; the rest goes to the helper
  * thread (io/offload.h). Only O_DIRECT makes it asynchronous: on a buffered file io_submit() does
  * the work before it returns. The results are right all the same, and that is enough for a
  * fall-back.
  *
- * It cannot wait for descriptors, so the thread sleeps in epoll, and completions signal an
- * eventfd that epoll watches: two or three system calls an iteration instead of one.
+ * It cannot wait for descriptors, so the thread sleeps in the reactor, and completions signal an
+ * eventfd that is watched there: two or three system calls an iteration instead of one.
  *
- * What is submitted waits in a list until engine_run() offers it to the kernel, and stays there
- * until the kernel has taken it. Its iocb lives in io.priv.
+ * What is submitted waits in a list until reactor_run() has it offered to the kernel, and stays
+ * there until the kernel has taken it. Its iocb lives in io.priv.
  */
 #include <assert.h>
 #include <errno.h>
@@ -23,9 +24,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "io/epoll.h"
-#include "io/files.h"
+#include "base/container.h"
+#include "io/list.h"
 #include "io/offload.h"
+#include "io/target.h"
 
 #define BACKOFF_NS 1000000 /* between two attempts while the kernel is short of memory */
 #define BATCH      64      /* operations offered to the kernel at once */
@@ -34,20 +36,19 @@ static_assert(sizeof(struct iocb) <= sizeof(((struct io *)0)->priv), "fits into 
 static_assert(_Alignof(struct iocb) <= 8, "so does its alignment");
 
 struct aio {
-	struct engine base;
+	struct target base;
+	struct reactor_hook hook;
 	io_context_t context;
-	unsigned depth, in_flight;  /* operations in the kernel */
-	struct io_list waiting;     /* operations that are not, their iocbs ready */
-	struct engine_watch landed; /* an eventfd, signalled with each completion */
-	struct io_event *events;    /* [depth] */
-	struct engine_files files;
-	struct engine_epoll epoll;
+	unsigned depth, in_flight;   /* operations in the kernel */
+	struct io_list waiting;      /* operations that are not, their iocbs ready */
+	struct reactor_watch landed; /* an eventfd, signalled with each completion */
+	struct io_event *events;     /* [depth] */
 	struct offload offload;
 };
 
-static struct aio *to_aio(struct engine *engine)
+static struct aio *to_aio(struct target *target)
 {
-	return container_of(engine, struct aio, base);
+	return container_of(target, struct aio, base);
 }
 
 static struct iocb *iocb_of(struct io *io)
@@ -60,7 +61,7 @@ static struct iocb *iocb_of(struct io *io)
 static void prepare(struct aio *aio, struct io *io)
 {
 	struct iocb *iocb = iocb_of(io);
-	int fd = engine_files_fd(&aio->files, io->file);
+	int fd = target_fd(&aio->base, io->file);
 	bool write = io->op == IO_WRITE, single = io->niov == 1;
 
 	memset(iocb, 0, sizeof(*iocb));
@@ -84,10 +85,11 @@ static void prepare(struct aio *aio, struct io *io)
 		iocb->aio_rw_flags = RWF_DSYNC;
 }
 
-static void aio_submit(struct engine *engine, struct io *io)
+static void aio_submit(struct target *target, struct io *io)
 {
-	struct aio *aio = to_aio(engine);
+	struct aio *aio = to_aio(target);
 
+	target->reactor->quiet = false;
 	switch (io->op) {
 	case IO_READ:
 	case IO_WRITE:
@@ -96,7 +98,7 @@ static void aio_submit(struct engine *engine, struct io *io)
 		io_list_push(&aio->waiting, io);
 		break;
 	default:
-		offload_submit(&aio->offload, engine_files_fd(&aio->files, io->file), io);
+		offload_submit(&aio->offload, target_fd(&aio->base, io->file), io);
 	}
 }
 
@@ -107,9 +109,9 @@ static void refused(struct aio *aio, int error)
 
 	if (io->op == IO_SYNC && error == -EINVAL)
 		/* Before 4.18, or a file that cannot: fdatasync() knows. */
-		offload_submit(&aio->offload, engine_files_fd(&aio->files, io->file), io);
+		offload_submit(&aio->offload, target_fd(&aio->base, io->file), io);
 	else
-		engine_complete(&aio->base, io, error);
+		target_complete(&aio->base, io, error);
 }
 
 /* Offers what waits at the start to the kernel. 0, or -EAGAIN when it has no memory now. */
@@ -160,62 +162,47 @@ static void reap(struct aio *aio)
 		if (io->op != IO_SYNC && (result == -EAGAIN || result == -EINTR))
 			io_list_push(&aio->waiting, io); /* not done, not failed: once more */
 		else
-			engine_complete(&aio->base, io, result);
+			target_complete(&aio->base, io, result);
 	}
 }
 
 /*
  * The eventfd itself is never read: each signal makes an edge, even when its counter is at the top,
- * and an edge is all that epoll waits for.
+ * and an edge is all that epoll, or a poll of io_uring's, waits for.
  */
-static void landed(struct engine_watch *watch)
+static void landed(struct reactor_watch *watch)
 {
 	reap(container_of(watch, struct aio, landed));
 }
 
-static int aio_run(struct engine *engine, int64_t timeout_ns)
+/* After work, which may have taken long, a kick of a queue may be waiting. */
+static void note_work(const struct aio *aio)
 {
-	struct aio *aio = to_aio(engine);
-	int ret;
+	if (aio->base.reactor->delivered)
+		aio->base.reactor->unlooked = REACTOR_UNLOOKED_MOST;
+}
 
-	engine->delivered = 0;
+static int64_t before(struct reactor_hook *hook)
+{
+	struct aio *aio = container_of(hook, struct aio, hook);
+	int err;
+
 	offload_flush(&aio->offload);
-	ret = offer(aio);
+	err = offer(aio);
 	/* A sync that was just refused goes to the helper before this thread sleeps. */
 	offload_flush(&aio->offload);
-	if (engine->delivered)
-		timeout_ns = 0;
-	else if (ret && (timeout_ns < 0 || timeout_ns > BACKOFF_NS))
-		timeout_ns = BACKOFF_NS;
-	if (!timeout_ns)
-		reap(aio);
-	ret = 0;
-	/* After work, which may have taken long, a kick of another queue may be waiting. */
-	if (timeout_ns || engine->delivered || engine_epoll_is_due(&aio->epoll, false))
-		ret = engine_epoll_run(&aio->epoll, engine, timeout_ns);
-	return ret ? ret : (int)engine->delivered;
+	note_work(aio);
+	if (aio->base.reactor->delivered)
+		return 0;
+	return err ? BACKOFF_NS : -1;
 }
 
-/* ---- files and watches ---- */
-
-static int aio_add_file(struct engine *engine, int fd)
+static void after(struct reactor_hook *hook)
 {
-	return engine_files_add(&to_aio(engine)->files, fd);
-}
+	struct aio *aio = container_of(hook, struct aio, hook);
 
-static void aio_remove_file(struct engine *engine, int file)
-{
-	engine_files_remove(&to_aio(engine)->files, file);
-}
-
-static int aio_watch(struct engine *engine, struct engine_watch *watch)
-{
-	return engine_epoll_watch(&to_aio(engine)->epoll, watch);
-}
-
-static void aio_unwatch(struct engine *engine, struct engine_watch *watch)
-{
-	engine_epoll_unwatch(&to_aio(engine)->epoll, watch);
+	reap(aio);
+	note_work(aio);
 }
 
 /* ---- opening and closing ---- */
@@ -226,15 +213,16 @@ static void release(struct aio *aio)
 		io_destroy(aio->context);
 	if (aio->landed.fd >= 0)
 		close(aio->landed.fd);
-	engine_epoll_close(&aio->epoll);
 	free(aio->events);
 	free(aio);
 }
 
-static void aio_close(struct engine *engine)
+static void aio_close(struct target *target)
 {
-	struct aio *aio = to_aio(engine);
+	struct aio *aio = to_aio(target);
 
+	reactor_unhook(target->reactor, &aio->hook);
+	reactor_unwatch(target->reactor, &aio->landed);
 	offload_close(&aio->offload);
 	release(aio);
 }
@@ -242,66 +230,56 @@ static void aio_close(struct engine *engine)
 /* The kernel's limit (fs.aio-max-nr) is for all processes together: be content with less. */
 static int make_context(struct aio *aio)
 {
-	int ret;
+	int err;
 
-	while ((ret = io_setup((int)aio->depth, &aio->context)) == -EAGAIN && aio->depth > 1)
+	while ((err = io_setup((int)aio->depth, &aio->context)) == -EAGAIN && aio->depth > 1)
 		aio->depth /= 2;
-	return ret;
+	return err;
 }
 
-static int aio_open(struct engine **enginep, const struct engine_config *config)
+static int aio_open(struct target **targetp, struct reactor *reactor)
 {
-	struct aio *aio;
-	int ret;
+	struct aio *aio = calloc(1, sizeof(*aio));
+	int err;
 
-	*enginep = NULL;
-	if (!config->depth || config->depth > INT_MAX)
-		return -EINVAL;
-	aio = calloc(1, sizeof(*aio));
 	if (!aio)
 		return -ENOMEM;
-	aio->base.class = &engine_aio;
-	aio->base.config = *config;
-	aio->depth = config->depth;
-	engine_files_init(&aio->files);
-	ret = engine_epoll_open(&aio->epoll);
-	if (ret) {
-		free(aio);
-		return ret;
-	}
-	aio->landed = (struct engine_watch){
+	aio->base.class = &target_aio;
+	aio->base.reactor = reactor;
+	aio->depth = reactor->config.depth;
+	aio->hook = (struct reactor_hook){.before = before, .after = after};
+	aio->landed = (struct reactor_watch){
 		.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .ready = landed, .slot = -1};
-	ret = aio->landed.fd < 0 ? -errno : make_context(aio);
-	if (!ret) {
+	err = aio->landed.fd < 0 ? -errno : make_context(aio);
+	if (!err) {
 		aio->events = calloc(aio->depth, sizeof(*aio->events));
-		ret = aio->events ? engine_epoll_watch(&aio->epoll, &aio->landed) : -ENOMEM;
+		err = aio->events ? reactor_watch(reactor, &aio->landed) : -ENOMEM;
 	}
-	if (!ret)
-		ret = offload_open(&aio->offload, &aio->base);
-	if (ret) {
+	if (!err) {
+		err = offload_open(&aio->offload, &aio->base);
+		if (err)
+			reactor_unwatch(reactor, &aio->landed);
+	}
+	if (err) {
 		release(aio);
-		return ret;
+		return err;
 	}
-	*enginep = &aio->base;
+	reactor_hook(reactor, &aio->hook);
+	*targetp = &aio->base;
 	return 0;
 }
 
-static bool aio_cancel(struct engine *engine, struct io *io)
+static bool aio_cancel(struct target *target, struct io *io)
 {
-	struct aio *e = container_of(engine, struct aio, base);
+	struct aio *aio = to_aio(target);
 
-	return io_list_remove(&e->waiting, io) || offload_cancel(&e->offload, io);
+	return io_list_remove(&aio->waiting, io) || offload_cancel(&aio->offload, io);
 }
 
-const struct engine_class engine_aio = {
+const struct target_class target_aio = {
 	.name = "libaio",
 	.open = aio_open,
 	.close = aio_close,
-	.add_file = aio_add_file,
-	.remove_file = aio_remove_file,
-	.watch = aio_watch,
-	.unwatch = aio_unwatch,
 	.submit = aio_submit,
 	.cancel = aio_cancel,
-	.run = aio_run,
 };

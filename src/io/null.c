@@ -1,131 +1,105 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The null engine: no I/O. Every operation completes at the next engine_run(), reads with
- * whatever is in their buffers. It is the floor that benchmarks measure the rest against.
+ * The null target: no I/O. Every operation completes in the next reactor_run(), reads with
+ * whatever is in their buffers. It is the floor that benchmarks measure the rest against; which
+ * must not be a system call per iteration, so its work counts little (reactor->unlooked).
  *
- * That floor must not be a system call per iteration, so watches are looked at always before
- * sleeping, else only now and then (engine_epoll_is_due()).
- *
- * The worker's thread only.
+ * The reactor's thread only.
  */
 #include <errno.h>
 #include <stdlib.h>
 
-#include "io/epoll.h"
-#include "io/files.h"
-#include "io/internal.h"
+#include "base/container.h"
+#include "io/list.h"
+#include "io/target.h"
+
+#define WORK (REACTOR_UNLOOKED_MOST / 64) /* of an iteration */
 
 struct null {
-	struct engine base;
-	struct io_list queued;
-	struct engine_files files;
-	struct engine_epoll epoll;
+	struct target base;
+	struct reactor_hook hook;
+	struct io_list queued, batch; /* since the last run, in this one */
 };
 
-static void null_close(struct engine *engine)
+static struct null *to_null(struct target *target)
 {
-	struct null *null = container_of(engine, struct null, base);
-
-	engine_epoll_close(&null->epoll);
-	free(null);
+	return container_of(target, struct null, base);
 }
 
-static int null_open(struct engine **enginep, const struct engine_config *config)
+static int64_t result_of(const struct null *null, const struct io *io)
 {
-	struct null *null = calloc(1, sizeof(*null));
-	int ret;
-
-	*enginep = NULL;
-	if (!null)
-		return -ENOMEM;
-	null->base.class = &engine_null;
-	null->base.config = *config;
-	engine_files_init(&null->files);
-	ret = config->depth ? engine_epoll_open(&null->epoll) : -EINVAL;
-	if (ret) {
-		free(null);
-		return ret;
-	}
-	*enginep = &null->base;
-	return 0;
-}
-
-/* A disk without a file (--size=) has fd -1 and is welcome: the epoll's own stands for any. */
-static int null_add_file(struct engine *engine, int fd)
-{
-	struct null *null = container_of(engine, struct null, base);
-
-	(void)fd;
-	return engine_files_add(&null->files, null->epoll.fd);
-}
-
-static void null_remove_file(struct engine *engine, int file)
-{
-	engine_files_remove(&container_of(engine, struct null, base)->files, file);
-}
-
-static int null_watch(struct engine *engine, struct engine_watch *watch)
-{
-	return engine_epoll_watch(&container_of(engine, struct null, base)->epoll, watch);
-}
-
-static void null_unwatch(struct engine *engine, struct engine_watch *watch)
-{
-	engine_epoll_unwatch(&container_of(engine, struct null, base)->epoll, watch);
-}
-
-static void null_submit(struct engine *engine, struct io *io)
-{
-	io_list_push(&container_of(engine, struct null, base)->queued, io);
-}
-
-static int64_t null_result(const struct null *null, const struct io *io)
-{
+	const struct target *target = &null->base;
 	int64_t bytes = 0;
 
-	if (engine_files_fd(&null->files, io->file) < 0)
+	if ((unsigned)io->file >= (unsigned)target->n_files || !target->file[io->file].users)
 		return -EBADF;
 	if (io->op > IO_SIZE)
 		return -EINVAL;
 	if (io->op == IO_SIZE)
 		return INT64_MAX;
-	if (io->op == IO_READ || io->op == IO_WRITE)
+	if (io_is_transfer(io))
 		for (unsigned i = 0; i < io->niov; i++)
 			bytes += (int64_t)io->iov[i].iov_len;
 	return bytes;
 }
 
-static int null_run(struct engine *engine, int64_t timeout_ns)
+static int64_t before(struct reactor_hook *hook)
 {
-	struct null *null = container_of(engine, struct null, base);
-	struct io_list batch = null->queued;
-	bool sleep = timeout_ns && !batch.head;
-	struct io *io;
-	int ret = 0;
+	struct null *null = container_of(hook, struct null, hook);
 
-	engine->delivered = 0;
+	if (!null->queued.head)
+		return -1;
+	null->batch = null->queued;
 	null->queued.head = NULL;
-	if (sleep || engine_epoll_is_due(&null->epoll, batch.head))
-		ret = engine_epoll_run(&null->epoll, engine, sleep ? timeout_ns : 0);
-	while ((io = io_list_pop(&batch)))
-		engine_complete(engine, io, null_result(null, io));
-	return ret ? ret : (int)engine->delivered;
+	null->base.reactor->unlooked += WORK;
+	return 0;
 }
 
-static bool null_cancel(struct engine *engine, struct io *io)
+static void after(struct reactor_hook *hook)
 {
-	return io_list_remove(&container_of(engine, struct null, base)->queued, io);
+	struct null *null = container_of(hook, struct null, hook);
+	struct io *io;
+
+	while ((io = io_list_pop(&null->batch)))
+		target_complete(&null->base, io, result_of(null, io));
 }
 
-const struct engine_class engine_null = {
+static int null_open(struct target **targetp, struct reactor *reactor)
+{
+	struct null *null = calloc(1, sizeof(*null));
+
+	if (!null)
+		return -ENOMEM;
+	null->base.class = &target_null;
+	null->base.reactor = reactor;
+	null->hook = (struct reactor_hook){.before = before, .after = after};
+	reactor_hook(reactor, &null->hook);
+	*targetp = &null->base;
+	return 0;
+}
+
+static void null_close(struct target *target)
+{
+	reactor_unhook(target->reactor, &to_null(target)->hook);
+	free(to_null(target));
+}
+
+static void null_submit(struct target *target, struct io *io)
+{
+	target->reactor->quiet = false;
+	io_list_push(&to_null(target)->queued, io);
+}
+
+static bool null_cancel(struct target *target, struct io *io)
+{
+	return io_list_remove(&to_null(target)->queued, io);
+}
+
+const struct target_class target_null = {
 	.name = "null",
 	.open = null_open,
 	.close = null_close,
-	.add_file = null_add_file,
-	.remove_file = null_remove_file,
-	.watch = null_watch,
-	.unwatch = null_unwatch,
 	.submit = null_submit,
 	.cancel = null_cancel,
-	.run = null_run,
+	.without_files = true,
 };

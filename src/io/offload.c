@@ -8,7 +8,6 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -65,15 +64,15 @@ static int64_t execute_once(int fd, const struct io *io)
 
 int64_t io_execute(int fd, const struct io *io)
 {
-	int64_t ret;
+	int64_t result;
 
 	/* pwritev2() would take this for the current position. */
 	if (io->offset > INT64_MAX)
 		return fd < 0 ? -EBADF : -EINVAL;
 	do {
-		ret = execute_once(fd, io);
-	} while (ret < 0 && errno == EINTR);
-	return ret < 0 ? -errno : ret;
+		result = execute_once(fd, io);
+	} while (result < 0 && errno == EINTR);
+	return result < 0 ? -errno : result;
 }
 
 static int errand_fd(const struct io *io)
@@ -88,7 +87,6 @@ static void *offload_thread(void *arg)
 {
 	struct offload *o = arg;
 	struct io *io;
-	bool first;
 
 	pthread_mutex_lock(&o->lock);
 	for (;;) {
@@ -101,60 +99,21 @@ static void *offload_thread(void *arg)
 		}
 		pthread_mutex_unlock(&o->lock);
 		io->result = io_execute(errand_fd(io), io);
+		inbox_post(&o->inbox, io);
 		pthread_mutex_lock(&o->lock);
-		/* One wake-up is enough until the engine's thread has taken the list. */
-		first = !o->done.head;
-		io_list_push(&o->done, io);
-		if (first && eventfd_write(o->watch.fd, 1) < 0)
-			log_error("offload: eventfd: %s", strerror(errno));
 	}
 	pthread_mutex_unlock(&o->lock);
 	return NULL;
 }
 
-/* On the engine's thread: results are back. */
-static void offload_ready(struct engine_watch *watch)
+int offload_open(struct offload *offload, struct target *target)
 {
-	struct offload *o = container_of(watch, struct offload, watch);
-	struct io_list done;
-	eventfd_t count;
-	struct io *io;
+	int err;
 
-	/* First the eventfd, then the list: the other way round a wake-up could be lost. */
-	eventfd_read(watch->fd, &count);
-	pthread_mutex_lock(&o->lock);
-	done = o->done;
-	o->done.head = NULL;
-	pthread_mutex_unlock(&o->lock);
-	while ((io = io_list_pop(&done)))
-		engine_complete(o->engine, io, io->result);
-}
-
-static void offload_deaf(struct engine_watch *watch, int err)
-{
-	(void)watch;
-	log_warning("offload: cannot watch for the helper thread's results: %s; polling for them, "
-		    "which costs CPU time",
-		    strerror(-err));
-}
-
-int offload_open(struct offload *offload, struct engine *engine)
-{
-	int ret;
-
-	*offload = (struct offload){
-		.engine = engine,
-		.watch = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-			  .ready = offload_ready,
-			  .failed = offload_deaf},
-	};
-	if (offload->watch.fd < 0)
-		return -errno;
-	ret = engine_watch(engine, &offload->watch);
-	if (ret) {
-		close(offload->watch.fd);
-		return ret;
-	}
+	*offload = (struct offload){.running = false};
+	err = inbox_open(&offload->inbox, target);
+	if (err)
+		return err;
 	pthread_mutex_init(&offload->lock, NULL);
 	pthread_cond_init(&offload->wake, NULL);
 	return 0;
@@ -169,8 +128,7 @@ void offload_close(struct offload *offload)
 		pthread_mutex_unlock(&offload->lock);
 		pthread_join(offload->thread, NULL);
 	}
-	engine_unwatch(offload->engine, &offload->watch);
-	close(offload->watch.fd);
+	inbox_close(&offload->inbox);
 	pthread_cond_destroy(&offload->wake);
 	pthread_mutex_destroy(&offload->lock);
 }
@@ -205,21 +163,21 @@ static void execute_here(struct offload *offload)
 
 	offload->queued.head = NULL;
 	while ((io = io_list_pop(&list)))
-		engine_complete(offload->engine, io, io_execute(errand_fd(io), io));
+		target_complete(offload->inbox.target, io, io_execute(errand_fd(io), io));
 }
 
 void offload_flush(struct offload *offload)
 {
-	int ret;
+	int err;
 
 	if (!offload->queued.head)
 		return;
 	if (!offload->running) {
-		ret = start(offload);
-		if (ret) {
+		err = start(offload);
+		if (err) {
 			log_warning("offload: cannot start a helper thread (%s); the worker does "
 				    "its work, which is slower",
-				    strerror(-ret));
+				    strerror(-err));
 			execute_here(offload);
 			return;
 		}

@@ -1,33 +1,33 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a kernel interface cannot do asynchronously is done by a helper thread with plain system
- * calls, one operation after the other in order of arrival. One per engine, started when first
+ * calls, one operation after the other in order of arrival. One per target, started when first
  * needed.
  *
- * Everything but the fields marked "lock" belongs to the engine's thread. The helper thread
- * touches an operation between its hand-over and its return under the lock, never the engine.
+ * Everything but the fields marked "lock" belongs to the reactor's thread. The helper thread
+ * touches an operation between its hand-over and its return, never the target. What it has done
+ * comes back by an inbox.
  */
 #ifndef IO_OFFLOAD_H
 #define IO_OFFLOAD_H
 
 #include <pthread.h>
 
-#include "io/internal.h"
+#include "io/inbox.h"
 
 struct offload {
-	struct engine *engine;
-	struct engine_watch watch; /* an eventfd: something is in `done` */
-	struct io_list queued;     /* since the last flush */
+	struct inbox inbox;
+	struct io_list queued; /* since the last flush */
 	bool running;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	struct io_list todo, done; /* lock */
-	bool stop;                 /* lock */
+	struct io_list todo; /* lock */
+	bool stop;           /* lock */
 };
 
-/* Makes one for an engine that can already watch. 0 or -errno. No thread is started yet. */
-int offload_open(struct offload *offload, struct engine *engine);
+/* Makes one for a target. 0 or -errno. No thread is started yet. */
+int offload_open(struct offload *offload, struct target *target);
 
 /* Ends the thread. Nothing may be queued or under way. */
 void offload_close(struct offload *offload);
@@ -38,11 +38,11 @@ void offload_submit(struct offload *offload, int fd, struct io *io);
 /* Takes back an operation that is queued and not yet handed to the thread. Was there one? */
 bool offload_cancel(struct offload *offload, struct io *io);
 
-/* Hands what is queued to the thread; from engine_run(). Costs nothing when there is nothing. */
+/* Hands what is queued to the thread; from reactor_run(). Costs nothing when there is nothing. */
 void offload_flush(struct offload *offload);
 
 /*
- * Does an operation at once with a plain system call and returns its result: what every engine
+ * Does an operation at once with a plain system call and returns its result: what every target
  * should have reported for it, so it is also the reference for tests. Leaves io->result alone.
  * Any thread. Blocks.
  */

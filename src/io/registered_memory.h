@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The guest memory that a worker's engine has registered (--fixed-buffers), and whether it is still
- * what the guest sees. Worker thread.
+ * The guest memory of a session that a target has registered (--fixed-buffers), and whether it is
+ * still what the guest sees. Worker thread.
  *
  * Theory of operation. A hole that is punched into the shared file (a balloon, free page reporting,
  * virtio-mem) takes pages out of it, and the guest gets new ones there. The registered ones are
@@ -58,7 +58,7 @@ void registered_memory_clear(struct registered_memory *memory);
 /*
  * These ranges are about to be registered, fds[i] (not kept; -1: unknown) being the file of
  * ranges[i]. Makes them present and remembers the files' times, but for files of which a range
- * stays registered, as engine_set_memory() leaves it; takes out what cannot be watched.
+ * stays registered, as target_set_memory() leaves it; takes out what cannot be watched.
  * Returns how many ranges are left, to be registered; in a state other than FRESH: none.
  */
 unsigned registered_memory_set(struct registered_memory *memory, struct iovec *ranges,

@@ -5,18 +5,18 @@
 #include <errno.h>
 #include <stdlib.h>
 
-void engine_watches_init(struct engine_watches *watches)
+void watches_init(struct watches *watches)
 {
-	*watches = (struct engine_watches){.free = -1};
+	*watches = (struct watches){.free = -1};
 }
 
-void engine_watches_destroy(struct engine_watches *watches)
+void watches_destroy(struct watches *watches)
 {
 	free(watches->slots);
 }
 
 /* Doubles the table. Slots move, which is why nobody outside keeps a pointer to one. */
-static int grow(struct engine_watches *watches)
+static int grow(struct watches *watches)
 {
 	int count = watches->count ? watches->count * 2 : 16;
 	struct watch_slot *slots;
@@ -35,14 +35,14 @@ static int grow(struct engine_watches *watches)
 	return 0;
 }
 
-int engine_watches_add(struct engine_watches *watches, struct engine_watch *watch)
+int watches_add(struct watches *watches, struct reactor_watch *watch)
 {
-	int i, ret;
+	int i, err;
 
 	if (watches->free < 0) {
-		ret = grow(watches);
-		if (ret)
-			return ret;
+		err = grow(watches);
+		if (err)
+			return err;
 	}
 	i = watches->free;
 	watches->free = watches->slots[i].next;
@@ -53,13 +53,13 @@ int engine_watches_add(struct engine_watches *watches, struct engine_watch *watc
 	return 0;
 }
 
-bool engine_watches_has(const struct engine_watches *watches, const struct engine_watch *watch)
+bool watches_has(const struct watches *watches, const struct reactor_watch *watch)
 {
 	return watch->slot >= 0 && watch->slot < watches->count &&
 	       watches->slots[watch->slot].watch == watch;
 }
 
-void engine_watches_end(struct engine_watches *watches, struct engine_watch *watch)
+void watches_end(struct watches *watches, struct reactor_watch *watch)
 {
 	struct watch_slot *slot = &watches->slots[watch->slot];
 
@@ -68,7 +68,7 @@ void engine_watches_end(struct engine_watches *watches, struct engine_watch *wat
 	watch->slot = -1;
 }
 
-void engine_watches_free(struct engine_watches *watches, int slot)
+void watches_free(struct watches *watches, int slot)
 {
 	watches->slots[slot].next = watches->free;
 	watches->free = slot;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which guest memory the engine of a queue's worker knows (--fixed-buffers). Worker thread. Where
- * the ranges come from they have been checked: they are mappings of our own.
+ * Which guest memory is registered with a queue's target (--fixed-buffers): that of a session is
+ * shared by those of its queues that have the same worker. Worker thread. Where the ranges come
+ * from they have been checked: they are mappings of our own.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -11,7 +12,6 @@
 
 #include "io/registered_memory.h"
 #include "queue/queue.h"
-#include "worker/worker.h"
 
 static void log_plain(const struct queue *queue, int64_t plain)
 {
@@ -53,15 +53,46 @@ static unsigned ranges_to_register(const struct queue *queue, struct iovec *rang
 	const uint64_t all = vublk_iov_size(ranges, n);
 
 	vublk_queue_memory_files(queue->vq, fds);
-	n = registered_memory_set(worker_memory(queue->worker), ranges, fds, n);
+	n = registered_memory_set(&queue->memory->registered, ranges, fds, n);
 	*plain = (int64_t)(all - vublk_iov_size(ranges, n));
 	return n;
 }
 
 static bool is_fresh(const struct queue *queue)
 {
-	return worker_memory(queue->worker)->state == MEMORY_FRESH;
+	return queue->memory->registered.state == MEMORY_FRESH;
 }
+
+/* ---- with the target ---- */
+
+static int64_t set(struct queue *queue, const struct iovec *ranges, unsigned n)
+{
+	return target_set_memory(queue->env.target, queue->memory, ranges, n);
+}
+
+/* A user more. That part of the memory is not registered only the first one hears. */
+static int64_t get(struct queue *queue, const struct iovec *ranges, unsigned n)
+{
+	struct queue_memory *memory = queue->memory;
+	const int64_t plain = set(queue, ranges, n);
+
+	if (plain < 0) {
+		if (!memory->users)
+			registered_memory_clear(&memory->registered);
+		return plain;
+	}
+	return memory->users++ ? 0 : plain;
+}
+
+static void put(struct queue *queue)
+{
+	if (--queue->memory->users)
+		return;
+	set(queue, NULL, 0);
+	registered_memory_clear(&queue->memory->registered);
+}
+
+/* ---- public ---- */
 
 int queue_memory_begin(struct queue *queue)
 {
@@ -69,18 +100,18 @@ int queue_memory_begin(struct queue *queue)
 	int64_t plain, refused;
 	unsigned n;
 
-	queue->registers = engine_wants_memory(worker_engine(queue->worker));
+	queue->registers = target_wants_memory(queue->env.target);
 	if (!queue->registers)
 		return 0;
 	n = ranges_to_register(queue, ranges, &plain);
-	refused = worker_get_memory(queue->worker, ranges, n);
+	refused = get(queue, ranges, n);
 	if (refused < 0) {
 		log_refusal(queue, ranges, n, (int)refused);
 		return (int)refused;
 	}
-	if (is_fresh(queue) && !worker_memory(queue->worker)->told && plain + refused > 0)
+	if (is_fresh(queue) && !queue->memory->registered.told && plain + refused > 0)
 		log_plain(queue, plain + refused);
-	worker_memory(queue->worker)->told = true;
+	queue->memory->registered.told = true;
 	return 0;
 }
 
@@ -95,7 +126,7 @@ void queue_memory_change(struct queue *queue)
 	/* What stays registered has to be the guest's still. */
 	queue_memory_check(queue);
 	n = ranges_to_register(queue, ranges, &plain);
-	plain = worker_change_memory(queue->worker, ranges, n);
+	plain = set(queue, ranges, n);
 	/* The queue runs and goes on running, if slower. */
 	if (plain < 0)
 		log_refusal(queue, ranges, n, (int)plain);
@@ -108,25 +139,25 @@ static void register_anew(struct queue *queue)
 	const unsigned n = ranges_to_register(queue, ranges, &plain);
 
 	log_debug("%s: the guest's memory is registered again", queue->disk->blk.name);
-	plain = worker_change_memory(queue->worker, ranges, n);
+	plain = set(queue, ranges, n);
 	if (plain < 0)
 		log_refusal(queue, ranges, n, (int)plain);
 }
 
 void queue_memory_check(struct queue *queue)
 {
-	struct registered_memory *memory = worker_memory(queue->worker);
+	struct registered_memory *memory = &queue->memory->registered;
 
 	switch (registered_memory_check(memory)) {
 	case MEMORY_SAME:
 		break;
 	case MEMORY_TOUCHED:
-		worker_change_memory(queue->worker, NULL, 0);
+		set(queue, NULL, 0);
 		log_debug("%s: the guest's memory has changed: not registered for %" PRId64 " s",
 			  queue->disk->blk.name, memory->pause / 1000000000);
 		break;
 	case MEMORY_PUNCHED:
-		worker_change_memory(queue->worker, NULL, 0);
+		set(queue, NULL, 0);
 		log_warning("%s: holes have been punched into the guest's memory (by a balloon, "
 			    "free page reporting or virtio-mem): going on without "
 			    "--fixed-buffers, which does not go together with these",
@@ -141,5 +172,5 @@ void queue_memory_check(struct queue *queue)
 void queue_memory_end(struct queue *queue)
 {
 	if (queue->registers)
-		worker_put_memory(queue->worker);
+		put(queue);
 }

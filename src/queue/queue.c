@@ -70,7 +70,7 @@ static void unwatch_kick(struct queue *queue)
 {
 	if (queue->kick.fd < 0)
 		return;
-	engine_unwatch(queue->env.engine, &queue->kick);
+	reactor_unwatch(worker_reactor(queue->worker), &queue->kick);
 	queue->kick.fd = -1;
 }
 
@@ -102,7 +102,7 @@ static void note_empty_kick(struct queue *queue)
 	queue->kicked = true;
 }
 
-static void kicked(struct engine_watch *watch)
+static void kicked(struct reactor_watch *watch)
 {
 	struct queue *queue = container_of(watch, struct queue, kick);
 	int err = vublk_queue_drain_kick(queue->vq);
@@ -114,7 +114,7 @@ static void kicked(struct engine_watch *watch)
 	schedule(queue);
 }
 
-static void kick_watch_failed(struct engine_watch *watch, int err)
+static void kick_watch_failed(struct reactor_watch *watch, int err)
 {
 	kicks_are_lost(container_of(watch, struct queue, kick), "cannot be watched", err);
 }
@@ -136,7 +136,7 @@ static int watch_kick(struct queue *queue)
 		queue->kick.fd = fd;
 		queue->kick.ready = kicked;
 		queue->kick.failed = kick_watch_failed;
-		err = engine_watch(queue->env.engine, &queue->kick);
+		err = reactor_watch(worker_reactor(queue->worker), &queue->kick);
 	}
 	if (err && is_descriptors_fault(err)) {
 		if (worker_may_warn_of_kicks(queue->worker, queue->disk->blk.name))
@@ -158,26 +158,35 @@ static void put_files(struct queue *queue)
 {
 	for (int i = 0; i < MEMORY_FENCE_FILES; i++) {
 		if (queue->fence[i] >= 0)
-			worker_put_file(queue->worker, queue->fence[i]);
+			target_put_file(queue->env.target, queue->fence[i]);
 		queue->fence[i] = -1;
 	}
 	if (queue->env.file >= 0)
-		worker_put_file(queue->worker, queue->env.file);
+		target_put_file(queue->env.target, queue->env.file);
 	queue->env.file = -1;
 }
 
-/* The image, and what an engine whose requests outlive the process is to hold as long. */
+/* 0 and the handle of an open file (-1: of none, which some targets want), or -errno. */
+static int get_file(struct queue *queue, int fd, int *file)
+{
+	*file = target_get_file(queue->env.target, fd);
+	return *file < 0 ? *file : 0;
+}
+
+/* The image, and what a target whose requests outlive the process is to hold as long. */
 static int get_files(struct queue *queue)
 {
 	const struct queue_disk *disk = queue->disk;
-	int err = worker_get_file(queue->worker, disk->fd, &queue->env.file);
+	int err = worker_get_target(queue->worker, disk->target, &queue->env.target);
 
+	if (!err)
+		err = get_file(queue, disk->fd, &queue->env.file);
 	for (int i = 0; !err && i < MEMORY_FENCE_FILES; i++)
 		if (disk->fence->fd[i] >= 0)
-			err = worker_get_file(queue->worker, disk->fence->fd[i], &queue->fence[i]);
+			err = get_file(queue, disk->fence->fd[i], &queue->fence[i]);
 	if (err) {
-		log_error("%s: queue %u: cannot open the image in the engine: %s",
-			  queue->disk->blk.name, queue->env.queue_index, strerror(-err));
+		log_error("%s: queue %u: its I/O cannot go to %s: %s", queue->disk->blk.name,
+			  queue->env.queue_index, disk->target->name, strerror(-err));
 		put_files(queue);
 	}
 	return err;
@@ -382,7 +391,7 @@ static void publish(struct worker_task *task)
 /* ---- control thread ---- */
 
 int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *worker,
-		 const struct queue_disk *disk)
+		 const struct queue_disk *disk, struct queue_memory *memory)
 {
 	const unsigned size = vublk_queue_size(vq);
 	struct queue *queue = aligned_alloc(_Alignof(struct queue), sizeof(*queue));
@@ -395,8 +404,8 @@ int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *w
 		.vq = vq,
 		.worker = worker,
 		.disk = disk,
+		.memory = memory,
 		.env = {.disk = &disk->blk,
-			.engine = worker_engine(worker),
 			.file = -1,
 			.bounce = worker_bounce(worker),
 			.mailbox = worker_mailbox(worker),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A queue being served: virtqueue on one side, engine on the other, and the request slots in
+ * A queue being served: virtqueue on one side, target on the other, and the request slots in
  * between. Made and destroyed by the control thread, used by its worker in between.
  */
 #ifndef QUEUE_QUEUE_H
@@ -10,7 +10,8 @@
 
 #include "base/mailbox.h"
 #include "image/memory_fence.h"
-#include "io/engine.h"
+#include "io/registered_memory.h"
+#include "io/target.h"
 #include "queue/sharing_signs.h"
 #include "request/disk.h"
 #include "request/env.h"
@@ -29,10 +30,17 @@
  * of it is constant while a queue runs, but for what `blk` says, and what `signs` points to.
  */
 struct queue_disk {
-	struct blk_disk blk; /* what their requests need */
+	struct blk_disk blk;               /* what their requests need */
+	const struct target_class *target; /* where I/O goes */
 	int fd; /* of the image, for its I/O: image->fd, or the claim on a device (disk/lock.h) */
 	const struct memory_fence *fence; /* its files are registered beside the image's */
 	struct sharing_signs *signs;
+};
+
+/* What the queues of a disk on one worker share: its thread's alone. All zero at first. */
+struct queue_memory {
+	unsigned users; /* queues */
+	struct registered_memory registered;
 };
 
 struct worker;
@@ -43,9 +51,10 @@ struct queue {
 	struct vublk_queue *vq;
 	struct worker *worker;
 	const struct queue_disk *disk;
+	struct queue_memory *memory;
 	struct blk_env env;            /* of its requests */
-	int fence[MEMORY_FENCE_FILES]; /* handles with the worker's engine: held by it; -1: none */
-	struct engine_watch kick;      /* .fd is -1 while nothing is watched */
+	int fence[MEMORY_FENCE_FILES]; /* handles with the target: held by it; -1: none */
+	struct reactor_watch kick;     /* .fd is -1 while nothing is watched */
 
 	/* Slots: mapped once, touched when first used, then taken from the free list. */
 	struct blk_req *slot;
@@ -66,23 +75,26 @@ struct queue {
 	struct queue *next; /* waits for the image's lock */
 };
 
-/* Makes a queue for a started virtqueue. 0 or -errno. Control thread. */
+/*
+ * Makes a queue for a started virtqueue; `memory` is that of the disk and worker. 0 or -errno.
+ * Control thread.
+ */
 int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *worker,
-		 const struct queue_disk *disk);
+		 const struct queue_disk *disk, struct queue_memory *memory);
 
 /* Nothing of it is in use any more. Control thread. */
 void queue_destroy(struct queue *queue);
 
 /* ---- worker thread ---- */
 
-/* ---- queue/memory.c: the queue's memory and the engine ---- */
+/* ---- queue/memory.c: the queue's memory and the target ---- */
 
 /* Makes it known when the queue begins; after a change; and lets it go. 0 or -errno (logged). */
 int queue_memory_begin(struct queue *queue);
 void queue_memory_change(struct queue *queue);
 void queue_memory_end(struct queue *queue);
 
-/* After popping, before submitting: what the engine has registered must be what the guest sees. */
+/* After popping, before submitting: what is registered must be what the guest sees. */
 void queue_memory_check(struct queue *queue);
 
 /* ---- queue/queue.c ---- */

@@ -9,7 +9,7 @@ bool blk_req_cancel(struct blk_req *req)
 
 	if (req->syncing ? !blk_sync_leave(req)
 			 : !bounce_cancel(env->bounce, &req->waiter) &&
-				   !engine_cancel(env->engine, &req->io))
+				   !target_cancel(env->target, &req->io))
 		return false;
 	blk_req_abandon(req);
 	return true;

@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "base/mailbox.h"
 #include "io/bounce.h"
-#include "io/engine.h"
+#include "io/target.h"
 #include "request/disk.h"
 
 struct blk_req;
@@ -28,8 +28,8 @@ struct blk_merge {
 
 struct blk_env {
 	const struct blk_disk *disk;
-	struct engine *engine;
-	int file; /* the image, with the engine */
+	struct target *target; /* where the image's I/O goes */
+	int file;              /* the image, with the target */
 	struct bounce_pool *bounce;
 	struct mailbox *mailbox; /* calls for this thread; any thread may post */
 	unsigned queue_index;    /* for messages */

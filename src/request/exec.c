@@ -36,7 +36,7 @@ void blk_req_submit(struct blk_req *req, void (*done)(struct io *io))
 	}
 	req->io.file = req->env->file;
 	req->io.done = done;
-	engine_submit(req->env->engine, &req->io);
+	target_submit(req->env->target, &req->io);
 }
 
 void blk_req_host_done(struct blk_req *req, int err)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The ways that a request takes to the engine, and to its end. Worker thread. */
+/* The ways that a request takes to its target, and to its end. Worker thread. */
 #ifndef REQUEST_EXEC_H
 #define REQUEST_EXEC_H
 

@@ -3,7 +3,7 @@
  * Adjacent requests made into one operation. Worker thread.
  *
  * Theory of operation. What a queue begins in one iteration is held back by one request: if the
- * next one goes on where it ended, it is appended, and the list goes to the engine as one operation
+ * next one goes on where it ended, it is appended, and the list goes to the target as one operation
  * with the first request as its head; if not, the one that was held is submitted. So random
  * requests pay a comparison. Nothing is held beyond the iteration.
  *

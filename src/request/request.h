@@ -9,7 +9,7 @@
  *	   | merge		adjacent ones made into one operation
  *	   | zeroes		discard, write zeroes: fall-backs
  *	   | sync		flushes, and what has to be durable: one sync at a time
- *	   v engine, once or several times
+ *	   v target, once or several times
  *	io.done()		the next part, or
  *	blk_req_finish()	request/exec.c: status byte; then env->finished() pushes the chain
  */
@@ -22,7 +22,7 @@
 
 #include "base/mailbox.h"
 #include "io/bounce.h"
-#include "io/engine.h"
+#include "io/io.h"
 #include "request/env.h"
 #include "request/io_errors.h"
 #include "vublk.h"

@@ -58,7 +58,7 @@ static void lead(struct blk_req *req)
 	req->io.flags = 0;
 	req->io.file = req->env->file;
 	req->io.done = synced;
-	engine_submit(req->env->engine, &req->io);
+	target_submit(req->env->target, &req->io);
 }
 
 static void lead_call(struct call *call)

@@ -7,10 +7,10 @@
  * sync says that all is well, though the data is gone; of two at the same time one is told. So
  * there is never more than one sync under way. Who comes while one is, waits for the next one,
  * which covers all that was written before it began; one request, the leader, has it done by its
- * worker's engine, and all who waited together get its result, each on its own worker.
+ * worker's target, and all who waited together get its result, each on its own worker.
  *
  *	blk_sync_join()		no sync under way: leads one at once; else waits
- *	  engine		the next leader begins; then the group is answered
+ *	  target		the next leader begins; then the group is answered
  *
  * A sync that failed is remembered until the image is opened again, that is, until the process is
  * restarted: what was lost cannot be told from what was not. The exception is a device without
@@ -26,7 +26,7 @@ struct blk_req;
 
 struct blk_sync {
 	pthread_mutex_t lock;
-	bool running;                    /* a sync is with an engine, or has a leader */
+	bool running;                    /* a sync is with a target, or has a leader */
 	bool failed;                     /* for good */
 	struct blk_req *waiting, **last; /* for the next one, in order */
 };

@@ -4,14 +4,14 @@
  *
  *	tasks that are runnable: service			no system call
  *	what was finished at once: publish
- *	engine_run()						one at most: flush, wait, reap
+ *	reactor_run()						one at most: flush, wait, reap
  *	what was completed: publish, once per task
  *
  * A queue is such a task. It is runnable from its kick on, and while it is, kicks are unwanted and
  * each iteration polls its ring. When a worker has found nothing to do for as long as its policy
  * says (worker/poll_policy.h), its tasks become idle: kicks are asked for, and with a final
  * re-check of the ring, for a request may have come in between, the task leaves the list. With no
- * runnable task left the worker sleeps in engine_run(). A task that stays empty in IDLE_AFTER
+ * runnable task left the worker sleeps in reactor_run(). A task that stays empty in IDLE_AFTER
  * iterations while others are busy becomes idle alone, so that what an iteration costs depends on
  * the queues that work, not on those there are.
  *
@@ -39,29 +39,23 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "io/bounce.h"
-#include "io/registered_memory.h"
 
-/* Operations that the kernel holds at once; more wait in the engine. */
-#define ENGINE_DEPTH 512
+/* Operations that the kernel holds at once; more wait in the target. */
+#define DEPTH 512
 
 /* How often a ring is looked at whose driver does not kick and has been idle. */
 #define POLL_NS 50000
 
 #define IDLE_AFTER 4096 /* iterations */
 
-#define MAX_FILES 64
-
-struct file {
-	int fd, handle;
-	unsigned users;
-};
+#define MAX_TARGETS 4 /* there are fewer classes */
 
 /* On cache lines of its own, for the same reason as a queue. */
 struct worker {
 	_Alignas(64) struct worker_task *runnable; /* to be serviced */
 	struct worker_task *needs_publish;
 	struct worker_task *polled; /* nobody wakes them */
-	struct engine *engine;
+	struct reactor *reactor;
 	bool quit;
 	struct poll_policy policy;
 	int64_t idle_since; /* ns, monotonic; 0: work was found in the last iteration */
@@ -69,13 +63,11 @@ struct worker {
 	pthread_t thread;
 	const struct worker_config *config;
 	struct mailbox mailbox;
-	struct engine_watch mailbox_watch;
+	struct reactor_watch mailbox_watch;
 	struct call quit_call;
 
-	struct file file[MAX_FILES];
-	unsigned memory_users;
-	struct registered_memory memory;
-
+	struct target *target[MAX_TARGETS];
+	unsigned n_targets;
 	struct bounce_pool bounce;
 
 	struct log_limit kick_trouble;
@@ -140,9 +132,9 @@ bool worker_may_warn_of_kicks(struct worker *worker, const char *name)
 	return log_limit_ok(&worker->kick_trouble, LOG_LEVEL_WARNING, name);
 }
 
-struct engine *worker_engine(struct worker *worker)
+struct reactor *worker_reactor(struct worker *worker)
 {
-	return worker->engine;
+	return worker->reactor;
 }
 
 struct mailbox *worker_mailbox(struct worker *worker)
@@ -155,74 +147,24 @@ struct bounce_pool *worker_bounce(struct worker *worker)
 	return &worker->bounce;
 }
 
-/* ---- files ---- */
+/* ---- targets ---- */
 
-int worker_get_file(struct worker *worker, int fd, int *file)
+int worker_get_target(struct worker *worker, const struct target_class *class,
+		      struct target **target)
 {
-	struct file *empty = NULL;
+	int err;
 
-	for (unsigned i = 0; i < MAX_FILES; i++) {
-		struct file *f = &worker->file[i];
-
-		if (f->users && f->fd == fd) {
-			f->users++;
-			*file = f->handle;
+	for (unsigned i = 0; i < worker->n_targets; i++) {
+		*target = worker->target[i];
+		if ((*target)->class == class)
 			return 0;
-		}
-		if (!f->users && !empty)
-			empty = f;
 	}
-	if (!empty)
+	if (worker->n_targets == MAX_TARGETS)
 		return -ENFILE;
-	empty->handle = engine_add_file(worker->engine, fd);
-	if (empty->handle < 0)
-		return empty->handle;
-	empty->fd = fd;
-	empty->users = 1;
-	*file = empty->handle;
-	return 0;
-}
-
-void worker_put_file(struct worker *worker, int file)
-{
-	for (unsigned i = 0; i < MAX_FILES; i++) {
-		struct file *f = &worker->file[i];
-
-		if (f->users && f->handle == file && !--f->users)
-			engine_remove_file(worker->engine, file);
-	}
-}
-
-/* ---- memory ---- */
-
-int64_t worker_change_memory(struct worker *worker, const struct iovec *ranges, unsigned n)
-{
-	return engine_set_memory(worker->engine, ranges, n);
-}
-
-int64_t worker_get_memory(struct worker *worker, const struct iovec *ranges, unsigned n)
-{
-	const int64_t plain = engine_set_memory(worker->engine, ranges, n);
-
-	if (plain < 0) {
-		if (!worker->memory_users)
-			registered_memory_clear(&worker->memory);
-		return plain;
-	}
-	return worker->memory_users++ ? 0 : plain;
-}
-
-void worker_put_memory(struct worker *worker)
-{
-	if (--worker->memory_users)
-		return;
-	engine_set_memory(worker->engine, NULL, 0);
-	registered_memory_clear(&worker->memory);
-}
-
-struct registered_memory *worker_memory(struct worker *worker)
-{
-	return &worker->memory;
+	err = target_open(class, target, worker->reactor);
+	if (!err)
+		worker->target[worker->n_targets++] = *target;
+	return err;
 }
 
 /* ---- iterations ---- */
@@ -278,32 +220,43 @@ static void publish(struct worker *worker)
 	}
 }
 
-static void run_mailbox(struct engine_watch *watch)
+static void run_mailbox(struct reactor_watch *watch)
 {
 	mailbox_run(&container_of(watch, struct worker, mailbox_watch)->mailbox);
 }
 
-static void mailbox_unwatched(struct engine_watch *watch, int err)
+static void mailbox_unwatched(struct reactor_watch *watch, int err)
 {
 	(void)watch;
 	log_warning("cannot watch a worker's mailbox: %s; polling it instead, which costs CPU time",
 		    strerror(-err));
 }
 
-static int open_engine(struct worker *worker)
+static void close_reactor(struct worker *worker)
 {
-	const struct engine_config config = {.depth = ENGINE_DEPTH,
-					     .options = worker->config->engine};
-	int err = engine_open(worker->config->class, &worker->engine, &config);
+	reactor_unwatch(worker->reactor, &worker->mailbox_watch);
+	while (worker->n_targets)
+		target_close(worker->target[--worker->n_targets]);
+	reactor_close(worker->reactor);
+}
+
+static int open_reactor(struct worker *worker)
+{
+	const struct reactor_config config = {.depth = DEPTH, .options = worker->config->options};
+	struct target *target;
+	int err = reactor_open(worker->config->reactor, &worker->reactor, &config);
 
 	if (err)
 		return err;
 	worker->mailbox_watch.fd = worker->mailbox.event_fd;
 	worker->mailbox_watch.ready = run_mailbox;
 	worker->mailbox_watch.failed = mailbox_unwatched;
-	err = engine_watch(worker->engine, &worker->mailbox_watch);
+	worker->mailbox_watch.slot = -1;
+	err = worker_get_target(worker, worker->config->target, &target);
+	if (!err)
+		err = reactor_watch(worker->reactor, &worker->mailbox_watch);
 	if (err)
-		engine_close(worker->engine);
+		close_reactor(worker);
 	return err;
 }
 
@@ -323,7 +276,7 @@ static void idle(struct worker *worker)
 	}
 }
 
-/* Nothing was found to do: how long may engine_run() sleep, ns? */
+/* Nothing was found to do: how long may reactor_run() sleep, ns? */
 static int64_t rest(struct worker *worker)
 {
 	int64_t now;
@@ -349,13 +302,13 @@ static void work_found(struct worker *worker)
 	worker->idle_since = 0;
 }
 
-static void run_engine(struct worker *worker, int64_t timeout)
+static void run_reactor(struct worker *worker, int64_t timeout)
 {
-	const int n = engine_run(worker->engine, timeout);
+	const int n = reactor_run(worker->reactor, timeout);
 
 	if (n < 0) {
 		/* Not input, but a bug or a kernel in trouble: nothing can go on. */
-		log_error("the %s engine failed: %s", worker->config->class->name, strerror(-n));
+		log_error("the %s engine failed: %s", worker->config->target->name, strerror(-n));
 		_exit(EXIT_FAILURE);
 	}
 	publish(worker);
@@ -385,7 +338,7 @@ static void *worker_main(void *arg)
 
 	worker->start_err = stay_on_cpu(worker);
 	if (!worker->start_err)
-		worker->start_err = open_engine(worker);
+		worker->start_err = open_reactor(worker);
 	sem_post(&worker->started);
 	if (worker->start_err)
 		return NULL;
@@ -399,10 +352,9 @@ static void *worker_main(void *arg)
 		if (worked)
 			work_found(worker);
 		/* Without a window one system call submits and sleeps. */
-		run_engine(worker, worked && worker->policy.window ? 0 : rest(worker));
+		run_reactor(worker, worked && worker->policy.window ? 0 : rest(worker));
 	}
-	engine_unwatch(worker->engine, &worker->mailbox_watch);
-	engine_close(worker->engine);
+	close_reactor(worker);
 	return NULL;
 }
 

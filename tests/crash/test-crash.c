@@ -267,7 +267,7 @@ static int ask_base(uint32_t message, unsigned int index, uint32_t *base)
  * is in the region, the answer is the used index, nothing comes back after it, and the next start
  * goes on with all of it. `features` are added to those of the session.
  */
-static unsigned int suspend_all(uint64_t features, uint32_t message)
+static unsigned int abandon_all(uint64_t features, uint32_t message)
 {
 	unsigned int left;
 
@@ -289,7 +289,7 @@ static unsigned int suspend_all(uint64_t features, uint32_t message)
 	return left;
 }
 
-static void one_suspend(const struct crash_config *c)
+static void one_abandon(const struct crash_config *c)
 {
 	const uint64_t record = FE_BIT(VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT);
 	const uint64_t skip = FE_BIT(VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN);
@@ -306,8 +306,8 @@ static void one_suspend(const struct crash_config *c)
 	/* How much the kernel has not seen yet is chance; if it was never anything, once more. */
 	for (unsigned int i = 0; i < 8 || (!left && i < 80); i++) {
 		crash_pump(2000);
-		left += i % 2 ? suspend_all(record | skip, VHU_GET_VRING_BASE_SKIP_DRAIN)
-			      : suspend_all(record, VHU_GET_VRING_BASE);
+		left += i % 2 ? abandon_all(record | skip, VHU_GET_VRING_BASE_SKIP_DRAIN)
+			      : abandon_all(record, VHU_GET_VRING_BASE);
 		/* On the same daemon, or on another one. */
 		if (i % 4 > 1) {
 			crash_kill();
@@ -320,9 +320,9 @@ static void one_suspend(const struct crash_config *c)
 	crash_end();
 }
 
-static void suspend(void)
+static void abandon(void)
 {
-	for_both(one_suspend);
+	for_both(one_abandon);
 }
 
 /* A driver begins anew, with rings as they were at first. */
@@ -480,7 +480,7 @@ static const struct tap_case cases[] = {
 	{"sigterm_at_once", sigterm_at_once},
 	{"clean_stop", clean_stop},
 	{"stop_in_recovery", stop_in_recovery},
-	{"suspend", suspend},
+	{"abandon", abandon},
 	{"new_start", new_start},
 	{"again_and_again", again_and_again},
 	{"other_size", other_size},

@@ -27,28 +27,29 @@ static bool is_power_of_two(uint64_t n)
 
 static void check_options(const struct options *o)
 {
-	const struct image_options *image = &o->image;
+	const struct image_options *image = &o->disk.image;
 
 	if (o->action != OPTIONS_SERVE)
 		return;
-	FUZZ_CHECK(!o->listener.path ||
-		   (*o->listener.path && o->listener.fd < 0 &&
-		    strlen(o->listener.path) < sizeof(((struct sockaddr_un *)0)->sun_path)));
-	FUZZ_CHECK(o->listener.fd >= -1 && !(o->listener.mode & ~0777u));
+	FUZZ_CHECK(!o->disk.listener.path ||
+		   (*o->disk.listener.path && o->disk.listener.fd < 0 &&
+		    strlen(o->disk.listener.path) < sizeof(((struct sockaddr_un *)0)->sun_path)));
+	FUZZ_CHECK(o->disk.listener.fd >= -1 && !(o->disk.listener.mode & ~0777u));
 	FUZZ_CHECK(o->disk.num_queues >= 1 && o->disk.num_queues <= 256);
 	FUZZ_CHECK(o->disk.seg_max >= 1 && o->disk.seg_max <= BLK_SEG_MAX_MOST);
-	FUZZ_CHECK(o->num_workers >= 1 && o->num_workers <= OPTIONS_MAX_WORKERS);
-	FUZZ_CHECK(o->n_cpus <= OPTIONS_MAX_WORKERS);
-	for (unsigned i = 0; i < o->n_cpus; i++)
-		FUZZ_CHECK(o->cpu[i] >= 0);
+	FUZZ_CHECK(o->daemon.workers.num >= 1 && o->daemon.workers.num <= WORKERS_MOST);
+	FUZZ_CHECK(o->daemon.workers.n_cpus <= WORKERS_MOST);
+	for (unsigned i = 0; i < o->daemon.workers.n_cpus; i++)
+		FUZZ_CHECK(o->daemon.workers.cpu[i] >= 0);
 	FUZZ_CHECK(strlen(o->disk.serial) <= VIRTIO_BLK_ID_BYTES && is_printable(o->disk.serial));
-	FUZZ_CHECK(o->disk.name == o->image.path || (*o->disk.name && is_printable(o->disk.name)));
-	FUZZ_CHECK(o->disk.lock_timeout <= 86400 && o->stop_timeout <= 86400);
-	FUZZ_CHECK(o->engine);
+	FUZZ_CHECK(o->disk.name == o->disk.image.path ||
+		   (*o->disk.name && is_printable(o->disk.name)));
+	FUZZ_CHECK(o->disk.lock_timeout <= 86400 && o->daemon.stop_timeout <= 86400);
+	FUZZ_CHECK(o->daemon.workers.engine);
 	FUZZ_CHECK(image->path ? *image->path && !image->null_size : image->null_size > 0);
 	FUZZ_CHECK(!image->block_size || image->block_size == 512 || image->block_size == 4096);
 	FUZZ_CHECK(!image->physical_block_size || is_power_of_two(image->physical_block_size));
-	FUZZ_CHECK(!o->engine_options.iopoll || !o->engine_options.sqpoll);
+	FUZZ_CHECK(!o->daemon.workers.uring.iopoll || !o->daemon.workers.uring.sqpoll);
 	FUZZ_CHECK(o->log_level <= LOG_LEVEL_DEBUG);
 }
 

@@ -46,7 +46,7 @@ static struct {
 	struct image image;
 	struct blk_disk disk;
 	struct blk_env env;
-	struct engine engine;
+	struct target target;
 	struct blk_req req[REQUESTS];
 	struct guest guest[REQUESTS];
 	unsigned n;
@@ -91,11 +91,11 @@ static void malformed(struct blk_req *req, const char *why)
 
 /* ---- the engine ---- */
 
-static void submit(struct engine *engine, struct io *io)
+static void submit(struct target *target, struct io *io)
 {
 	const struct image *image = &fuzz.image;
 
-	(void)engine;
+	(void)target;
 	FUZZ_CHECK(io->file == HANDLE && fuzz.n_ops < 64);
 	if ((io->op == IO_READ || io->op == IO_WRITE) && !fuzz.odd) {
 		FUZZ_CHECK(io->niov > 0 && io->niov <= 1024);
@@ -109,13 +109,13 @@ static void submit(struct engine *engine, struct io *io)
 	fuzz.op[fuzz.n_ops++] = io;
 }
 
-static bool cancel(struct engine *engine, struct io *io)
+static bool cancel(struct target *target, struct io *io)
 {
-	(void)engine, (void)io;
+	(void)target, (void)io;
 	return false;
 }
 
-static const struct engine_class engine_class = {
+static const struct target_class target_class = {
 	.name = "fuzz", .submit = submit, .cancel = cancel};
 
 /* Moves at most `most` bytes between the disk and the operation's pieces. */
@@ -443,13 +443,13 @@ static void make_disk(struct fuzz_input *in)
 	fuzz.disk.features = blk_config_features(&fuzz.image);
 	fuzz.disk.wce = !(kind & 64);
 	fuzz.sync_failed = fuzz.odd = false;
-	fuzz.engine.class = &engine_class;
+	fuzz.target.class = &target_class;
 	bounce_init(&fuzz.bounces);
 	fuzz.bounces.n = BOUNCE_MOST;
 	for (unsigned i = 0; i < BUFFERS; i++)
 		bounce_put(&fuzz.bounces, fuzz.bounce[i]);
 	fuzz.env = (struct blk_env){.disk = &fuzz.disk,
-				    .engine = &fuzz.engine,
+				    .target = &fuzz.target,
 				    .file = HANDLE,
 				    .bounce = &fuzz.bounces,
 				    .finished = finished,

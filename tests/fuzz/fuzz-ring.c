@@ -36,7 +36,7 @@ static struct {
 	struct vublk_queue vq;
 	struct blk_env env;
 	struct bounce_pool bounces; /* never used: it is not O_DIRECT */
-	struct engine engine;
+	struct target target;
 	struct blk_req req[CHAINS];
 	struct io *op[CHAINS];
 	unsigned n_ops;
@@ -93,11 +93,11 @@ static struct guest *guest_of(const struct io *io)
 	return &model.guest[(const struct blk_req *)(const void *)io - fuzz.req];
 }
 
-static void submit(struct engine *engine, struct io *io)
+static void submit(struct target *target, struct io *io)
 {
 	const struct guest *guest = guest_of(io);
 
-	(void)engine;
+	(void)target;
 	FUZZ_CHECK(io->file == HANDLE && fuzz.n_ops < CHAINS);
 	FUZZ_CHECK(guest->popped && !guest->answered && guest->status == VIRTIO_BLK_S_OK);
 	if (io->op != IO_SYNC)
@@ -105,13 +105,13 @@ static void submit(struct engine *engine, struct io *io)
 	fuzz.op[fuzz.n_ops++] = io;
 }
 
-static bool cancel(struct engine *engine, struct io *io)
+static bool cancel(struct target *target, struct io *io)
 {
-	(void)engine, (void)io;
+	(void)target, (void)io;
 	return false;
 }
 
-static const struct engine_class engine_class = {
+static const struct target_class target_class = {
 	.name = "fuzz", .submit = submit, .cancel = cancel};
 
 /* Moves `size` bytes of the real ones; the kernel looks at each piece once. */
@@ -276,10 +276,10 @@ static void make_disk(bool read_only)
 	image_end_init(&blk_disk_end, &fuzz.image, "fuzz");
 	atomic_store(&blk_disk_end.told_beyond, true); /* once is enough */
 	blk_sync_init(&blk_disk_sync);
-	fuzz.engine.class = &engine_class;
+	fuzz.target.class = &target_class;
 	bounce_init(&fuzz.bounces);
 	fuzz.env = (struct blk_env){.disk = &fuzz.disk,
-				    .engine = &fuzz.engine,
+				    .target = &fuzz.target,
 				    .file = HANDLE,
 				    .bounce = &fuzz.bounces,
 				    .finished = finished,

@@ -20,8 +20,9 @@ src/worker: src/base src/io
 src/request: src/base src/io src/image
 src/queue: src/base src/io src/image src/worker src/request
 src/disk: src/base src/io src/image src/worker src/request src/queue
-src/cli: src/base src/io src/image src/worker src/request src/disk
-src: src/base src/io src/image src/worker src/disk src/cli
+src/daemon: src/base src/io src/worker src/disk
+src/cli: src/base src/io src/image src/worker src/request src/disk src/daemon
+src: src/base src/cli src/daemon
 '
 # Of the library the daemon sees one header.
 readonly LIBRARY=lib/vublk.h

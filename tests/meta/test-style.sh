@@ -57,6 +57,9 @@ report "sections have one mark" "$(grep -nE '^/\* -+ ' "${sources[@]}" |
 report "one word for one thing" \
 	"$(grep -nwE 'anew|in vain|stands still|in hand|with us|give[ns]? back|heat|hot|cool|cold|withdrawn?|suspend(ed)?' \
 		-r src lib man README.md NEWS SECURITY.md)"
+report "test cases have the same words" \
+	"$(grep -niE 'withdraw|suspend' -r tests --include='*.[ch]')"
+report "errors have one variable" "$(grep -nwE 'ret|rc' lib/*.[ch] lib/*/*.[ch] src/*.c src/*/*.[ch] src/*/*/*.[ch])"
 report "no promises in the code" "$(grep -nE 'TODO|FIXME|\bXXX\b' "${sources[@]}")"
 report "no file holds more than one idea" \
 	"$(find lib src tests contrib -name "*.[ch]" -exec wc -l {} + | awk '$1 > 700 && $2 != "total"')"

@@ -36,7 +36,7 @@ static struct {
 	struct virtio_blk_outhdr header;
 	uint8_t status;
 
-	struct engine engine;
+	struct target target;
 	struct io *io;        /* submitted and not completed, or NULL */
 	unsigned n_submitted; /* in all */
 
@@ -77,9 +77,9 @@ static inline void blk_malformed(struct blk_req *req, const char *why)
 
 /* ---- the engine ---- */
 
-static inline void blk_submit(struct engine *engine, struct io *io)
+static inline void blk_submit(struct target *target, struct io *io)
 {
-	CHECK(engine == &blk.engine);
+	CHECK(target == &blk.target);
 	REQUIRE(!blk.io && !blk.finished);
 	CHECK_EQ(io->file, 7);
 	blk.io = io;
@@ -87,16 +87,16 @@ static inline void blk_submit(struct engine *engine, struct io *io)
 }
 
 /* What the kernel has not seen can be taken back. */
-static inline bool blk_cancel(struct engine *engine, struct io *io)
+static inline bool blk_cancel(struct target *target, struct io *io)
 {
-	CHECK(engine == &blk.engine);
+	CHECK(target == &blk.target);
 	if (blk.io != io || blk.too_late)
 		return false;
 	blk.io = NULL;
 	return true;
 }
 
-static const struct engine_class blk_engine_class = {
+static const struct target_class blk_target_class = {
 	.name = "test", .submit = blk_submit, .cancel = blk_cancel};
 
 /* ---- a disk ---- */
@@ -105,12 +105,12 @@ static const struct engine_class blk_engine_class = {
 static inline void blk_setup(void)
 {
 	blk_disk_make(&blk.disk, &blk.image);
-	blk.engine.class = &blk_engine_class;
+	blk.target.class = &blk_target_class;
 	bounce_init(&blk.pool);
 	blk.pool.n = BOUNCE_MOST;
 	bounce_put(&blk.pool, blk.bounce);
 	blk.env = (struct blk_env){.disk = &blk.disk,
-				   .engine = &blk.engine,
+				   .target = &blk.target,
 				   .file = 7,
 				   .bounce = &blk.pool,
 				   .queue_index = 3,

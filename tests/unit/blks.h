@@ -68,7 +68,7 @@ static struct {
 	struct blk_req req[BLKS];
 	unsigned n;
 
-	struct engine engine;
+	struct target target;
 	struct io *op[BLKS]; /* submitted and not completed, in order */
 	unsigned n_ops;
 	bool too_late; /* to cancel anything */
@@ -126,9 +126,9 @@ static inline void blks_malformed(struct blk_req *req, const char *why)
 
 /* ---- the engine ---- */
 
-static inline void blks_submit(struct engine *engine, struct io *io)
+static inline void blks_submit(struct target *target, struct io *io)
 {
-	CHECK(engine == &blks.engine);
+	CHECK(target == &blks.target);
 	CHECK_EQ(io->file, BLKS_FILE);
 	REQUIRE(blks.n_ops < BLKS);
 	blks.op[blks.n_ops++] = io;
@@ -141,9 +141,9 @@ static inline void blks_take_out(unsigned op)
 	memmove(&blks.op[op], &blks.op[op + 1], (blks.n_ops - op) * sizeof(*blks.op));
 }
 
-static inline bool blks_cancel(struct engine *engine, struct io *io)
+static inline bool blks_cancel(struct target *target, struct io *io)
 {
-	(void)engine;
+	(void)target;
 	for (unsigned i = 0; i < blks.n_ops && !blks.too_late; i++)
 		if (blks.op[i] == io) {
 			blks_take_out(i);
@@ -152,7 +152,7 @@ static inline bool blks_cancel(struct engine *engine, struct io *io)
 	return false;
 }
 
-static const struct engine_class blks_engine_class = {
+static const struct target_class blks_target_class = {
 	.name = "test", .submit = blks_submit, .cancel = blks_cancel};
 
 /* ---- life ---- */
@@ -182,11 +182,11 @@ static inline void blks_end_at(uint64_t end, uint64_t was)
 static inline void blks_setup(void)
 {
 	blk_disk_make(&blks.disk, &blks.image);
-	blks.engine.class = &blks_engine_class;
+	blks.target.class = &blks_target_class;
 	blks_end_at(BLKS_DISK, blks.image.size);
 	for (unsigned i = 0; i < BLKS_QUEUES; i++) {
 		blks.env[i] = (struct blk_env){.disk = &blks.disk,
-					       .engine = &blks.engine,
+					       .target = &blks.target,
 					       .file = BLKS_FILE,
 					       .bounce = &blks.bounces,
 					       .queue_index = i,

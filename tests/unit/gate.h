@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An engine for tests of the worker: that without I/O, and a gate before its completions, which
- * lets as many go as there are tokens. There is one; whoever touches it from outside of its
- * worker's thread does so while that is not started, or by a call.
+ * A target for tests of the worker: no I/O, and a gate before its completions, which lets as many
+ * go as there are tokens; and a reactor under it that refuses watches if it is to. There is one;
+ * whoever touches it from outside of its worker's thread does so while that is not started, or by a
+ * call.
  */
 #ifndef GATE_H
 #define GATE_H
@@ -10,15 +11,17 @@
 #include <errno.h>
 #include <linux/virtio_blk.h>
 
-#include "src/io/internal.h"
+#include "src/base/container.h"
+#include "src/io/engine.h"
+#include "src/io/list.h"
 #include "src/queue/queue.h"
 #include "src/request/sync.h"
 
 static struct {
-	struct engine base;
-	/* Watches and files are its affair; of the null engine if no other class is named. */
-	struct engine *inner;
-	const struct engine_class *inner_class;
+	struct target base;
+	struct reactor_hook hook;
+	/* Which one sleeps; that of epoll if none is named. */
+	const struct reactor_class *inner;
 	struct io_list held;
 	unsigned n_held, tokens; /* as many may go */
 	unsigned n_begun;        /* as many of those held, the oldest, are not taken back */
@@ -27,70 +30,39 @@ static struct {
 	int file_err, watch_err;
 } gate;
 
-static const struct engine_class gate_class;
+/* ---- the reactor ---- */
 
-static int gate_open(struct engine **enginep, const struct engine_config *config)
+static struct reactor_class gate_reactor;
+
+static int gate_watch(struct reactor *reactor, struct reactor_watch *watch)
 {
-	gate.base.class = &gate_class;
-	gate.base.config = *config;
-	*enginep = &gate.base;
-	return (gate.inner_class ? gate.inner_class : &engine_null)->open(&gate.inner, config);
+	return gate.watch_err ? gate.watch_err : gate.inner->watch(reactor, watch);
 }
 
-static void gate_close(struct engine *engine)
+static int gate_open_reactor(struct reactor **reactorp, const struct reactor_config *config)
 {
-	(void)engine;
-	engine_close(gate.inner);
+	int err;
+
+	if (!gate.inner)
+		gate.inner = &reactor_epoll;
+	err = gate.inner->open(reactorp, config);
+	if (err)
+		return err;
+	gate_reactor = *gate.inner;
+	gate_reactor.open = gate_open_reactor;
+	gate_reactor.watch = gate_watch;
+	(*reactorp)->class = &gate_reactor;
+	return 0;
 }
 
-static int gate_add_file(struct engine *engine, int fd)
-{
-	(void)engine;
-	if (gate.file_err)
-		return gate.file_err;
-	gate.n_files++;
-	return engine_add_file(gate.inner, fd);
-}
+static struct reactor_class gate_reactor = {.open = gate_open_reactor};
 
-static void gate_remove_file(struct engine *engine, int file)
-{
-	(void)engine;
-	gate.n_files--;
-	engine_remove_file(gate.inner, file);
-}
+/* ---- the target ---- */
 
-static int gate_watch(struct engine *engine, struct engine_watch *watch)
+static int64_t gate_before(struct reactor_hook *hook)
 {
-	(void)engine;
-	return gate.watch_err ? gate.watch_err : engine_watch(gate.inner, watch);
-}
-
-static void gate_unwatch(struct engine *engine, struct engine_watch *watch)
-{
-	(void)engine;
-	engine_unwatch(gate.inner, watch);
-}
-
-static void gate_submit(struct engine *engine, struct io *io)
-{
-	(void)engine;
-	io_list_push(&gate.held, io);
-	gate.n_held++;
-}
-
-/* Too late for those that "the kernel" holds: the first ones. */
-static bool gate_cancel(struct engine *engine, struct io *io)
-{
-	struct io *at = gate.held.head;
-
-	(void)engine;
-	for (unsigned i = 0; i < gate.n_begun && at; i++, at = at->next)
-		if (at == io)
-			return false;
-	if (!io_list_remove(&gate.held, io))
-		return false;
-	gate.n_held--;
-	return true;
+	(void)hook;
+	return gate.tokens && gate.held.head ? 0 : -1;
 }
 
 static int64_t result_of(const struct io *io)
@@ -100,31 +72,80 @@ static int64_t result_of(const struct io *io)
 	return gate.cut && gate.cut < size ? gate.cut : size;
 }
 
-static int gate_run(struct engine *engine, int64_t timeout_ns)
+static void gate_after(struct reactor_hook *hook)
 {
-	int n = engine_run(gate.inner, gate.tokens && gate.held.head ? 0 : timeout_ns);
-
-	for (; gate.tokens && gate.held.head; gate.tokens--, n++) {
+	(void)hook;
+	for (; gate.tokens && gate.held.head; gate.tokens--) {
 		struct io *io = io_list_pop(&gate.held);
 
 		gate.n_held--;
-		engine_complete(engine, io, result_of(io));
+		target_complete(&gate.base, io, result_of(io));
 	}
-	return n;
 }
 
-static const struct engine_class gate_class = {
+static const struct target_class gate_target;
+
+static int gate_open(struct target **targetp, struct reactor *reactor)
+{
+	gate.base = (struct target){.class = &gate_target, .reactor = reactor};
+	gate.hook = (struct reactor_hook){.before = gate_before, .after = gate_after};
+	reactor_hook(reactor, &gate.hook);
+	*targetp = &gate.base;
+	return 0;
+}
+
+static void gate_close(struct target *target)
+{
+	reactor_unhook(target->reactor, &gate.hook);
+}
+
+static int gate_add_file(struct target *target, int file)
+{
+	(void)target, (void)file;
+	if (!gate.file_err)
+		gate.n_files++;
+	return gate.file_err;
+}
+
+static void gate_remove_file(struct target *target, int file)
+{
+	(void)target, (void)file;
+	gate.n_files--;
+}
+
+static void gate_submit(struct target *target, struct io *io)
+{
+	target->reactor->quiet = false;
+	io_list_push(&gate.held, io);
+	gate.n_held++;
+}
+
+/* Too late for those that "the kernel" holds: the first ones. */
+static bool gate_cancel(struct target *target, struct io *io)
+{
+	struct io *at = gate.held.head;
+
+	(void)target;
+	for (unsigned i = 0; i < gate.n_begun && at; i++, at = at->next)
+		if (at == io)
+			return false;
+	if (!io_list_remove(&gate.held, io))
+		return false;
+	gate.n_held--;
+	return true;
+}
+
+static const struct target_class gate_target = {
 	.name = "gate",
 	.open = gate_open,
 	.close = gate_close,
 	.add_file = gate_add_file,
 	.remove_file = gate_remove_file,
-	.watch = gate_watch,
-	.unwatch = gate_unwatch,
 	.submit = gate_submit,
 	.cancel = gate_cancel,
-	.run = gate_run,
 };
+
+static const struct engine gate_engine = {"gate", &gate_reactor, &gate_target};
 
 /* The readable part of a request without data: a header, and a discard's segment. */
 struct gate_header {
@@ -172,6 +193,7 @@ static void gate_make_disk(struct queue_disk *disk, struct image *image)
 			.sync = &sync,
 			.features = 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_DISCARD,
 			.wce = true},
+		.target = &gate_target,
 		.fd = image->fd,
 		.fence = &fence,
 		.signs = &signs,

@@ -38,6 +38,7 @@ static struct worker *worker;
 static struct queue *queue;
 static struct image image;
 static struct queue_disk disk;
+static struct queue_memory memory;
 
 static struct {
 	struct call call;
@@ -115,7 +116,7 @@ static inline void end(void)
 	queue_drain(queue, drained);
 }
 
-static inline void suspend(void)
+static inline void abandon(void)
 {
 	queue_abandon(queue, drained);
 }
@@ -168,10 +169,10 @@ static inline void open_ring_with(unsigned size, bool tracked)
 	REQUIRE_OK(ring_setup());
 	ring_give_fds();
 	static const struct worker_config config = {
-		.class = &gate_class, .poll_ns = POLL_OFF, .cpu = -1};
+		.reactor = &gate_reactor, .target = &gate_target, .poll_ns = POLL_OFF, .cpu = -1};
 
 	REQUIRE_OK(worker_create(&worker, &config));
-	REQUIRE_OK(queue_create(&queue, &ring.vq, worker, &disk));
+	REQUIRE_OK(queue_create(&queue, &ring.vq, worker, &disk, &memory));
 }
 
 static inline void open_ring(unsigned size)

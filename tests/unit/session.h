@@ -124,7 +124,7 @@ static inline void session_wait_over(unsigned index, int err)
 static inline void session_queue_cancel(void *opaque, struct vublk_queue *queue)
 {
 	CHECK(opaque == &session);
-	session_note("withdraw%u ", vublk_queue_index(queue));
+	session_note("cancel%u ", vublk_queue_index(queue));
 }
 
 static inline void session_queue_stop(void *opaque, struct vublk_queue *queue, bool drain)

@@ -250,10 +250,10 @@ static void truncated_file_with_o_direct(void)
 		check_truncated(end);
 }
 
-/* ---- suspended ---- */
+/* ---- abandoned ---- */
 
 /* As queue_abandon() does; returns how many were cancelled. */
-static unsigned suspend(void)
+static unsigned abandon(void)
 {
 	unsigned n = 0;
 
@@ -272,26 +272,26 @@ static void check_dropped(unsigned i)
 	CHECK(!blks.req[i].merged);
 }
 
-static void withdrawn_as_a_whole(void)
+static void cancelled_as_a_whole(void)
 {
 	blks_add_run(OUT, 4);
 	add(.type = IN, .offset = 0, .size = 512);
 	blks_go();
 	CHECK_EQ(blks.n_ops, 2);
-	CHECK_EQ(suspend(), 2); /* through the head of each */
+	CHECK_EQ(abandon(), 2); /* through the head of each */
 	CHECK_EQ(blks.n_ops, 0);
 	for (unsigned i = 0; i < blks.n; i++)
 		check_dropped(i);
 }
 
 /* The kernel has it: what it says in the end is for those it has done, and no more is begun. */
-static void check_suspended(int64_t result, unsigned n_done)
+static void check_abandoned(int64_t result, unsigned n_done)
 {
 	blks_restart();
 	blks_add_run(OUT, 4);
 	blks_go();
 	blks.too_late = true;
-	CHECK_EQ(suspend(), 0);
+	CHECK_EQ(abandon(), 0);
 	for (unsigned i = 0; i < 4; i++)
 		check_open(i);
 	blks_complete(0, result);
@@ -304,32 +304,32 @@ static void check_suspended(int64_t result, unsigned n_done)
 	}
 }
 
-static void suspended_with_the_kernel(void)
+static void abandoned_with_the_kernel(void)
 {
-	check_suspended(7168, 4);
-	check_suspended(7167, 3);
-	check_suspended(512 + 1024, 2);
-	check_suspended(512 + 1000, 1);
-	check_suspended(512, 1);
-	check_suspended(1, 0);
-	check_suspended(0, 0);
-	check_suspended(-EIO, 0);
+	check_abandoned(7168, 4);
+	check_abandoned(7167, 3);
+	check_abandoned(512 + 1024, 2);
+	check_abandoned(512 + 1000, 1);
+	check_abandoned(512, 1);
+	check_abandoned(1, 0);
+	check_abandoned(0, 0);
+	check_abandoned(-EIO, 0);
 }
 
-/* Sorted out already, and then suspended. */
-static void suspended_after_a_short_one(void)
+/* Sorted out already, and then abandoned. */
+static void abandoned_after_a_short_one(void)
 {
 	blks_add_run(IN, 4);
 	blks_go();
 	blks_complete(0, 600);
 	REQUIRE_EQ(blks.n_ops, 3);
-	CHECK_EQ(suspend(), 3);
+	CHECK_EQ(abandon(), 3);
 	check_one(0, OK);
 	for (unsigned i = 1; i < 4; i++)
 		check_dropped(i);
 }
 
-static void suspended_while_held_back(void)
+static void abandoned_while_held_back(void)
 {
 	blks_add_run(IN, 4);
 	for (unsigned i = 0; i < 4; i++)
@@ -361,11 +361,11 @@ static const struct tap_case result_cases[] = {
 	{0},
 };
 
-static const struct tap_case suspend_cases[] = {
-	CASE(withdrawn_as_a_whole),
-	CASE(suspended_with_the_kernel),
-	CASE(suspended_after_a_short_one),
-	CASE(suspended_while_held_back),
+static const struct tap_case abandon_cases[] = {
+	CASE(cancelled_as_a_whole),
+	CASE(abandoned_with_the_kernel),
+	CASE(abandoned_after_a_short_one),
+	CASE(abandoned_while_held_back),
 	{0},
 };
 
@@ -377,7 +377,7 @@ static const struct tap_case suspend_cases[] = {
 
 static const struct tap_suite suites[] = {
 	SUITE("merge results", result_cases),
-	SUITE("merge suspended", suspend_cases),
+	SUITE("merge abandoned", abandon_cases),
 	{0},
 };
 

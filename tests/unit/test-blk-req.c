@@ -458,16 +458,16 @@ static void write_with_room_before_the_status(void)
 
 /* ---- taking back ---- */
 
-static uint8_t withdraw_data[1024] __attribute__((aligned(4096)));
+static uint8_t cancel_data[1024] __attribute__((aligned(4096)));
 
 static void begin_write(size_t size)
 {
 	blk_begin(VIRTIO_BLK_T_OUT, 8);
-	blk_out(withdraw_data, size);
+	blk_out(cancel_data, size);
 	blk_go();
 }
 
-static void withdrawn_before_the_kernel_saw_it(void)
+static void cancelled_before_the_kernel_saw_it(void)
 {
 	begin_write(512);
 	CHECK(blk.req.active);
@@ -476,7 +476,7 @@ static void withdrawn_before_the_kernel_saw_it(void)
 	CHECK(!blk.req.active);
 }
 
-static void withdrawn_too_late(void)
+static void cancelled_too_late(void)
 {
 	begin_write(512);
 	blk.too_late = true;
@@ -499,11 +499,11 @@ static void rest_is_not_submitted_any_more(void)
 	CHECK_EQ(blk.n_submitted, 1);
 }
 
-static void withdrawn_with_its_bounce_buffer(void)
+static void cancelled_with_its_bounce_buffer(void)
 {
 	blk_make_direct();
 	blk_begin(VIRTIO_BLK_T_OUT, 8);
-	blk_out(withdraw_data + 1, 512);
+	blk_out(cancel_data + 1, 512);
 	blk_go();
 	CHECK(blk_bounces());
 	CHECK(blk_req_cancel(&blk.req));
@@ -511,12 +511,12 @@ static void withdrawn_with_its_bounce_buffer(void)
 	CHECK(!blk_bounces());
 }
 
-static void withdrawn_while_it_waits_for_a_bounce_buffer(void)
+static void cancelled_while_it_waits_for_a_bounce_buffer(void)
 {
 	blk_make_direct();
 	blk_take_bounce();
 	blk_begin(VIRTIO_BLK_T_OUT, 8);
-	blk_out(withdraw_data + 1, 512);
+	blk_out(cancel_data + 1, 512);
 	blk_go();
 	CHECK(!blk.io);
 	CHECK(blk_req_cancel(&blk.req));
@@ -527,7 +527,7 @@ static void withdrawn_while_it_waits_for_a_bounce_buffer(void)
 static void answered_request_is_not_active(void)
 {
 	blk_begin(VIRTIO_BLK_T_OUT, 1ull << 50);
-	blk_out(withdraw_data, 512);
+	blk_out(cancel_data, 512);
 	blk_go();
 	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
 	CHECK(!blk.req.active);
@@ -568,12 +568,12 @@ static const struct tap_case cases[] = {
 	{"read_only_refuses_writes_alone", read_only_refuses_writes_alone},
 	{"failed_read_says_nothing_was_written", failed_read_says_nothing_was_written},
 	{"write_with_room_before_the_status", write_with_room_before_the_status},
-	{"withdrawn_before_the_kernel_saw_it", withdrawn_before_the_kernel_saw_it},
-	{"withdrawn_too_late", withdrawn_too_late},
+	{"cancelled_before_the_kernel_saw_it", cancelled_before_the_kernel_saw_it},
+	{"cancelled_too_late", cancelled_too_late},
 	{"rest_is_not_submitted_any_more", rest_is_not_submitted_any_more},
-	{"withdrawn_with_its_bounce_buffer", withdrawn_with_its_bounce_buffer},
-	{"withdrawn_while_it_waits_for_a_bounce_buffer",
-	 withdrawn_while_it_waits_for_a_bounce_buffer},
+	{"cancelled_with_its_bounce_buffer", cancelled_with_its_bounce_buffer},
+	{"cancelled_while_it_waits_for_a_bounce_buffer",
+	 cancelled_while_it_waits_for_a_bounce_buffer},
 	{"answered_request_is_not_active", answered_request_is_not_active},
 	{0},
 };

@@ -208,13 +208,13 @@ static int open_loop(int *handle)
 	loop = fe_loop_make(eng.path, 512, 0, name, sizeof(name));
 	if (loop < 0)
 		tap_skip("no loop device can be had");
-	REQUIRE_EQ(*handle = engine_add_file(eng.engine, loop), 2);
+	REQUIRE_EQ(*handle = target_get_file(eng.target, loop), 2);
 	return loop;
 }
 
 static void close_loop(int loop, int handle)
 {
-	engine_remove_file(eng.engine, handle);
+	target_put_file(eng.target, handle);
 	close(loop);
 }
 
@@ -281,7 +281,7 @@ static void check_errors(void)
 	int read_only = open(eng.path, O_RDONLY | O_CLOEXEC), handle;
 
 	eng_fill_file(4, 1);
-	handle = engine_add_file(eng.engine, read_only);
+	handle = target_get_file(eng.target, read_only);
 	REQUIRE(handle >= 0);
 	expect_error(eng_transfer(IO_WRITE, handle, buf, BLOCK, 0), read_only, -EBADF);
 	expect_error(eng_transfer(IO_READ, eng.direct_file, buf + 1, BLOCK, 0), eng.direct_fd,
@@ -313,7 +313,7 @@ static void test_errors(void)
 
 static void test_unknown_file(void)
 {
-	static const int bad[] = {-1, 2, ENGINE_FILES - 1, ENGINE_FILES, 1 << 30};
+	static const int bad[] = {-1, 2, TARGET_FILES - 1, TARGET_FILES, 1 << 30};
 	unsigned char *buf = eng_buffer(1, 0);
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -355,7 +355,7 @@ static void test_try_again(void)
 
 	eng_need_io();
 	REQUIRE_OK(pipe2(ends, O_NONBLOCK | O_CLOEXEC));
-	REQUIRE_EQ(op.io.file = engine_add_file(eng.engine, ends[0]), 2);
+	REQUIRE_EQ(op.io.file = target_get_file(eng.target, ends[0]), 2);
 	op.io.iov = &op.iov;
 	eng_submit(&op);
 	eng_run_a_while();
@@ -364,7 +364,7 @@ static void test_try_again(void)
 	RUN_UNTIL(op.done);
 	CHECK_EQ(op.io.result, 3);
 	CHECK(!memcmp(buf, "abc", 3));
-	engine_remove_file(eng.engine, op.io.file);
+	target_put_file(eng.target, op.io.file);
 	close(ends[0]);
 	close(ends[1]);
 }

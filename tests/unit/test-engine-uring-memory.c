@@ -62,7 +62,7 @@ static void take_mapping_away(const struct memory *memory)
 
 static void open_with_buffers(void)
 {
-	ur_open((struct engine_options){.fixed_buffers = true});
+	ur_open((struct uring_options){.fixed_buffers = true});
 }
 
 /* Is a page there read into, and written from, as registered memory? */
@@ -88,8 +88,8 @@ static void test_registered(void)
 	struct iovec range = range_of(&memory);
 
 	open_with_buffers();
-	CHECK(engine_wants_memory(ur.engine));
-	CHECK_EQ(engine_set_memory(ur.engine, &range, 1), 0);
+	CHECK(target_wants_memory(ur.target));
+	CHECK_EQ(target_set_memory(ur.target, &ur, &range, 1), 0);
 	take_mapping_away(&memory);
 	CHECK(is_registered(&memory, 0));
 	CHECK(is_registered(&memory, 15 * PAGE));
@@ -108,8 +108,8 @@ static void test_unregistered(void)
 	struct iovec range = range_of(&memory);
 
 	open_with_buffers();
-	CHECK_EQ(engine_set_memory(ur.engine, &range, 1), 0);
-	CHECK_EQ(engine_set_memory(ur.engine, NULL, 0), 0);
+	CHECK_EQ(target_set_memory(ur.target, &ur, &range, 1), 0);
+	CHECK_EQ(target_set_memory(ur.target, &ur, NULL, 0), 0);
 	CHECK(is_registered(&memory, 0)); /* as plain memory */
 	take_mapping_away(&memory);
 	CHECK(!is_registered(&memory, 0));
@@ -121,9 +121,9 @@ static void test_not_wanted(void)
 	struct memory memory = make_memory(16 * PAGE);
 	struct iovec range = range_of(&memory);
 
-	ur_open((struct engine_options){0});
-	CHECK(!engine_wants_memory(ur.engine));
-	CHECK_EQ(engine_set_memory(ur.engine, &range, 1), 0);
+	ur_open((struct uring_options){0});
+	CHECK(!target_wants_memory(ur.target));
+	CHECK_EQ(target_set_memory(ur.target, &ur, &range, 1), 0);
 	take_mapping_away(&memory);
 	CHECK(!is_registered(&memory, 0));
 }
@@ -136,14 +136,14 @@ static void test_plain_beside_registered(void)
 	struct ur_op op = ur_transfer(IO_READ, NULL, 0, 0);
 
 	open_with_buffers();
-	CHECK_EQ(engine_set_memory(ur.engine, halves, 2), 0);
+	CHECK_EQ(target_set_memory(ur.target, &ur, halves, 2), 0);
 	CHECK_EQ(ur_run(ur_transfer(IO_READ, memory.ours + 7 * PAGE, 2 * PAGE, 0)), 2 * PAGE);
 	CHECK_EQ(ur_run(ur_transfer(IO_READ, memory.ours + 11 * PAGE, 2 * PAGE, 0)), 2 * PAGE);
 	CHECK_EQ(ur_run(ur_transfer(IO_READ, memory.ours + 12 * PAGE, PAGE, 0)), PAGE);
 	op.io.done = ur_complete;
 	op.io.niov = 2;
 	op.io.iov = halves;
-	engine_submit(ur.engine, &op.io);
+	target_submit(ur.target, &op.io);
 	UR_RUN_UNTIL(op.done, 100 * MS);
 	CHECK_EQ(op.io.result, 12 * PAGE);
 	take_mapping_away(&memory);
@@ -161,10 +161,10 @@ static void test_change(void)
 	struct iovec second[] = {range_of(&c), range_of(&a)};
 
 	open_with_buffers();
-	CHECK_EQ(engine_set_memory(ur.engine, first, 2), 0);
+	CHECK_EQ(target_set_memory(ur.target, &ur, first, 2), 0);
 	take_mapping_away(&a);
-	CHECK_EQ(engine_set_memory(ur.engine, first, 2), 0);
-	CHECK_EQ(engine_set_memory(ur.engine, second, 2), 0);
+	CHECK_EQ(target_set_memory(ur.target, &ur, first, 2), 0);
+	CHECK_EQ(target_set_memory(ur.target, &ur, second, 2), 0);
 	take_mapping_away(&b);
 	take_mapping_away(&c);
 	CHECK(is_registered(&a, 0));
@@ -172,7 +172,36 @@ static void test_change(void)
 	CHECK(is_registered(&c, 0));
 	/* The same place with another size is another piece. */
 	first[0].iov_len = 2 * PAGE;
-	CHECK_EQ(engine_set_memory(ur.engine, first, 1), 2 * PAGE);
+	CHECK_EQ(target_set_memory(ur.target, &ur, first, 1), 2 * PAGE);
+	CHECK(!is_registered(&a, 0));
+}
+
+/* Several owners: what one registers, changes and lets go of does not concern the others. */
+static void test_owners(void)
+{
+	struct memory a = make_memory(4 * PAGE), b = make_memory(4 * PAGE), c = make_memory(PAGE);
+	const struct iovec of_a = range_of(&a), of_b = range_of(&b), of_c = range_of(&c);
+	const int owner[2] = {0};
+
+	open_with_buffers();
+	CHECK_EQ(target_set_memory(ur.target, &owner[0], &of_a, 1), 0);
+	CHECK_EQ(target_set_memory(ur.target, &owner[1], &of_b, 1), 0);
+	take_mapping_away(&a);
+	CHECK(is_registered(&a, 0));
+	/* Another set of the second one's, and none. */
+	CHECK_EQ(target_set_memory(ur.target, &owner[1], &of_c, 1), 0);
+	take_mapping_away(&b);
+	take_mapping_away(&c);
+	CHECK(is_registered(&a, 3 * PAGE));
+	CHECK(!is_registered(&b, 0));
+	CHECK(is_registered(&c, 0));
+	CHECK_EQ(target_set_memory(ur.target, &owner[1], NULL, 0), 0);
+	CHECK(is_registered(&a, 0));
+	CHECK(!is_registered(&c, 0));
+	/* Nor what goes wrong with one: there is nothing to be registered there. */
+	CHECK(target_set_memory(ur.target, &owner[1], &of_b, 1) == (int64_t)of_b.iov_len);
+	CHECK(is_registered(&a, 0));
+	CHECK_EQ(target_set_memory(ur.target, &owner[0], NULL, 0), 0);
 	CHECK(!is_registered(&a, 0));
 }
 
@@ -187,18 +216,18 @@ static void test_change_in_flight(void)
 
 	open_with_buffers();
 	REQUIRE_OK(pipe2(ends, O_CLOEXEC));
-	REQUIRE((op.io.file = engine_add_file(ur.engine, ends[0])) >= 0);
-	CHECK_EQ(engine_set_memory(ur.engine, &range, 1), 0);
+	REQUIRE((op.io.file = target_get_file(ur.target, ends[0])) >= 0);
+	CHECK_EQ(target_set_memory(ur.target, &ur, &range, 1), 0);
 	ur_submit(&op);
-	REQUIRE(engine_run(ur.engine, 0) >= 0);
+	REQUIRE(reactor_run(ur.reactor, 0) >= 0);
 	ur_submit(&early); /* an entry that no enter has taken yet */
-	CHECK_EQ(engine_set_memory(ur.engine, &other, 1), 0);
+	CHECK_EQ(target_set_memory(ur.target, &ur, &other, 1), 0);
 	take_mapping_away(&a);
 	UR_RUN_UNTIL(early.done, 100 * MS);
 	CHECK_EQ(early.io.result, PAGE);
 	CHECK_EQ(op.done, 0);
 	/* With nothing left registered, too; this waits for nobody. */
-	CHECK_EQ(engine_set_memory(ur.engine, NULL, 0), 0);
+	CHECK_EQ(target_set_memory(ur.target, &ur, NULL, 0), 0);
 	REQUIRE_EQ(write(ends[1], "hello", 5), 5);
 	UR_RUN_UNTIL(op.done, 100 * MS);
 	CHECK_EQ(op.io.result, 5);
@@ -220,7 +249,7 @@ static void test_large_range(void)
 			     MAP_SHARED | MAP_FIXED, small.fd, 0) != MAP_FAILED);
 	range = range_of(&large);
 	open_with_buffers();
-	CHECK_EQ(engine_set_memory(ur.engine, &range, 1), 0);
+	CHECK_EQ(target_set_memory(ur.target, &ur, &range, 1), 0);
 	CHECK_EQ(ur_run(ur_transfer(IO_READ, large.ours + boundary - PAGE, 2 * PAGE, 0)), 2 * PAGE);
 	take_mapping_away(&large);
 	CHECK_EQ(ur_run(ur_transfer(IO_READ, large.ours, PAGE, 0)), PAGE);
@@ -241,9 +270,9 @@ static void test_many_ranges(void)
 	for (unsigned i = 0; i < N; i++) /* backwards, with holes */
 		ranges[i] = (struct iovec){memory.ours + (2 * (N - 1 - i)) * PAGE, PAGE};
 	open_with_buffers();
-	CHECK_EQ(engine_set_memory(ur.engine, ranges, N), 0);
-	CHECK_EQ(engine_set_memory(ur.engine, ranges, N / 2), 0);
-	CHECK_EQ(engine_set_memory(ur.engine, ranges, N), 0);
+	CHECK_EQ(target_set_memory(ur.target, &ur, ranges, N), 0);
+	CHECK_EQ(target_set_memory(ur.target, &ur, ranges, N / 2), 0);
+	CHECK_EQ(target_set_memory(ur.target, &ur, ranges, N), 0);
 	take_mapping_away(&memory);
 	for (unsigned i = 0; i < N; i += 73) {
 		CHECK(is_registered(&memory, 2 * i * PAGE));
@@ -258,9 +287,9 @@ static void test_memory_on_disk(void)
 	struct iovec ranges[2] = {range_of(&memory), {map(ur.fd, 8 * PAGE), 8 * PAGE}};
 
 	open_with_buffers();
-	if (engine_set_memory(ur.engine, ranges, 2) == 0)
+	if (target_set_memory(ur.target, &ur, ranges, 2) == 0)
 		tap_skip("TMPDIR is on tmpfs, whose files can be registered");
-	CHECK_EQ(engine_set_memory(ur.engine, ranges, 2), 8 * PAGE);
+	CHECK_EQ(target_set_memory(ur.target, &ur, ranges, 2), 8 * PAGE);
 	CHECK_EQ(ur_run(ur_transfer(IO_READ, ranges[1].iov_base, PAGE, 16 * PAGE)), PAGE);
 	take_mapping_away(&memory);
 	CHECK(is_registered(&memory, 0));
@@ -285,7 +314,7 @@ static void test_memlock(void)
 	drop_ipc_lock();
 	REQUIRE_OK(setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){4 * MIB, 4 * MIB}));
 	open_with_buffers();
-	CHECK_EQ(engine_set_memory(ur.engine, ranges, 2), -ENOMEM);
+	CHECK_EQ(target_set_memory(ur.target, &ur, ranges, 2), -ENOMEM);
 	CHECK(is_registered(&memory, 0)); /* as plain memory */
 	take_mapping_away(&little);
 	CHECK(!is_registered(&little, 0));
@@ -303,7 +332,7 @@ static void test_no_memory(void)
 	void *volatile last;
 
 	open_with_buffers();
-	CHECK_EQ(engine_set_memory(ur.engine, &range, 1), 0);
+	CHECK_EQ(target_set_memory(ur.target, &ur, &range, 1), 0);
 	take_mapping_away(&memory);
 	REQUIRE_OK(getrlimit(RLIMIT_AS, &limit));
 	none = (struct rlimit){0, limit.rlim_max};
@@ -311,7 +340,7 @@ static void test_no_memory(void)
 	do
 		last = malloc(16 * PAGE);
 	while (last);
-	CHECK_EQ(engine_set_memory(ur.engine, &range, 1), -ENOMEM);
+	CHECK_EQ(target_set_memory(ur.target, &ur, &range, 1), -ENOMEM);
 	REQUIRE_OK(setrlimit(RLIMIT_AS, &limit));
 	CHECK(!is_registered(&memory, 0));
 }
@@ -320,9 +349,9 @@ static void test_no_sparse_table(void)
 {
 	if (try_engine(&engine_uring))
 		tap_skip("there is no io_uring here");
-	engine_uring_without = URING_WITHOUT_FIXED_BUFFERS;
-	CHECK_EQ(ur_try_open((struct engine_options){.fixed_buffers = true}), -EOPNOTSUPP);
-	CHECK_OK(ur_try_open((struct engine_options){0}));
+	uring_without = URING_WITHOUT_FIXED_BUFFERS;
+	CHECK_EQ(ur_try_open((struct uring_options){.fixed_buffers = true}), -EOPNOTSUPP);
+	CHECK_OK(ur_try_open((struct uring_options){0}));
 }
 
 static void test_buffers_with_sqpoll(void)
@@ -330,13 +359,13 @@ static void test_buffers_with_sqpoll(void)
 	struct memory memory = make_memory(16 * PAGE);
 	struct iovec range = range_of(&memory);
 
-	ur_open((struct engine_options){.fixed_buffers = true, .sqpoll = true, .sqpoll_cpu = -1});
+	ur_open((struct uring_options){.fixed_buffers = true, .sqpoll = true, .sqpoll_cpu = -1});
 	for (unsigned i = 0; i < 20; i++) {
 		struct ur_op op = ur_transfer(IO_READ, memory.ours, PAGE, 0);
 
-		CHECK_EQ(engine_set_memory(ur.engine, &range, 1), 0);
+		CHECK_EQ(target_set_memory(ur.target, &ur, &range, 1), 0);
 		ur_submit(&op);
-		CHECK_EQ(engine_set_memory(ur.engine, NULL, 0), 0);
+		CHECK_EQ(target_set_memory(ur.target, &ur, NULL, 0), 0);
 		UR_RUN_UNTIL(op.done, 100 * MS);
 		CHECK_EQ(op.io.result, PAGE);
 	}
@@ -348,6 +377,7 @@ static const struct tap_case cases[] = {
 	{"not_wanted", test_not_wanted},
 	{"plain_beside_registered", test_plain_beside_registered},
 	{"change", test_change},
+	{"owners", test_owners},
 	{"change_in_flight", test_change_in_flight},
 	{"large_range", test_large_range},
 	{"many_ranges", test_many_ranges},

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What only the io_uring engine does: polled completions, the kernel's submission thread,
- * engine_run() that finds nothing to do, and watches that the kernel does not carry. (What all
+ * reactor_run() that finds nothing to do, and watches that the kernel does not carry. (What all
  * engines do: test-engine.c; registered memory: test-engine-uring-memory.c.)
  */
 #include <errno.h>
@@ -21,11 +21,11 @@ static void test_sqpoll(void)
 {
 	unsigned char page[PAGE];
 
-	ur_open((struct engine_options){.sqpoll = true, .sqpoll_cpu = 0});
+	ur_open((struct uring_options){.sqpoll = true, .sqpoll_cpu = 0});
 	for (unsigned i = 0; i < 5; i++) {
 		CHECK_EQ(ur_run(ur_transfer(IO_READ, page, PAGE, 0)), PAGE);
 		for (int64_t end = eng_now() + 60 * MS; eng_now() < end;)
-			REQUIRE(engine_run(ur.engine, end - eng_now()) >= 0);
+			REQUIRE(reactor_run(ur.reactor, end - eng_now()) >= 0);
 	}
 }
 
@@ -34,7 +34,7 @@ static void test_sqpoll_without_waiting(void)
 {
 	unsigned char page[PAGE];
 
-	ur_open((struct engine_options){.sqpoll = true, .sqpoll_cpu = -1});
+	ur_open((struct uring_options){.sqpoll = true, .sqpoll_cpu = -1});
 	for (unsigned i = 0; i < 100; i++) {
 		struct ur_op op = ur_transfer(IO_READ, page, PAGE, 0);
 
@@ -48,15 +48,15 @@ static void test_sqpoll_no_cpu(void)
 {
 	if (try_engine(&engine_uring))
 		tap_skip("there is no io_uring here");
-	CHECK_EQ(ur_try_open((struct engine_options){.sqpoll = true, .sqpoll_cpu = 1 << 20}),
+	CHECK_EQ(ur_try_open((struct uring_options){.sqpoll = true, .sqpoll_cpu = 1 << 20}),
 		 -EINVAL);
-	CHECK(!ur.engine);
+	CHECK(!ur.reactor);
 }
 
 static void test_one_thread_polls(void)
 {
-	CHECK_EQ(ur_try_open((struct engine_options){.sqpoll = true, .iopoll = true}), -EINVAL);
-	CHECK(!ur.engine);
+	CHECK_EQ(ur_try_open((struct uring_options){.sqpoll = true, .iopoll = true}), -EINVAL);
+	CHECK(!ur.reactor);
 }
 
 /* ---- polled completions ---- */
@@ -67,7 +67,7 @@ static void test_iopoll_refused(void)
 	unsigned char page[PAGE];
 	struct ur_op op = ur_transfer(IO_WRITE, page, PAGE, 0);
 
-	ur_open((struct engine_options){.iopoll = true});
+	ur_open((struct uring_options){.iopoll = true});
 	op.io.flags = IO_F_DSYNC;
 	memset(page, 9, PAGE);
 	CHECK_EQ(ur_run(op), PAGE);
@@ -95,13 +95,13 @@ static void test_iopoll_probe(void)
 
 static unsigned n_runs, n_ready;
 
-static int count_run(struct engine *e, int64_t timeout_ns)
+static int count_run(struct reactor *reactor, int64_t timeout_ns)
 {
 	n_runs++;
-	return engine_uring.run(e, timeout_ns);
+	return reactor_uring.run(reactor, timeout_ns);
 }
 
-static void drain(struct engine_watch *watch)
+static void drain(struct reactor_watch *watch)
 {
 	uint64_t value;
 
@@ -109,70 +109,70 @@ static void drain(struct engine_watch *watch)
 	n_ready++;
 }
 
-/* engine_run() without waiting enters the engine only when there is something for it. */
-static void check_quiet(struct engine_options options)
+/* reactor_run() without waiting enters the engine only when there is something for it. */
+static void check_quiet(struct uring_options options)
 {
-	struct engine_watch watch = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .ready = drain};
-	struct engine_class counting = engine_uring;
+	struct reactor_watch watch = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .ready = drain};
+	struct reactor_class counting = reactor_uring;
 	unsigned char page[PAGE];
 
 	ur_open(options);
 	counting.run = count_run;
-	ur.engine->class = &counting;
-	REQUIRE_OK(engine_watch(ur.engine, &watch));
+	ur.reactor->class = &counting;
+	REQUIRE_OK(reactor_watch(ur.reactor, &watch));
 	for (unsigned round = 0; round < 3; round++) {
 		struct ur_op op = ur_transfer(IO_READ, page, PAGE, 0);
 
 		/* The watch is armed; an operation more completes. */
 		ur_submit(&op);
 		UR_RUN_UNTIL(op.done, 0);
-		REQUIRE(engine_run(ur.engine, MS) >= 0);
+		REQUIRE(reactor_run(ur.reactor, MS) >= 0);
 		n_runs = 0;
 		for (unsigned i = 0; i < 1000; i++)
-			CHECK_EQ(engine_run(ur.engine, 0), 0);
+			CHECK_EQ(reactor_run(ur.reactor, 0), 0);
 		CHECK_EQ(n_runs, 0);
 		n_ready = 0;
 		REQUIRE_OK(eventfd_write(watch.fd, 1));
 		UR_RUN_UNTIL(n_ready, 0);
 		CHECK_EQ(n_ready, 1);
 	}
-	engine_unwatch(ur.engine, &watch);
-	REQUIRE(engine_run(ur.engine, MS) >= 0);
+	reactor_unwatch(ur.reactor, &watch);
+	REQUIRE(reactor_run(ur.reactor, MS) >= 0);
 	close(watch.fd);
-	ur.engine->class = &engine_uring;
+	ur.reactor->class = &reactor_uring;
 }
 
 static void test_quiet(void)
 {
-	check_quiet((struct engine_options){0});
+	check_quiet((struct uring_options){0});
 }
 
 static void test_quiet_sqpoll(void)
 {
-	check_quiet((struct engine_options){.sqpoll = true, .sqpoll_cpu = -1});
+	check_quiet((struct uring_options){.sqpoll = true, .sqpoll_cpu = -1});
 }
 
 static void test_quiet_5_19(void)
 {
-	engine_uring_without = URING_WITHOUT_DEFER_TASKRUN;
-	check_quiet((struct engine_options){0});
+	uring_without = URING_WITHOUT_DEFER_TASKRUN;
+	check_quiet((struct uring_options){0});
 }
 
 static void test_quiet_5_11(void)
 {
-	engine_uring_without = ~URING_WITHOUT_LARGE_RINGS;
-	check_quiet((struct engine_options){0});
+	uring_without = ~URING_WITHOUT_LARGE_RINGS;
+	check_quiet((struct uring_options){0});
 }
 
 /* ---- watches that the kernel does not carry ---- */
 
 struct deaf {
-	struct engine_watch watch;
+	struct reactor_watch watch;
 	unsigned n_failed, n_looks, n_kicks;
 	int err;
 };
 
-static void deaf_ready(struct engine_watch *watch)
+static void deaf_ready(struct reactor_watch *watch)
 {
 	struct deaf *deaf = container_of(watch, struct deaf, watch);
 	eventfd_t count;
@@ -181,7 +181,7 @@ static void deaf_ready(struct engine_watch *watch)
 	deaf->n_kicks += !eventfd_read(watch->fd, &count);
 }
 
-static void deaf_failed(struct engine_watch *watch, int err)
+static void deaf_failed(struct reactor_watch *watch, int err)
 {
 	struct deaf *deaf = container_of(watch, struct deaf, watch);
 
@@ -204,25 +204,25 @@ static void check_deaf_watch(int64_t timeout)
 {
 	struct deaf deaf = make_deaf();
 
-	REQUIRE_OK(engine_watch(ur.engine, &deaf.watch));
+	REQUIRE_OK(reactor_watch(ur.reactor, &deaf.watch));
 	for (unsigned i = 1; i <= 5; i++) {
 		REQUIRE_OK(eventfd_write(deaf.watch.fd, 1));
 		UR_RUN_UNTIL(deaf.n_kicks == i, timeout);
 	}
 	CHECK_EQ(deaf.n_failed, 1);
 	CHECK_EQ(deaf.err, -EBADF);
-	engine_unwatch(ur.engine, &deaf.watch);
+	reactor_unwatch(ur.reactor, &deaf.watch);
 	deaf.n_looks = 0;
 	for (unsigned i = 0; i < 5; i++)
-		REQUIRE(engine_run(ur.engine, MS) >= 0);
+		REQUIRE(reactor_run(ur.reactor, MS) >= 0);
 	CHECK_EQ(deaf.n_looks, 0);
 	close(deaf.watch.fd);
 }
 
 static void test_deaf_watch(void)
 {
-	engine_uring_faults = URING_FAULT_WATCHES;
-	ur_open((struct engine_options){0});
+	uring_faults = URING_FAULT_WATCHES;
+	ur_open((struct uring_options){0});
 	check_deaf_watch(-1);
 	check_deaf_watch(100 * MS);
 	check_deaf_watch(0);
@@ -230,8 +230,8 @@ static void test_deaf_watch(void)
 
 static void test_deaf_watch_sqpoll(void)
 {
-	engine_uring_faults = URING_FAULT_WATCHES;
-	ur_open((struct engine_options){.sqpoll = true, .sqpoll_cpu = -1});
+	uring_faults = URING_FAULT_WATCHES;
+	ur_open((struct uring_options){.sqpoll = true, .sqpoll_cpu = -1});
 	check_deaf_watch(100 * MS);
 }
 
@@ -240,17 +240,17 @@ static void test_watch_not_armed_again(void)
 {
 	struct deaf deaf = make_deaf();
 
-	engine_uring_without = URING_WITHOUT_MULTISHOT;
-	ur_open((struct engine_options){0});
-	REQUIRE_OK(engine_watch(ur.engine, &deaf.watch));
-	REQUIRE(engine_run(ur.engine, 0) >= 0);
-	engine_uring_faults = URING_FAULT_WATCHES;
+	uring_without = URING_WITHOUT_MULTISHOT;
+	ur_open((struct uring_options){0});
+	REQUIRE_OK(reactor_watch(ur.reactor, &deaf.watch));
+	REQUIRE(reactor_run(ur.reactor, 0) >= 0);
+	uring_faults = URING_FAULT_WATCHES;
 	for (unsigned i = 1; i <= 5; i++) {
 		REQUIRE_OK(eventfd_write(deaf.watch.fd, 1));
 		UR_RUN_UNTIL(deaf.n_kicks == i, -1);
 	}
 	CHECK_EQ(deaf.n_failed, 1);
-	engine_unwatch(ur.engine, &deaf.watch);
+	reactor_unwatch(ur.reactor, &deaf.watch);
 	close(deaf.watch.fd);
 }
 
@@ -259,9 +259,9 @@ static void test_deaf_helper(void)
 {
 	struct ur_op op = {.io = {.op = IO_SYNC, .done = ur_complete, .offset = UINT64_MAX}};
 
-	engine_uring_faults = URING_FAULT_WATCHES;
-	ur_open((struct engine_options){0});
-	engine_submit(ur.engine, &op.io);
+	uring_faults = URING_FAULT_WATCHES;
+	ur_open((struct uring_options){0});
+	target_submit(ur.target, &op.io);
 	UR_RUN_UNTIL(op.done, -1);
 	CHECK_EQ(op.io.result, -EINVAL);
 }
@@ -269,12 +269,12 @@ static void test_deaf_helper(void)
 /* A watch that ends, or begins another, while it is looked at. */
 static struct deaf chain_next;
 
-static void chain_ready(struct engine_watch *watch)
+static void chain_ready(struct reactor_watch *watch)
 {
-	engine_unwatch(ur.engine, watch);
+	reactor_unwatch(ur.reactor, watch);
 	if (!chain_next.watch.ready) {
 		chain_next = make_deaf();
-		REQUIRE_OK(engine_watch(ur.engine, &chain_next.watch));
+		REQUIRE_OK(reactor_watch(ur.reactor, &chain_next.watch));
 	}
 }
 
@@ -282,16 +282,16 @@ static void test_deaf_watches_come_and_go(void)
 {
 	struct deaf deaf[40];
 
-	engine_uring_faults = URING_FAULT_WATCHES;
-	ur_open((struct engine_options){0});
+	uring_faults = URING_FAULT_WATCHES;
+	ur_open((struct uring_options){0});
 	for (unsigned i = 0; i < 40; i++) {
 		deaf[i] = make_deaf();
 		deaf[i].watch.ready = chain_ready;
-		REQUIRE_OK(engine_watch(ur.engine, &deaf[i].watch));
+		REQUIRE_OK(reactor_watch(ur.reactor, &deaf[i].watch));
 	}
 	UR_RUN_UNTIL(chain_next.n_looks >= 2, -1);
 	CHECK_EQ(chain_next.n_failed, 1);
-	engine_unwatch(ur.engine, &chain_next.watch);
+	reactor_unwatch(ur.reactor, &chain_next.watch);
 	for (unsigned i = 0; i < 40; i++)
 		close(deaf[i].watch.fd);
 	close(chain_next.watch.fd);

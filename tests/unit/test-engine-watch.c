@@ -11,14 +11,14 @@
 #include "tests/unit/support/engines.h"
 
 struct watched {
-	struct engine_watch watch;
+	struct reactor_watch watch;
 	unsigned calls;
 	bool drain;
 	struct watched *end;   /* to be unwatched from ready() */
 	struct watched *begin; /* and what to watch then */
 };
 
-static void ready(struct engine_watch *watch)
+static void ready(struct reactor_watch *watch)
 {
 	struct watched *w = container_of(watch, struct watched, watch);
 	eventfd_t count;
@@ -28,9 +28,9 @@ static void ready(struct engine_watch *watch)
 	if (w->drain)
 		CHECK_OK(eventfd_read(watch->fd, &count));
 	if (w->end)
-		engine_unwatch(eng.engine, &w->end->watch);
+		reactor_unwatch(eng.reactor, &w->end->watch);
 	if (w->begin)
-		CHECK_OK(engine_watch(eng.engine, &w->begin->watch));
+		CHECK_OK(reactor_watch(eng.reactor, &w->begin->watch));
 }
 
 static struct watched watched_eventfd(unsigned count)
@@ -47,13 +47,13 @@ static struct watched watched_eventfd(unsigned count)
 static void start_watch(struct watched *w)
 {
 	eng.inside = true;
-	REQUIRE_OK(engine_watch(eng.engine, &w->watch));
+	REQUIRE_OK(reactor_watch(eng.reactor, &w->watch));
 	eng.inside = false;
 }
 
 static void stop_watch(struct watched *w)
 {
-	engine_unwatch(eng.engine, &w->watch);
+	reactor_unwatch(eng.reactor, &w->watch);
 	close(w->watch.fd);
 }
 
@@ -101,7 +101,7 @@ static void test_watch_wakes(void)
 	eng_run_a_while();
 	REQUIRE_OK(pthread_create(&thread, NULL, kick_later, &w.watch.fd));
 	while (!w.calls)
-		REQUIRE(engine_run(eng.engine, -1) >= 0);
+		REQUIRE(reactor_run(eng.reactor, -1) >= 0);
 	CHECK_EQ(w.calls, 1);
 	pthread_join(thread, NULL);
 	stop_watch(&w);
@@ -111,12 +111,12 @@ static void test_watch_refused(void)
 {
 	struct watched w = {.watch = {.fd = eng.fd, .ready = ready}};
 
-	CHECK_EQ(engine_watch(eng.engine, &w.watch), -EPERM);
+	CHECK_EQ(reactor_watch(eng.reactor, &w.watch), -EPERM);
 	w.watch.fd = 12345;
-	CHECK_EQ(engine_watch(eng.engine, &w.watch), -EBADF);
+	CHECK_EQ(reactor_watch(eng.reactor, &w.watch), -EBADF);
 	eng_run_a_while();
 	CHECK_EQ(w.calls, 0);
-	engine_unwatch(eng.engine, &w.watch); /* never was: no effect */
+	reactor_unwatch(eng.reactor, &w.watch); /* never was: no effect */
 }
 
 static void test_watch_hang_up(void)
@@ -207,7 +207,7 @@ static void test_unwatch_with_event(void)
 		*gone = watched_eventfd(0);
 		number = gone->watch.fd;
 		start_watch(gone);
-		REQUIRE(engine_run(eng.engine, 0) >= 0);
+		REQUIRE(reactor_run(eng.reactor, 0) >= 0);
 		eventfd_write(number, 1);
 		if (i % 2) /* io_uring: the completion is in memory by now, or nearly */
 			usleep(100);
@@ -217,7 +217,7 @@ static void test_unwatch_with_event(void)
 		CHECK_EQ(next.watch.fd, number);
 		start_watch(&next);
 		for (int j = 0; j < 40; j++)
-			REQUIRE(engine_run(eng.engine, MS / 10) >= 0);
+			REQUIRE(reactor_run(eng.reactor, MS / 10) >= 0);
 		CHECK_EQ(next.calls, 0);
 		eventfd_write(number, 1);
 		RUN_UNTIL(next.calls == 1);
@@ -225,14 +225,14 @@ static void test_unwatch_with_event(void)
 	}
 }
 
-/* Between watch() and unwatch() no engine_run(): nothing has reached the kernel yet. */
+/* Between watch() and unwatch() no reactor_run(): nothing has reached the kernel yet. */
 static void test_unwatch_at_once(void)
 {
 	struct watched w = watched_eventfd(1);
 
 	for (int i = 0; i < 100; i++) {
 		start_watch(&w);
-		engine_unwatch(eng.engine, &w.watch);
+		reactor_unwatch(eng.reactor, &w.watch);
 	}
 	eng_run_a_while();
 	CHECK_EQ(w.calls, 0);
@@ -257,7 +257,7 @@ static void test_many_watches(void)
 			if (round > 1 || i % 2 == 0)
 				eventfd_write(w[i].watch.fd, 1);
 		for (int64_t end = eng_now() + (int64_t)tap_stretch(10) * S; eng_now() < end;) {
-			REQUIRE(engine_run(eng.engine, 100 * MS) >= 0);
+			REQUIRE(reactor_run(eng.reactor, 100 * MS) >= 0);
 			calls = 0;
 			for (int i = 0; i < WATCHES; i++)
 				calls += w[i].calls >= (unsigned)round;
@@ -290,7 +290,7 @@ static void run_until_called(const struct watched *w, unsigned calls, int64_t ti
 	const int64_t until = eng_now() + (int64_t)tap_stretch(5) * S;
 
 	while (w->calls < calls && eng_now() < until)
-		REQUIRE(engine_run(eng.engine, timeout) >= 0);
+		REQUIRE(reactor_run(eng.reactor, timeout) >= 0);
 	CHECK_EQ(w->calls, calls);
 }
 
@@ -316,7 +316,7 @@ static void test_watch_not_starved(void)
 	free(buf);
 }
 
-/* The same of a watched descriptor, by the next engine_run(), or by close. */
+/* The same of a watched descriptor, by the next reactor_run(), or by close. */
 static void test_watch_let_go(void)
 {
 	for (int closed = 0; closed < 2; closed++) {

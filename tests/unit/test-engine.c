@@ -9,18 +9,20 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "src/io/inbox.h"
 #include "tests/unit/support/engines.h"
 #include "tests/unit/support/try-engine.h"
 
 static void test_find_and_probe(void)
 {
-	CHECK(engine_find(eng.class->name) == eng.class);
+	CHECK(engine_find(eng.engine->name)->target == eng.engine->target);
 	CHECK(engine_find("") == NULL);
 	CHECK(engine_find("posix") == NULL);
-	CHECK_OK(try_engine(eng.class));
+	CHECK_OK(try_engine(eng.engine));
 }
 
 /* ---- many at once ---- */
@@ -121,10 +123,10 @@ static void test_timeout(void)
 	eng_run_a_while();
 	start = eng_now();
 	for (int i = 0; i < 100; i++)
-		CHECK_EQ(engine_run(eng.engine, 0), 0);
+		CHECK_EQ(reactor_run(eng.reactor, 0), 0);
 	CHECK(eng_now() - start < 50 * (int64_t)tap_stretch(1) * MS);
 	start = eng_now();
-	CHECK_EQ(engine_run(eng.engine, 20 * MS + 500), 0);
+	CHECK_EQ(reactor_run(eng.reactor, 20 * MS + 500), 0);
 	CHECK(eng_now() - start >= 20 * MS);
 	CHECK(eng_now() - start < (int64_t)tap_stretch(1) * S);
 }
@@ -145,28 +147,224 @@ static void test_signal(void)
 	start = eng_now();
 	sigaction(SIGALRM, &action, NULL);
 	setitimer(ITIMER_REAL, &timer, NULL);
-	CHECK_EQ(engine_run(eng.engine, -1), 0);
+	CHECK_EQ(reactor_run(eng.reactor, -1), 0);
 	CHECK(eng_now() - start >= 25 * MS);
 }
 
 /* ---- files, opening and closing ---- */
 
+/* As many as there may be, and one more. */
 static void test_files(void)
 {
+	struct rlimit limit = {TARGET_FILES + 100, TARGET_FILES + 100};
 	unsigned char *buf = eng_buffer(1, 0x77);
 	struct eng_op op = eng_transfer(IO_WRITE, 100, buf, BLOCK, 0);
+	int fd[TARGET_FILES + 1];
 
-	for (int i = 2; i < ENGINE_FILES; i++)
-		REQUIRE_EQ(engine_add_file(eng.engine, eng.fd), i);
-	CHECK_EQ(engine_add_file(eng.engine, eng.fd), -ENFILE);
+	REQUIRE_OK(setrlimit(RLIMIT_NOFILE, &limit));
+	eng_reopen(8);
+	for (int i = 2; i <= TARGET_FILES; i++)
+		REQUIRE((fd[i] = dup(eng.fd)) >= 0);
+	for (int i = 2; i < TARGET_FILES; i++)
+		REQUIRE_EQ(target_get_file(eng.target, fd[i]), i);
+	CHECK_EQ(target_get_file(eng.target, fd[TARGET_FILES]), -ENFILE);
 	CHECK_EQ(eng_run(&op), BLOCK);
-	engine_remove_file(eng.engine, 100);
+	target_put_file(eng.target, 100);
 	CHECK_EQ(eng_run(&op), -EBADF);
 	if (!eng_is_null())
-		CHECK_EQ(engine_add_file(eng.engine, 12345), -EBADF);
-	CHECK_EQ(engine_add_file(eng.engine, eng.fd), 100);
+		CHECK_EQ(target_get_file(eng.target, 12345), -EBADF);
+	CHECK_EQ(target_get_file(eng.target, fd[TARGET_FILES]), 100);
 	CHECK_EQ(eng_run(&op), BLOCK);
 	free(buf);
+}
+
+/* Who asks for a file that is known shares its handle, which goes with the last one. */
+static void test_file_of_many(void)
+{
+	unsigned char *buf = eng_buffer(1, 0x77);
+	struct eng_op op = eng_transfer(IO_WRITE, eng.file, buf, BLOCK, 0);
+
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(target_get_file(eng.target, eng.fd), eng.file);
+	for (int i = 0; i < 3; i++) {
+		target_put_file(eng.target, eng.file);
+		CHECK_EQ(eng_run(&op), BLOCK);
+	}
+	target_put_file(eng.target, eng.file);
+	CHECK_EQ(eng_run(&op), -EBADF);
+	/* Once too often harms nobody. */
+	target_put_file(eng.target, eng.file);
+	target_put_file(eng.target, -1);
+	target_put_file(eng.target, TARGET_FILES);
+	CHECK_EQ(target_get_file(eng.target, eng.fd), eng.file);
+	CHECK_EQ(eng_run(&op), BLOCK);
+	free(buf);
+}
+
+/* ---- several targets on one reactor ---- */
+
+/* Each does its own, and nothing of it gets lost in one run. */
+static void test_targets_side_by_side(void)
+{
+	static const struct target_class *const classes[] = {&target_null, &target_aio};
+	unsigned char *buf = eng_buffer(64, 0x66);
+	struct target *other[2];
+	struct eng_op ops[64];
+
+	eng_fill_file(64, 0x11);
+	for (unsigned k = 0; k < 2; k++) {
+		REQUIRE_OK(target_open(classes[k], &other[k], eng.reactor));
+		REQUIRE_EQ(target_get_file(other[k], eng.fd), 0);
+	}
+	for (unsigned i = 0; i < 64; i++) {
+		ops[i] = eng_transfer(IO_WRITE, 0, buf + (size_t)i * BLOCK, BLOCK,
+				      (uint64_t)i * BLOCK);
+		ops[i].io.iov = &ops[i].iov;
+		ops[i].io.done = eng_complete;
+		target_submit(i % 4 < 2 ? eng.target : other[i % 2], &ops[i].io);
+	}
+	RUN_UNTIL(eng.completed >= 64);
+	eng_run_a_while();
+	CHECK_EQ(eng.completed, 64);
+	for (unsigned i = 0; i < 64; i++) {
+		const bool null = i % 4 < 2 ? eng_is_null() : i % 2 == 0;
+
+		CHECK_EQ(ops[i].done, 1);
+		CHECK_EQ(ops[i].io.result, BLOCK);
+		CHECK(eng_file_is(null ? 0x11 : 0x66, (off_t)i * BLOCK, BLOCK));
+	}
+	for (unsigned k = 0; k < 2; k++)
+		target_close(other[k]);
+	/* The first one is not disturbed. */
+	eng.completed = 0;
+	ops[0].done = 0;
+	CHECK_EQ(eng_run(&ops[0]), BLOCK);
+	free(buf);
+}
+
+/* That of io_uring is the reactor's own. */
+static void test_one_uring_target(void)
+{
+	struct target *other;
+
+	CHECK_EQ(target_open(&target_uring, &other, eng.reactor),
+		 eng.engine->reactor != &reactor_uring ? -EINVAL
+		 : eng.target->class == &target_uring  ? -EBUSY
+						       : 0);
+	if (eng.engine->reactor == &reactor_uring && eng.target->class != &target_uring)
+		target_close(other);
+	else
+		CHECK(!other);
+}
+
+/* ---- timers ---- */
+
+static struct {
+	struct reactor_timer timer;
+	int64_t fired;
+	unsigned n;
+} timers[4];
+
+static void fire(struct reactor_timer *timer)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		if (timer != &timers[i].timer)
+			continue;
+		timers[i].fired = eng_now();
+		timers[i].n++;
+	}
+}
+
+static void set(unsigned i, int64_t in_ns)
+{
+	timers[i].timer.fire = fire;
+	reactor_set_timer(eng.reactor, &timers[i].timer, in_ns);
+}
+
+/* In order of time, whatever that of setting was; and the sleep is no longer than needed. */
+static void test_timers(void)
+{
+	const int64_t start = eng_now();
+
+	set(0, 30 * MS);
+	set(1, 10 * MS);
+	set(2, 20 * MS);
+	set(3, 5 * MS);
+	reactor_clear_timer(eng.reactor, &timers[3].timer);
+	reactor_clear_timer(eng.reactor, &timers[3].timer);
+	while (!timers[0].n)
+		REQUIRE(reactor_run(eng.reactor, -1) >= 0);
+	CHECK_EQ(timers[1].n, 1);
+	CHECK_EQ(timers[2].n, 1);
+	CHECK_EQ(timers[3].n, 0);
+	CHECK(timers[1].fired >= start + 10 * MS);
+	CHECK(timers[2].fired >= start + 20 * MS && timers[2].fired >= timers[1].fired);
+	CHECK(timers[0].fired >= start + 30 * MS);
+	CHECK(eng_now() - start < (int64_t)tap_stretch(1) * S);
+	/* Each fires once; and one that is set again, at its new time only. */
+	set(0, MS);
+	set(0, 20 * MS);
+	for (int64_t end = eng_now() + 10 * MS; eng_now() < end;)
+		reactor_run(eng.reactor, 0);
+	CHECK_EQ(timers[0].n, 1);
+	for (int64_t end = eng_now() + 30 * MS; eng_now() < end;)
+		reactor_run(eng.reactor, 0);
+	CHECK_EQ(timers[0].n, 2);
+}
+
+static void fire_again(struct reactor_timer *timer)
+{
+	timers[0].n++;
+	reactor_set_timer(eng.reactor, timer, MS);
+}
+
+/* Besides I/O, which goes on; and nobody counts it as something delivered. */
+static void test_timer_that_sets_itself(void)
+{
+	unsigned char *buf = eng_buffer(1, 1);
+	struct eng_op op = eng_transfer(IO_WRITE, eng.file, buf, BLOCK, 0);
+
+	eng_run_a_while();
+	timers[0].timer.fire = fire_again;
+	reactor_set_timer(eng.reactor, &timers[0].timer, MS);
+	CHECK_EQ(reactor_run(eng.reactor, -1), 0);
+	CHECK_EQ(timers[0].n, 1);
+	while (timers[0].n < 20)
+		CHECK_EQ(eng_run(&op), BLOCK);
+	reactor_clear_timer(eng.reactor, &timers[0].timer);
+	eng_run_a_while();
+	CHECK_EQ(timers[0].n, 20);
+	free(buf);
+}
+
+/* ---- results of other threads ---- */
+
+static void *post(void *arg)
+{
+	struct inbox *inbox = arg;
+	static struct eng_op ops[1000];
+
+	for (unsigned i = 0; i < 1000; i++) {
+		ops[i].io.done = eng_complete;
+		ops[i].io.result = i;
+		inbox_post(inbox, &ops[i].io);
+	}
+	return NULL;
+}
+
+static void test_inbox(void)
+{
+	struct inbox inbox;
+	pthread_t thread[1];
+
+	eng_need_others_awake();
+	REQUIRE_OK(inbox_open(&inbox, eng.target));
+	REQUIRE_OK(pthread_create(thread, NULL, post, &inbox));
+	RUN_UNTIL(eng.completed >= 1000);
+	pthread_join(*thread, NULL);
+	eng_run_a_while();
+	CHECK_EQ(eng.completed, 1000);
+	inbox_close(&inbox);
 }
 
 static bool lock_is_free(void)
@@ -190,11 +388,11 @@ static void test_file_let_go(void)
 		int locked = open(eng.path, O_RDWR | O_CLOEXEC);
 
 		REQUIRE_OK(fcntl(locked, F_OFD_SETLK, &lock));
-		REQUIRE_EQ(op.io.file = engine_add_file(eng.engine, locked), 2);
+		REQUIRE_EQ(op.io.file = target_get_file(eng.target, locked), 2);
 		CHECK_EQ(eng_run(&op), BLOCK);
 		CHECK(!lock_is_free());
 		if (removed)
-			engine_remove_file(eng.engine, op.io.file);
+			target_put_file(eng.target, op.io.file);
 		else
 			eng_reopen(8);
 		close(locked);
@@ -206,10 +404,10 @@ static void test_file_let_go(void)
 
 static void test_depths(void)
 {
-	struct engine_config config = {.depth = 0};
-	struct engine *none = eng.engine;
+	struct reactor_config config = {.depth = 0};
+	struct reactor *none = eng.reactor;
 
-	CHECK_EQ(engine_open(eng.class, &none, &config), -EINVAL);
+	CHECK_EQ(reactor_open(eng.engine->reactor, &none, &config), -EINVAL);
 	CHECK(none == NULL);
 	eng_reopen(1);
 	test_more_than_depth();
@@ -237,19 +435,19 @@ static void test_no_helper_thread(void)
 
 /* ---- taking back ---- */
 
-/* Takes one back that was submitted and that no engine_run() has seen. */
-static bool withdraw(struct eng_op *op)
+/* Takes one back that was submitted and that no reactor_run() has seen. */
+static bool cancel(struct eng_op *op)
 {
 	bool taken;
 
 	eng.inside = true;
-	taken = engine_cancel(eng.engine, &op->io);
+	taken = target_cancel(eng.target, &op->io);
 	eng.inside = false;
 	return taken;
 }
 
 /* More than the depth: what the kernel has no room for can be taken back, wherever it is. */
-static void test_withdraw(void)
+static void test_cancel(void)
 {
 	unsigned char *buf = eng_buffer(40, 0x33);
 	struct eng_op ops[40];
@@ -269,10 +467,10 @@ static void test_withdraw(void)
 
 		taken[i] = false;
 		if (i == 39 || i == 0 || i % 2) {
-			taken[i] = withdraw(&ops[i]);
+			taken[i] = cancel(&ops[i]);
 			n_taken += taken[i];
 			/* Once only. */
-			CHECK(!taken[i] || !withdraw(&ops[i]));
+			CHECK(!taken[i] || !cancel(&ops[i]));
 		}
 	}
 	/* At most 8 may be with the kernel. */
@@ -286,13 +484,13 @@ static void test_withdraw(void)
 		CHECK(eng_is_null() ||
 		      eng_file_is(taken[i] ? 0x11 : 0x33, (off_t)i * BLOCK, BLOCK));
 		/* Done with: too late. */
-		CHECK(!withdraw(&ops[i]));
+		CHECK(!cancel(&ops[i]));
 	}
 	free(buf);
 }
 
 /* What was taken back is its owner's, and can be submitted again; the rest goes on in order. */
-static void test_withdraw_and_submit(void)
+static void test_cancel_and_submit(void)
 {
 	unsigned char *buf = eng_buffer(1, 0x44);
 	struct eng_op ops[20];
@@ -307,10 +505,10 @@ static void test_withdraw_and_submit(void)
 		}
 		/* All that waits, so that the list is empty, and then something again. */
 		for (unsigned i = 20; i--;)
-			if (withdraw(&ops[i]))
+			if (cancel(&ops[i]))
 				eng_submit(&ops[i]);
 		for (unsigned i = 0; i < 20; i++)
-			if (withdraw(&ops[i]))
+			if (cancel(&ops[i]))
 				eng_submit(&ops[i]);
 		RUN_UNTIL(eng.completed >= 20);
 		eng_run_a_while();
@@ -321,7 +519,7 @@ static void test_withdraw_and_submit(void)
 }
 
 /* What a helper thread would do. */
-static void test_withdraw_offloaded(void)
+static void test_cancel_offloaded(void)
 {
 	struct eng_op ops[4];
 	unsigned n_taken = 0;
@@ -332,7 +530,7 @@ static void test_withdraw_offloaded(void)
 		eng_submit(&ops[i]);
 	}
 	for (unsigned i = 1; i < 4; i += 2) {
-		const bool taken = withdraw(&ops[i]);
+		const bool taken = cancel(&ops[i]);
 
 		n_taken += taken;
 		ops[i].done = taken ? 2 : 0;
@@ -346,16 +544,16 @@ static void test_withdraw_offloaded(void)
 }
 
 /* One that was never submitted, and one that the kernel has. */
-static void test_withdraw_too_late(void)
+static void test_cancel_too_late(void)
 {
 	unsigned char *buf = eng_buffer(1, 0);
 	struct eng_op op = eng_transfer(IO_READ, eng.file, buf, BLOCK, 0), other = op;
 
 	eng_fill_file(1, 1);
 	other.io.iov = &other.iov;
-	CHECK(!withdraw(&other));
+	CHECK(!cancel(&other));
 	CHECK_EQ(eng_run(&op), BLOCK);
-	CHECK(!withdraw(&op));
+	CHECK(!cancel(&op));
 	CHECK_EQ(op.done, 1);
 	free(buf);
 }
@@ -368,13 +566,19 @@ static const struct tap_case cases[] = {
 	{"timeout", test_timeout},
 	{"signal", test_signal},
 	{"files", test_files},
+	{"file_of_many", test_file_of_many},
+	{"targets_side_by_side", test_targets_side_by_side},
+	{"one_uring_target", test_one_uring_target},
+	{"timers", test_timers},
+	{"timer_that_sets_itself", test_timer_that_sets_itself},
+	{"inbox", test_inbox},
 	{"file_let_go", test_file_let_go},
 	{"depths", test_depths},
 	{"no_helper_thread", test_no_helper_thread},
-	{"withdraw", test_withdraw},
-	{"withdraw_and_submit", test_withdraw_and_submit},
-	{"withdraw_offloaded", test_withdraw_offloaded},
-	{"withdraw_too_late", test_withdraw_too_late},
+	{"cancel", test_cancel},
+	{"cancel_and_submit", test_cancel_and_submit},
+	{"cancel_offloaded", test_cancel_offloaded},
+	{"cancel_too_late", test_cancel_too_late},
 	{0},
 };
 

@@ -56,18 +56,19 @@ static void defaults_are_as_documented(void)
 {
 	REQUIRE_OK(PARSE("--blk-file=img"));
 	CHECK_EQ(options.action, OPTIONS_SERVE);
-	CHECK(options.listener.path == NULL);
-	CHECK_EQ(options.listener.fd, -1);
-	CHECK_EQ(options.listener.mode, 0600);
-	CHECK(options.listener.group == NULL);
-	CHECK_TEXT(options.image.path, "img");
-	CHECK(!options.image.read_only);
-	CHECK_EQ(options.image.cache, IMAGE_CACHE_NONE);
-	CHECK(options.image.discard);
-	CHECK_EQ(options.image.block_size, 0);
-	CHECK_EQ(options.image.physical_block_size, 0);
-	CHECK_EQ(options.image.optimal_io_size, 0);
-	CHECK(options.engine == &engine_uring && !options.engine_given);
+	CHECK(options.disk.listener.path == NULL);
+	CHECK_EQ(options.disk.listener.fd, -1);
+	CHECK_EQ(options.disk.listener.mode, 0600);
+	CHECK(options.disk.listener.group == NULL);
+	CHECK_TEXT(options.disk.image.path, "img");
+	CHECK(!options.disk.image.read_only);
+	CHECK_EQ(options.disk.image.cache, IMAGE_CACHE_NONE);
+	CHECK(options.disk.image.discard);
+	CHECK_EQ(options.disk.image.block_size, 0);
+	CHECK_EQ(options.disk.image.physical_block_size, 0);
+	CHECK_EQ(options.disk.image.optimal_io_size, 0);
+	CHECK(options.daemon.workers.engine == &engine_uring &&
+	      !options.daemon.workers.engine_given);
 	CHECK_EQ(options.disk.num_queues, 256);
 	CHECK_TEXT(options.disk.serial, "");
 	CHECK(options.disk.lock);
@@ -83,18 +84,18 @@ static void everything_at_once(void)
 			 "--cache=writethrough", "--serial=S-1", "--block-size=4096",
 			 "--physical-block-size=16K", "--optimal-io-size=1M", "--discard=ignore",
 			 "--lock-timeout=5", "--log-level=debug"));
-	CHECK_TEXT(options.listener.path, "/run/s");
-	CHECK_EQ(options.listener.mode, 0660);
-	CHECK_TEXT(options.listener.group, "kvm");
-	CHECK(options.image.read_only);
+	CHECK_TEXT(options.disk.listener.path, "/run/s");
+	CHECK_EQ(options.disk.listener.mode, 0660);
+	CHECK_TEXT(options.disk.listener.group, "kvm");
+	CHECK(options.disk.image.read_only);
 	CHECK_EQ(options.disk.num_queues, 4);
-	CHECK(options.engine == &engine_aio && options.engine_given);
-	CHECK_EQ(options.image.cache, IMAGE_CACHE_WRITETHROUGH);
+	CHECK(options.daemon.workers.engine == &engine_aio && options.daemon.workers.engine_given);
+	CHECK_EQ(options.disk.image.cache, IMAGE_CACHE_WRITETHROUGH);
 	CHECK_TEXT(options.disk.serial, "S-1");
-	CHECK_EQ(options.image.block_size, 4096);
-	CHECK_EQ(options.image.physical_block_size, 16384);
-	CHECK_EQ(options.image.optimal_io_size, 1048576);
-	CHECK(!options.image.discard);
+	CHECK_EQ(options.disk.image.block_size, 4096);
+	CHECK_EQ(options.disk.image.physical_block_size, 16384);
+	CHECK_EQ(options.disk.image.optimal_io_size, 1048576);
+	CHECK(!options.disk.image.discard);
 	CHECK_EQ(options.disk.lock_timeout, 5);
 	CHECK_EQ(options.log_level, LOG_LEVEL_DEBUG);
 }
@@ -102,8 +103,8 @@ static void everything_at_once(void)
 static void value_may_stand_apart(void)
 {
 	REQUIRE_OK(PARSE("--blk-file", "img", "--fd", "7", "--serial", "a=b"));
-	CHECK_TEXT(options.image.path, "img");
-	CHECK_EQ(options.listener.fd, 7);
+	CHECK_TEXT(options.disk.image.path, "img");
+	CHECK_EQ(options.disk.listener.fd, 7);
 	CHECK_TEXT(options.disk.serial, "a=b");
 }
 
@@ -330,7 +331,7 @@ static void sizes(void)
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		CHECK_OK(parse_disk_size(good[i].text));
-		CHECK_EQ(options.image.null_size, good[i].bytes);
+		CHECK_EQ(options.disk.image.null_size, good[i].bytes);
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		CHECK_REFUSED(parse_disk_size(bad[i]), "--size must be");
@@ -341,9 +342,9 @@ static void sizes(void)
 static void descriptors(void)
 {
 	CHECK_OK(parse_value("fd", "0"));
-	CHECK_EQ(options.listener.fd, 0);
+	CHECK_EQ(options.disk.listener.fd, 0);
 	CHECK_OK(parse_value("fd", "2147483647"));
-	CHECK_EQ(options.listener.fd, INT_MAX);
+	CHECK_EQ(options.disk.listener.fd, INT_MAX);
 	CHECK_BAD_VALUES("fd", "-1", "+3", "3x", " 3", "2147483648", "4294967299", "three");
 }
 
@@ -364,25 +365,25 @@ static void queues(void)
 static void workers(void)
 {
 	CHECK_OK(parse_value("num-workers", "1"));
-	CHECK_EQ(options.num_workers, 1);
+	CHECK_EQ(options.daemon.workers.num, 1);
 	CHECK_OK(parse_value("num-workers", "64"));
-	CHECK_EQ(options.num_workers, 64);
+	CHECK_EQ(options.daemon.workers.num, 64);
 	CHECK_BAD_VALUES("num-workers", "0", "65", "-1", "1K", "4294967297");
 }
 
 static void cpu_lists(void)
 {
 	CHECK_OK(parse_value("cpu-affinity", "3"));
-	CHECK_EQ(options.n_cpus, 1);
-	CHECK_EQ(options.cpu[0], 3);
+	CHECK_EQ(options.daemon.workers.n_cpus, 1);
+	CHECK_EQ(options.daemon.workers.cpu[0], 3);
 	CHECK_OK(parse_value("cpu-affinity", "5-7,1,3-3"));
-	CHECK_EQ(options.n_cpus, 5);
-	CHECK_EQ(options.cpu[0], 5);
-	CHECK_EQ(options.cpu[2], 7);
-	CHECK_EQ(options.cpu[3], 1);
-	CHECK_EQ(options.cpu[4], 3);
+	CHECK_EQ(options.daemon.workers.n_cpus, 5);
+	CHECK_EQ(options.daemon.workers.cpu[0], 5);
+	CHECK_EQ(options.daemon.workers.cpu[2], 7);
+	CHECK_EQ(options.daemon.workers.cpu[3], 1);
+	CHECK_EQ(options.daemon.workers.cpu[4], 3);
 	CHECK_OK(parse_value("cpu-affinity", "0-63"));
-	CHECK_EQ(options.n_cpus, 64);
+	CHECK_EQ(options.daemon.workers.n_cpus, 64);
 	CHECK_BAD_VALUES("cpu-affinity", "0-64", "1,0-63", "2-1", "1,", ",1", "1,,2", "-1", "1-",
 			 "a", "1 2", "1024", "0-99999999999999999999999");
 }
@@ -390,24 +391,24 @@ static void cpu_lists(void)
 static void polling(void)
 {
 	CHECK_OK(parse_value("poll", "auto"));
-	CHECK_EQ(options.poll_ns, POLL_AUTO);
+	CHECK_EQ(options.daemon.workers.poll_ns, POLL_AUTO);
 	CHECK_OK(parse_value("poll", "off"));
-	CHECK_EQ(options.poll_ns, POLL_OFF);
+	CHECK_EQ(options.daemon.workers.poll_ns, POLL_OFF);
 	CHECK_OK(parse_value("poll", "always"));
-	CHECK_EQ(options.poll_ns, POLL_ALWAYS);
+	CHECK_EQ(options.daemon.workers.poll_ns, POLL_ALWAYS);
 	CHECK_OK(parse_value("poll", "50"));
-	CHECK_EQ(options.poll_ns, 50000);
+	CHECK_EQ(options.daemon.workers.poll_ns, 50000);
 	CHECK_OK(parse_value("poll", "1000000"));
-	CHECK_EQ(options.poll_ns, 1000000000);
+	CHECK_EQ(options.daemon.workers.poll_ns, 1000000000);
 	CHECK_BAD_VALUES("poll", "1000001", "-1", "on", "AUTO", "5us", "99999999999999999999");
 }
 
 static void block_sizes(void)
 {
 	CHECK_OK(parse_value("block-size", "512"));
-	CHECK_EQ(options.image.block_size, 512);
+	CHECK_EQ(options.disk.image.block_size, 512);
 	CHECK_OK(parse_value("block-size", "4K"));
-	CHECK_EQ(options.image.block_size, 4096);
+	CHECK_EQ(options.disk.image.block_size, 4096);
 	CHECK_BAD_VALUES("block-size", "0", "1", "1024", "8192", "-512", "4096x");
 }
 
@@ -415,7 +416,7 @@ static void physical_block_sizes(void)
 {
 	CHECK_OK(parse_value("physical-block-size", "512"));
 	CHECK_OK(parse_value("physical-block-size", "2M"));
-	CHECK_EQ(options.image.physical_block_size, 2097152);
+	CHECK_EQ(options.disk.image.physical_block_size, 2097152);
 	CHECK_BAD_VALUES("physical-block-size", "0", "256", "513", "1536", "4M", "4294967808");
 }
 
@@ -423,7 +424,7 @@ static void optimal_io_sizes(void)
 {
 	CHECK_OK(parse_value("optimal-io-size", "512"));
 	CHECK_OK(parse_value("optimal-io-size", "4294966784"));
-	CHECK_EQ(options.image.optimal_io_size, 4294966784);
+	CHECK_EQ(options.disk.image.optimal_io_size, 4294966784);
 	CHECK_BAD_VALUES("optimal-io-size", "0", "100", "513", "4G", "4294967808");
 }
 
@@ -438,15 +439,16 @@ static void serials(void)
 static void words_of_lists(void)
 {
 	CHECK_OK(parse_value("cache", "none"));
-	CHECK_EQ(options.image.cache, IMAGE_CACHE_NONE);
+	CHECK_EQ(options.disk.image.cache, IMAGE_CACHE_NONE);
 	CHECK_OK(parse_value("cache", "writeback"));
-	CHECK_EQ(options.image.cache, IMAGE_CACHE_WRITEBACK);
+	CHECK_EQ(options.disk.image.cache, IMAGE_CACHE_WRITEBACK);
 	CHECK_OK(parse_value("discard", "unmap"));
-	CHECK(options.image.discard);
+	CHECK(options.disk.image.discard);
 	CHECK_OK(parse_value("log-level", "error"));
 	CHECK_EQ(options.log_level, LOG_LEVEL_ERROR);
 	CHECK_OK(parse_value("engine", "io_uring"));
-	CHECK(options.engine == &engine_uring && options.engine_given);
+	CHECK(options.daemon.workers.engine == &engine_uring &&
+	      options.daemon.workers.engine_given);
 	CHECK_BAD_VALUES("cache", "None", "unsafe", "write", "writebackx");
 	CHECK_BAD_VALUES("discard", "on", "off", "unma");
 	CHECK_BAD_VALUES("log-level", "3", "warn", "INFO");
@@ -467,9 +469,9 @@ static void lock_options(void)
 static void socket_modes(void)
 {
 	CHECK_OK(PARSE_WITH("--socket-path=s", "--socket-mode=0660"));
-	CHECK_EQ(options.listener.mode, 0660);
+	CHECK_EQ(options.disk.listener.mode, 0660);
 	CHECK_OK(PARSE_WITH("--socket-path=s", "--socket-mode=777"));
-	CHECK_EQ(options.listener.mode, 0777);
+	CHECK_EQ(options.disk.listener.mode, 0777);
 	CHECK_REFUSED(PARSE_WITH("--socket-path=s", "--socket-mode=1777"), "--socket-mode must be");
 	CHECK_REFUSED(PARSE_WITH("--socket-path=s", "--socket-mode=668"), "--socket-mode must be");
 	CHECK_REFUSED(PARSE_WITH("--socket-path=s", "--socket-mode=rw"), "--socket-mode must be");
@@ -484,7 +486,7 @@ static void socket_path_lengths(void)
 	memset(value, 'p', sizeof(value));
 	value[107] = 0;
 	CHECK_OK(parse_value("socket-path", value));
-	CHECK_EQ(strlen(options.listener.path), 107);
+	CHECK_EQ(strlen(options.disk.listener.path), 107);
 	value[107] = 'p';
 	value[108] = 0;
 	CHECK_REFUSED(parse_value("socket-path", value), "at most 107");
@@ -520,10 +522,10 @@ static void null_engine_needs_a_size(void)
 {
 	CHECK_REFUSED(PARSE("--engine=null"), "--size");
 	CHECK_OK(PARSE("--engine=null", "--size=1G"));
-	CHECK(options.image.path == NULL);
-	CHECK_EQ(options.image.null_size, 1073741824);
+	CHECK(options.disk.image.path == NULL);
+	CHECK_EQ(options.disk.image.null_size, 1073741824);
 	CHECK_OK(PARSE("--engine=null", "--blk-file=img"));
-	CHECK_EQ(options.image.null_size, 0);
+	CHECK_EQ(options.disk.image.null_size, 0);
 }
 
 static void what_only_io_uring_has(void)
@@ -531,8 +533,8 @@ static void what_only_io_uring_has(void)
 	static const char *const alone[] = {"--fixed-buffers", "--iopoll", "--sqpoll"};
 
 	CHECK_OK(PARSE_WITH("--read-only"));
-	CHECK(!options.engine_options.fixed_buffers && !options.engine_options.iopoll &&
-	      !options.engine_options.sqpoll);
+	CHECK(!options.daemon.workers.uring.fixed_buffers && !options.daemon.workers.uring.iopoll &&
+	      !options.daemon.workers.uring.sqpoll);
 	for (size_t i = 0; i < sizeof(alone) / sizeof(alone[0]); i++) {
 		CHECK_OK(PARSE_WITH(alone[i]));
 		CHECK_OK(PARSE_WITH(alone[i], "--engine=io_uring"));
@@ -540,7 +542,7 @@ static void what_only_io_uring_has(void)
 		CHECK_REFUSED(PARSE_WITH("--engine=null", alone[i]), "--engine=io_uring");
 	}
 	CHECK_OK(PARSE_WITH("--fixed-buffers", "--iopoll", "--cache=none"));
-	CHECK(options.engine_options.fixed_buffers && options.engine_options.iopoll);
+	CHECK(options.daemon.workers.uring.fixed_buffers && options.daemon.workers.uring.iopoll);
 	CHECK_REFUSED(PARSE_WITH("--iopoll", "--cache=writeback"), "--cache=none");
 	CHECK_REFUSED(PARSE_WITH("--iopoll", "--cache=writethrough"), "--cache=none");
 	CHECK_REFUSED(PARSE_WITH("--iopoll", "--sqpoll"), "exclude each other");
@@ -549,10 +551,10 @@ static void what_only_io_uring_has(void)
 static void submission_thread(void)
 {
 	CHECK_OK(PARSE_WITH("--sqpoll", "--fixed-buffers"));
-	CHECK(options.engine_options.sqpoll);
-	CHECK_EQ(options.engine_options.sqpoll_cpu, -1);
+	CHECK(options.daemon.workers.uring.sqpoll);
+	CHECK_EQ(options.daemon.workers.uring.sqpoll_cpu, -1);
 	CHECK_OK(PARSE_WITH("--sqpoll-cpu=3", "--sqpoll"));
-	CHECK_EQ(options.engine_options.sqpoll_cpu, 3);
+	CHECK_EQ(options.daemon.workers.uring.sqpoll_cpu, 3);
 	CHECK_REFUSED(PARSE_WITH("--sqpoll-cpu=3"), "--sqpoll-cpu goes only with --sqpoll");
 	CHECK_REFUSED(PARSE_WITH("--sqpoll", "--sqpoll-cpu=-1"), "--sqpoll-cpu must be");
 	CHECK_REFUSED(PARSE_WITH("--sqpoll", "--sqpoll-cpu=2147483648"), "--sqpoll-cpu must be");
@@ -601,8 +603,8 @@ static void parsing_again_begins_anew(void)
 {
 	CHECK_REFUSED(PARSE_WITH("--read-only", "word", "--fd=3"), "'word'");
 	CHECK_OK(PARSE_WITH("--serial=x"));
-	CHECK(!options.image.read_only);
-	CHECK_EQ(options.listener.fd, -1);
+	CHECK(!options.disk.image.read_only);
+	CHECK_EQ(options.disk.listener.fd, -1);
 	CHECK_TEXT(options.disk.serial, "x");
 }
 

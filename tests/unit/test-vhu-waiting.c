@@ -78,7 +78,7 @@ static void starting_it_again_changes_nothing(void)
 static void base_is_told_and_it_does_not_begin(void)
 {
 	CHECK_EQ(session_ask_base(0), 0);
-	session_check("withdraw0 ");
+	session_check("cancel0 ");
 	CHECK_EQ(session_ask_base(0), 0);
 	session_check("");
 	/* Nor is it anything but stopped. */
@@ -91,7 +91,7 @@ static void base_is_told_and_it_does_not_begin(void)
 static void disabled_it_does_not_begin(void)
 {
 	CHECK_EQ(tell_enable(0), 0);
-	session_check("withdraw0 ");
+	session_check("cancel0 ");
 	CHECK_EQ(tell_enable(1), 0);
 	session_check("start0 ");
 	check_runs(session.ring.call_fd);
@@ -100,7 +100,7 @@ static void disabled_it_does_not_begin(void)
 static void reset_it_does_not_begin(void)
 {
 	CHECK_EQ(session_tell(VHU_RESET_DEVICE, NULL, 0, NULL, 0), 0);
-	session_check("withdraw0 features:0 ");
+	session_check("cancel0 features:0 ");
 }
 
 static void its_values_stay(void)
@@ -118,7 +118,7 @@ static void its_values_stay(void)
 static void new_memory_is_what_it_begins_with(void)
 {
 	CHECK_EQ(session_tell_table(), 0);
-	session_check("withdraw0 start0 ");
+	session_check("cancel0 start0 ");
 	check_runs(session.ring.call_fd);
 }
 
@@ -128,7 +128,7 @@ static void memory_goes_and_comes(void)
 	const struct vhu_mem_reg region = {.region = session.mem.region[0].wire};
 
 	CHECK_EQ(session_tell(VHU_REM_MEM_REG, &region, sizeof(region), NULL, 0), 0);
-	session_check("withdraw0 ");
+	session_check("cancel0 ");
 	CHECK_EQ(session_tell(VHU_ADD_MEM_REG, &region, sizeof(region), &session.mem.region[0].fd,
 			      1),
 		 0);
@@ -302,7 +302,7 @@ static void end_of_the_session_while_it_is_held(void)
 
 	CHECK_EQ(session_send(VHU_GET_VRING_BASE, 0, &state, sizeof(state), NULL, 0), 1);
 	vublk_dev_disconnect(session.dev);
-	session_check("withdraw0 features:0 disconnected ");
+	session_check("cancel0 features:0 disconnected ");
 	close(session.peer.fd);
 	session_connect();
 }
@@ -311,7 +311,7 @@ static void end_of_the_session_while_it_is_held(void)
 static void end_of_the_session(void)
 {
 	vublk_dev_disconnect(session.dev);
-	session_check("withdraw0 features:0 disconnected ");
+	session_check("cancel0 features:0 disconnected ");
 	close(session.peer.fd);
 	session_connect();
 }
@@ -338,7 +338,7 @@ static void check_base(void *region, uint32_t told, uint32_t expected)
 	REQUIRE_EQ(session_tell_state(VHU_SET_VRING_BASE, 0, told), 0);
 	wait_with_region(region);
 	CHECK_EQ(session_ask_base(0), expected);
-	session_check("withdraw0 ");
+	session_check("cancel0 ");
 }
 
 static void base_of_split_is_the_used_index(void)

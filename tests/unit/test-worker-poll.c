@@ -9,6 +9,7 @@
 #include <linux/virtio_blk.h>
 #include <semaphore.h>
 
+#include "src/io/uring/faults.h"
 #include "src/queue/queue.h"
 #include "tests/frontend/fe_time.h"
 #include "tests/unit/gate.h"
@@ -30,6 +31,7 @@ struct line {
 	struct vublk_queue vq;
 	struct queue *queue;
 	struct worker *worker;
+	struct queue_memory *memory; /* of its worker */
 	uint64_t features;
 	unsigned first_request;
 };
@@ -40,6 +42,7 @@ static struct worker_config config[MAX_WORKERS];
 static unsigned n_lines, n_workers;
 static struct image image;
 static struct queue_disk disk;
+static struct queue_memory memory[MAX_WORKERS];
 static sem_t done;
 static uint64_t rng;
 
@@ -89,16 +92,19 @@ static void on_worker(struct line *l, void (*run)(struct call *call))
 
 /* ---- life ---- */
 
-static void open_workers(const struct engine_class *class, unsigned n, int64_t poll)
+static void open_workers(const struct engine *engine, unsigned n, int64_t poll)
 {
 	gate_make_disk(&disk, &image);
+	disk.target = engine->target;
 	sem_init(&done, 0, 0);
 	gate.tokens = 1u << 31;
 	REQUIRE_EQ(fe_mem_add(&ring.mem, 0, RING_ROOM, 0), 0);
 	ring.map = ring_map();
 	for (; n_workers < n; n_workers++) {
-		config[n_workers] =
-			(struct worker_config){.class = class, .poll_ns = poll, .cpu = -1};
+		config[n_workers] = (struct worker_config){.reactor = engine->reactor,
+							   .target = engine->target,
+							   .poll_ns = poll,
+							   .cpu = -1};
 		REQUIRE_OK(worker_create(&worker[n_workers], &config[n_workers]));
 	}
 }
@@ -114,7 +120,7 @@ static void start_line(struct line *l)
 	};
 
 	REQUIRE_OK(vq_setup(&l->vq, &layout, ring.map, NULL, l->features));
-	REQUIRE_OK(queue_create(&l->queue, &l->vq, l->worker, &disk));
+	REQUIRE_OK(queue_create(&l->queue, &l->vq, l->worker, &disk, l->memory));
 	on_worker(l, begin);
 }
 
@@ -131,6 +137,7 @@ static void open_line(uint64_t features)
 	struct line *l = &line[n_lines];
 
 	l->worker = worker[n_lines % n_workers];
+	l->memory = &memory[n_lines % n_workers];
 	l->features = features;
 	l->first_request = n_lines * DEPTH;
 	REQUIRE_OK(fe_vq_init(&l->driver, &ring.mem, RING_SIZE, features));
@@ -224,9 +231,9 @@ static void dawdle(uint64_t ns)
 static const uint64_t kinds[] = {0, RING_EVENT_IDX, RING_PACKED, RING_PACKED | RING_EVENT_IDX};
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
-static void open_all_kinds(const struct engine_class *class, unsigned workers, int64_t poll)
+static void open_all_kinds(const struct engine *engine, unsigned workers, int64_t poll)
 {
-	open_workers(class, workers, poll);
+	open_workers(engine, workers, poll);
 	for (unsigned i = 0; i < N_KINDS; i++)
 		open_line(kinds[i]);
 }
@@ -376,12 +383,12 @@ static void hammer_once(struct line *l, int64_t window)
 	dawdle(gap(window));
 }
 
-static void hammer(const struct engine_class *class, unsigned workers, int64_t poll)
+static void hammer(const struct engine *engine, unsigned workers, int64_t poll)
 {
 	/* Who never sleeps has no such moment. */
 	const unsigned rounds = poll == POLL_ALWAYS ? HAMMER_ROUNDS / 16 : HAMMER_ROUNDS;
 
-	open_all_kinds(class, workers, poll);
+	open_all_kinds(engine, workers, poll);
 	rng = fe_now_ns() | 1;
 	tap_diag("seed %llu", (unsigned long long)rng);
 	for (unsigned i = 0; i < rounds; i++)
@@ -389,19 +396,19 @@ static void hammer(const struct engine_class *class, unsigned workers, int64_t p
 			hammer_once(&line[k], poll == POLL_AUTO ? POLL_AUTO_MOST : poll);
 }
 
-#define HAMMER(name, class, workers, poll) \
+#define HAMMER(name, engine, workers, poll) \
 	static void nothing_is_lost_##name(void) \
 	{ \
-		hammer(class, workers, poll); \
+		hammer(engine, workers, poll); \
 	}
 HAMMER(null_off, &engine_null, 1, POLL_OFF)
 HAMMER(null_auto, &engine_null, 1, POLL_AUTO)
 HAMMER(null_window, &engine_null, 1, 20 * US)
 HAMMER(null_always, &engine_null, 1, POLL_ALWAYS)
-HAMMER(gate_off, &gate_class, 1, POLL_OFF)
-HAMMER(gate_auto, &gate_class, 1, POLL_AUTO)
-HAMMER(gate_window, &gate_class, 1, 20 * US)
-HAMMER(gate_always, &gate_class, 1, POLL_ALWAYS)
+HAMMER(gate_off, &gate_engine, 1, POLL_OFF)
+HAMMER(gate_auto, &gate_engine, 1, POLL_AUTO)
+HAMMER(gate_window, &gate_engine, 1, 20 * US)
+HAMMER(gate_always, &gate_engine, 1, POLL_ALWAYS)
 HAMMER(three_workers_off, &engine_null, 3, POLL_OFF)
 HAMMER(three_workers_auto, &engine_null, 3, POLL_AUTO)
 HAMMER(three_workers_window, &engine_null, 3, 20 * US)
@@ -412,9 +419,9 @@ static void nothing_is_lost_unwatched(void)
 {
 	if (try_engine(&engine_uring))
 		tap_skip("there is no io_uring here");
-	engine_uring_faults = URING_FAULT_WATCHES;
-	gate.inner_class = &engine_uring;
-	hammer(&gate_class, 1, POLL_OFF);
+	uring_faults = URING_FAULT_WATCHES;
+	gate.inner = &reactor_uring;
+	hammer(&gate_engine, 1, POLL_OFF);
 }
 
 /* All of them have something in hand at the same time. */

@@ -256,7 +256,7 @@ static void go_on_with(unsigned n, unsigned n_operations)
 	ring.layout.base = vq_base(&ring.vq);
 	queue_destroy(queue);
 	REQUIRE_OK(ring_setup());
-	REQUIRE_OK(queue_create(&queue, &ring.vq, worker, &disk));
+	REQUIRE_OK(queue_create(&queue, &ring.vq, worker, &disk, &memory));
 	gate.n_begun = 0;
 	start();
 	check_held(n_operations);
@@ -273,7 +273,7 @@ static void go_on(unsigned n)
 	go_on_with(n, n);
 }
 
-static void suspend_leaves_what_the_kernel_has_not_seen(void)
+static void abandon_leaves_what_the_kernel_has_not_seen(void)
 {
 	open_ring_with(16, true);
 	start();
@@ -283,7 +283,7 @@ static void suspend_leaves_what_the_kernel_has_not_seen(void)
 	check_held(5);
 	CHECK_EQ(n_in_flight(), 5);
 	gate.n_begun = 2;
-	on_worker(suspend);
+	on_worker(abandon);
 	check_held(2);
 	CHECK(!has_drained());
 	CHECK_EQ(n_in_flight(), 5);
@@ -299,7 +299,7 @@ static void suspend_leaves_what_the_kernel_has_not_seen(void)
 	go_on(3);
 }
 
-static void suspend_of_what_is_all_withdrawn(void)
+static void abandon_of_what_is_all_cancelled(void)
 {
 	open_ring_with(16, true);
 	start();
@@ -307,7 +307,7 @@ static void suspend_of_what_is_all_withdrawn(void)
 		add(i, 0);
 	fe_vq_kick(&ring.driver);
 	check_held(5);
-	on_worker(suspend);
+	on_worker(abandon);
 	wait_until_drained();
 	check_held(0);
 	CHECK_EQ(n_in_flight(), 5);
@@ -316,7 +316,7 @@ static void suspend_of_what_is_all_withdrawn(void)
 	go_on(5);
 }
 
-static void suspend_of_an_idle_queue(void)
+static void abandon_of_an_idle_queue(void)
 {
 	open_ring_with(16, true);
 	start();
@@ -324,14 +324,14 @@ static void suspend_of_an_idle_queue(void)
 	add(0, 0);
 	fe_vq_kick(&ring.driver);
 	reap(1);
-	on_worker(suspend);
+	on_worker(abandon);
 	wait_until_drained();
 	CHECK_EQ(vq_base(&ring.vq), 1);
 	go_on(0);
 }
 
 /* Without tracking nothing may be left. */
-static void suspend_without_tracking_is_an_end(void)
+static void abandon_without_tracking_is_an_end(void)
 {
 	open_ring(16);
 	start();
@@ -339,7 +339,7 @@ static void suspend_without_tracking_is_an_end(void)
 	add(1, 0);
 	fe_vq_kick(&ring.driver);
 	check_held(2);
-	on_worker(suspend);
+	on_worker(abandon);
 	check_held(2);
 	CHECK(!has_drained());
 	release(2);
@@ -372,7 +372,7 @@ static void end_of_a_tracked_queue_waits(void)
  * Some hold a bounce buffer, of which the kernel has the first; others wait for one. None of them
  * may be begun by what the others put back.
  */
-static void suspend_with_bounce_buffers(void)
+static void abandon_with_bounce_buffers(void)
 {
 	open_ring_with(256, true);
 	image.direct = true;
@@ -383,7 +383,7 @@ static void suspend_with_bounce_buffers(void)
 	fe_vq_kick(&ring.driver);
 	check_held(64);
 	gate.n_begun = 1;
-	on_worker(suspend);
+	on_worker(abandon);
 	check_held(1);
 	CHECK(!has_drained());
 	CHECK_EQ(n_in_flight(), 80);
@@ -397,7 +397,7 @@ static void suspend_with_bounce_buffers(void)
 	CHECK_EQ(ring.layout.base, 1);
 	queue_destroy(queue);
 	REQUIRE_OK(ring_setup());
-	REQUIRE_OK(queue_create(&queue, &ring.vq, worker, &disk));
+	REQUIRE_OK(queue_create(&queue, &ring.vq, worker, &disk, &memory));
 	gate.n_begun = 0;
 	start();
 	check_held(64);
@@ -408,7 +408,7 @@ static void suspend_with_bounce_buffers(void)
 }
 
 /* A request of which a part is done, and the rest would be submitted now: it stays in flight. */
-static void suspend_between_two_parts(void)
+static void abandon_between_two_parts(void)
 {
 	open_ring_with(16, true);
 	start();
@@ -417,7 +417,7 @@ static void suspend_between_two_parts(void)
 	check_held(1);
 	gate.n_begun = 1;
 	gate.cut = DATA / 2;
-	on_worker(suspend);
+	on_worker(abandon);
 	check_held(1);
 	release(1);
 	wait_until_drained();
@@ -428,15 +428,15 @@ static void suspend_between_two_parts(void)
 	go_on(1); /* from its beginning */
 }
 
-/* Several requests that are one operation are withdrawn as one ... */
-static void suspend_of_a_run(void)
+/* Several requests that are one operation are cancelled as one ... */
+static void abandon_of_a_run(void)
 {
 	open_ring_with(16, true);
 	start();
 	add_run(5);
 	fe_vq_kick(&ring.driver);
 	check_held(1);
-	on_worker(suspend);
+	on_worker(abandon);
 	wait_until_drained();
 	check_held(0);
 	CHECK_EQ(n_in_flight(), 5);
@@ -447,7 +447,7 @@ static void suspend_of_a_run(void)
 }
 
 /* ... or, if it is too late for that, what the kernel did not do stays in flight. */
-static void suspend_of_a_run_that_comes_back_short(void)
+static void abandon_of_a_run_that_comes_back_short(void)
 {
 	open_ring_with(16, true);
 	start();
@@ -456,7 +456,7 @@ static void suspend_of_a_run_that_comes_back_short(void)
 	check_held(1);
 	gate.n_begun = 1;
 	gate.cut = 2 * DATA + DATA / 2;
-	on_worker(suspend);
+	on_worker(abandon);
 	check_held(1);
 	CHECK(!has_drained());
 	release(1);
@@ -617,16 +617,16 @@ static const struct tap_case start_cases[] = {
 static const struct tap_case end_cases[] = {
 	{"end_waits_for_what_is_in_flight", end_waits_for_what_is_in_flight},
 	{"end_of_an_idle_queue", end_of_an_idle_queue},
-	{"suspend_leaves_what_the_kernel_has_not_seen",
-	 suspend_leaves_what_the_kernel_has_not_seen},
-	{"suspend_of_what_is_all_withdrawn", suspend_of_what_is_all_withdrawn},
-	{"suspend_of_an_idle_queue", suspend_of_an_idle_queue},
-	{"suspend_without_tracking_is_an_end", suspend_without_tracking_is_an_end},
+	{"abandon_leaves_what_the_kernel_has_not_seen",
+	 abandon_leaves_what_the_kernel_has_not_seen},
+	{"abandon_of_what_is_all_cancelled", abandon_of_what_is_all_cancelled},
+	{"abandon_of_an_idle_queue", abandon_of_an_idle_queue},
+	{"abandon_without_tracking_is_an_end", abandon_without_tracking_is_an_end},
 	{"end_of_a_tracked_queue_waits", end_of_a_tracked_queue_waits},
-	{"suspend_with_bounce_buffers", suspend_with_bounce_buffers},
-	{"suspend_between_two_parts", suspend_between_two_parts},
-	{"suspend_of_a_run", suspend_of_a_run},
-	{"suspend_of_a_run_that_comes_back_short", suspend_of_a_run_that_comes_back_short},
+	{"abandon_with_bounce_buffers", abandon_with_bounce_buffers},
+	{"abandon_between_two_parts", abandon_between_two_parts},
+	{"abandon_of_a_run", abandon_of_a_run},
+	{"abandon_of_a_run_that_comes_back_short", abandon_of_a_run_that_comes_back_short},
 	{"queue_that_cannot_begin", queue_that_cannot_begin},
 	{"engine_that_takes_no_file", engine_that_takes_no_file},
 	{0},

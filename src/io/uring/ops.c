@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Operations of the io_uring engine: from struct io to a submission entry. The engine's thread
+ * Operations of the io_uring target: from struct io to a submission entry. The engine's thread
  * only. An entry is written in place: put together elsewhere and copied, it would be read back
  * before its parts have reached the cache, which costs more than all the rest.
  */
@@ -23,7 +23,7 @@
 static void begin(const struct uring *u, struct io_uring_sqe *sqe, const struct io *io)
 {
 	sqe->flags = u->fixed_files ? IOSQE_FIXED_FILE : 0;
-	sqe->fd = u->fixed_files ? io->file : engine_files_fd(&u->files, io->file);
+	sqe->fd = u->fixed_files ? io->file : target_fd(&u->target, io->file);
 	sqe->off = io->offset;
 	sqe->user_data = (uintptr_t)io;
 }
@@ -103,7 +103,7 @@ static bool is_polled(const struct uring *u, const struct io *io)
 	if (io->op == IO_READ)
 		return true;
 	return io->op == IO_WRITE && !(io->flags & IO_F_DSYNC) &&
-	       (unsigned)io->file < ENGINE_FILES && u->is_device[io->file];
+	       (unsigned)io->file < TARGET_FILES && u->is_device[io->file];
 }
 
 bool uring_prepare(struct uring *u, struct io *io)

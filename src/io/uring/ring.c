@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A ring of the io_uring engine: made with the best flags that the kernel has, and entered. The
+ * A ring of the reactor on io_uring: made with the best flags that the kernel has, and entered. The
  * engine's thread only, which the kernel enforces on new ones.
  *
  * Theory of operation. One enter submits what has been prepared, waits, and lets the kernel deliver
@@ -38,18 +38,18 @@ static const struct {
 	{0, 0},
 };
 
-static int make(struct ring *ring, unsigned depth, const struct engine_options *options)
+static int make(struct ring *ring, unsigned depth, const struct uring_options *options)
 {
-	const bool small = engine_uring_without & URING_WITHOUT_LARGE_RINGS;
-	int ret = -EINVAL;
+	const bool small = uring_without & URING_WITHOUT_LARGE_RINGS;
+	int err = -EINVAL;
 
-	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && ret == -EINVAL; i++) {
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && err == -EINVAL; i++) {
 		struct io_uring_params params = {
 			.flags = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | steps[i].flags,
 			.cq_entries = small ? 4 : 2 * (depth + WATCH_ROOM),
 		};
 
-		if (engine_uring_without & steps[i].unless)
+		if (uring_without & steps[i].unless)
 			continue;
 		if (ring->iopoll)
 			params.flags |= IORING_SETUP_IOPOLL;
@@ -62,30 +62,30 @@ static int make(struct ring *ring, unsigned depth, const struct engine_options *
 			params.flags |= IORING_SETUP_SQ_AFF;
 			params.sq_thread_cpu = (unsigned)options->sqpoll_cpu;
 		}
-		ret = io_uring_queue_init_params(small ? 4 : depth + WATCH_ROOM, &ring->uring,
+		err = io_uring_queue_init_params(small ? 4 : depth + WATCH_ROOM, &ring->uring,
 						 &params);
 	}
-	return ret;
+	return err;
 }
 
-int ring_open(struct ring *ring, unsigned depth, const struct engine_options *options, bool iopoll)
+int ring_open(struct ring *ring, unsigned depth, const struct uring_options *options, bool iopoll)
 {
 	const unsigned needed = IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG;
-	int ret;
+	int err;
 
 	*ring = (struct ring){.sqpoll = options->sqpoll && !iopoll, .iopoll = iopoll};
-	ret = make(ring, depth, options);
-	if (ret)
-		return ret;
+	err = make(ring, depth, options);
+	if (err)
+		return err;
 	/* What is older than 5.11 cannot wait with a time-out by itself: not supported. */
 	if ((ring->uring.features & needed) != needed) {
 		io_uring_queue_exit(&ring->uring);
 		return -ENOSYS;
 	}
-	if (engine_uring_faults & URING_FAULT_POISON)
+	if (uring_faults & URING_FAULT_POISON)
 		memset(ring->uring.sq.sqes, 0xff,
 		       ring->uring.sq.ring_entries * sizeof(*ring->uring.sq.sqes));
-	if (!(engine_uring_without & URING_WITHOUT_RING_FD) &&
+	if (!(uring_without & URING_WITHOUT_RING_FD) &&
 	    io_uring_register_ring_fd(&ring->uring) == 1)
 		ring->enter_flags = IORING_ENTER_REGISTERED_RING;
 	return 0;

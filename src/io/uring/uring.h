@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the files of the io_uring engine share. All of it belongs to the engine's thread.
+ * What the files of the reactor on io_uring share. All of it belongs to the reactor's thread.
  *
- *	io/uring/uring.c		the engine: open, submit, run, close
+ *	io/uring/uring.c		the reactor: open, run, close
+ *	io/uring/target.c	the target: submit, complete, files
  *	io/uring/ring.c	a ring: making it, entering the kernel
  *	io/uring/ops.c	operations: from struct io to submission entry
  *	io/uring/watch.c	watches
@@ -15,9 +16,11 @@
 #include <liburing.h>
 #include <string.h>
 
-#include "io/files.h"
-#include "io/internal.h"
+#include "base/container.h"
+#include "io/list.h"
 #include "io/offload.h"
+#include "io/target.h"
+#include "io/uring/faults.h"
 #include "io/watches.h"
 
 #define NS_PER_S   INT64_C(1000000000)
@@ -43,7 +46,7 @@ struct ring {
 };
 
 /* Makes a ring for `depth` operations and the watches. 0 or -errno. */
-int ring_open(struct ring *ring, unsigned depth, const struct engine_options *options, bool iopoll);
+int ring_open(struct ring *ring, unsigned depth, const struct uring_options *options, bool iopoll);
 
 void ring_close(struct ring *ring);
 
@@ -109,7 +112,8 @@ static inline struct io_uring_sqe *ring_entry(struct ring *ring)
 struct uring_piece {
 	uintptr_t start;
 	size_t size;
-	int index; /* in the kernel's table; -1: the kernel takes no such memory */
+	int index;         /* in the kernel's table; -1: the kernel takes no such memory */
+	const void *owner; /* whose it is; compared, and no more */
 };
 
 struct uring_buffers {
@@ -122,9 +126,9 @@ struct uring_buffers {
 int uring_buffers_open(struct uring_buffers *buffers, struct ring *ring);
 void uring_buffers_close(struct uring_buffers *buffers);
 
-/* See engine_set_memory(). `idle`: no operation is in flight. */
-int64_t uring_buffers_set(struct uring_buffers *buffers, const struct iovec *ranges, unsigned n,
-			  bool idle);
+/* See target_set_memory(). `idle`: no operation is in flight. */
+int64_t uring_buffers_set(struct uring_buffers *buffers, const void *owner,
+			  const struct iovec *ranges, unsigned n, bool idle);
 
 /* The piece, if any, that holds [at, at + size). */
 const struct uring_piece *uring_buffers_search(struct uring_buffers *buffers, uintptr_t at,
@@ -148,15 +152,17 @@ static inline int uring_buffers_find(struct uring_buffers *buffers, const void *
 	return piece ? piece->index : -1;
 }
 
-/* ---- the engine ---- */
+/* ---- reactor and target ---- */
 
 struct uring {
-	struct engine base;
+	struct reactor base;
+	struct target target;
 	struct ring main;
 	struct ring poll; /* reads and writes that are polled for, if `iopoll` */
-	bool fixed_files, multishot, iopoll;
-	bool is_device[ENGINE_FILES];
-	bool is_fuse[ENGINE_FILES]; /* see moves_wrongly() */
+	bool multishot, iopoll;
+	unsigned fixed_files; /* how many may be registered; 0: none, they go by descriptor */
+	bool is_device[TARGET_FILES];
+	bool is_fuse[TARGET_FILES]; /* see moves_wrongly() */
 	bool any_fuse;              /* once there was one */
 	unsigned depth, in_flight;  /* operations that have an entry or are in the kernel */
 	unsigned polled;            /* of them, those in `poll` */
@@ -164,17 +170,32 @@ struct uring {
 	int dirty;                  /* watches to be armed or cancelled, through slot.next; -1 */
 	unsigned cancelling;        /* watches that have ended, but not for the kernel */
 	unsigned failed;            /* watches that the kernel does not carry */
-	int64_t looked;             /* when we last looked at those, ns, monotonic */
+	struct reactor_timer look;  /* at those */
 	struct uring_buffers buffers;
-	struct engine_watches watches;
-	struct engine_files files;
+	struct watches watches;
 	struct offload offload;
 };
 
-static inline struct uring *to_uring(struct engine *engine)
+static inline struct uring *to_uring(struct reactor *reactor)
 {
-	return container_of(engine, struct uring, base);
+	return container_of(reactor, struct uring, base);
 }
+
+static inline struct uring *uring_of(struct target *target)
+{
+	return container_of(target, struct uring, target);
+}
+
+/* Is this error of an enter any, but a reason to come again? Then that, else 0. */
+int uring_is_serious(int err);
+
+/* ---- io/uring/target.c ---- */
+
+/* Entries for what waits, as far as there is room. */
+void uring_prepare_waiting(struct uring *u);
+
+/* A completion of an operation. */
+void uring_complete_io(struct uring *u, const struct ring *ring, struct io *io, int res);
 
 /* ---- io/uring/ops.c ---- */
 
@@ -183,18 +204,12 @@ bool uring_prepare(struct uring *u, struct io *io);
 
 /* ---- io/uring/watch.c ---- */
 
-int uring_watch(struct engine *engine, struct engine_watch *watch);
-void uring_unwatch(struct engine *engine, struct engine_watch *watch);
+void uring_init_watches(struct uring *u);
+int uring_watch(struct reactor *reactor, struct reactor_watch *watch);
+void uring_unwatch(struct reactor *reactor, struct reactor_watch *watch);
 
 /* Arms and cancels as far as there are submission entries. */
 void uring_clean_watches(struct uring *u);
-
-/*
- * While there are watches that the kernel does not carry: how long may be slept at most (timeout_ns
- * < 0: no limit), and the look at them when it is time for one.
- */
-int64_t uring_watch_timeout(const struct uring *u, int64_t timeout_ns);
-void uring_look_at_failed(struct uring *u);
 
 /* A completion of a poll (TAG_WATCH), or of its cancellation (TAG_CANCEL). */
 void uring_complete_watch(struct uring *u, uint64_t tag, int res, unsigned flags);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The watches of the io_uring engine. The engine's thread only.
+ * The watches of the reactor on io_uring. The reactor's thread only.
  *
  * Theory of operation. Watches are poll requests, multishot where the kernel has them: one request,
  * a completion each time. They are armed and cancelled by submission entries, which may be lacking
  * at the moment, so a watch to be armed or cancelled stands in the `dirty` list until the next
- * engine_run() has found room for it:
+ * reactor_run() has found room for it:
  *
  *	        watch()          room found         completion without F_MORE
  *	FREE ----------> ARM ----------------> ARMED --------------------------> ARM
@@ -16,8 +16,8 @@
  *	 +--------------------------------------------------------------+ completion
  *
  * A poll that the kernel refuses or gives up for an error that would only repeat itself ends in
- * FAILED, from where unwatch() leads to FREE. While there are such, no sleep is longer than
- * ENGINE_POLL_NS, and ready() is called that often: slow, but nothing is lost.
+ * FAILED, from where unwatch() leads to FREE. While there are such, ready() is called every
+ * REACTOR_POLL_NS, by a timer: slow, but nothing is lost.
  *
  * A poll whose event is already on its way cannot be cancelled at that moment (-EALREADY), so a
  * slot stays taken until the kernel says that the poll is gone: else it would go on, with a
@@ -28,7 +28,6 @@
 #include <errno.h>
 #include <poll.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "io/epoll.h"
 #include "io/uring/uring.h"
@@ -43,6 +42,24 @@ enum watch_state {
 	WATCH_FAILED,
 };
 
+/* ready() may end watches and begin others, which moves the slots. */
+static void look_at_failed(struct reactor_timer *timer)
+{
+	struct uring *u = container_of(timer, struct uring, look);
+
+	for (int i = 0; i < u->watches.count; i++)
+		if (u->watches.slots[i].state == WATCH_FAILED)
+			u->watches.slots[i].watch->ready(u->watches.slots[i].watch);
+	if (u->failed)
+		reactor_set_timer(&u->base, timer, REACTOR_POLL_NS);
+}
+
+void uring_init_watches(struct uring *u)
+{
+	watches_init(&u->watches);
+	u->look.fire = look_at_failed;
+}
+
 static void make_dirty(struct uring *u, int slot, enum watch_state state)
 {
 	u->watches.slots[slot].state = state;
@@ -51,40 +68,41 @@ static void make_dirty(struct uring *u, int slot, enum watch_state state)
 	u->base.quiet = false;
 }
 
-int uring_watch(struct engine *engine, struct engine_watch *watch)
+int uring_watch(struct reactor *reactor, struct reactor_watch *watch)
 {
-	struct uring *u = to_uring(engine);
-	int ret;
+	struct uring *u = to_uring(reactor);
+	int err;
 
 	/* io_uring would poll anything, a regular file being always ready. */
-	ret = engine_epoll_supports(watch->fd);
-	if (!ret)
-		ret = engine_watches_add(&u->watches, watch);
-	if (!ret)
+	err = epoll_supports(watch->fd);
+	if (!err)
+		err = watches_add(&u->watches, watch);
+	if (!err)
 		make_dirty(u, watch->slot, WATCH_ARM);
-	return ret;
+	return err;
 }
 
 static uint64_t watch_user_data(const struct uring *u, int slot, int age, unsigned type)
 {
-	return (engine_watches_tag(&u->watches, slot) - ((uint64_t)age << 32)) | type;
+	return (watches_tag(&u->watches, slot) - ((uint64_t)age << 32)) | type;
 }
 
-void uring_unwatch(struct engine *engine, struct engine_watch *watch)
+void uring_unwatch(struct reactor *reactor, struct reactor_watch *watch)
 {
-	struct uring *u = to_uring(engine);
+	struct uring *u = to_uring(reactor);
 	int slot = watch->slot;
 
-	if (!engine_watches_has(&u->watches, watch))
+	if (!watches_has(&u->watches, watch))
 		return;
-	engine_watches_end(&u->watches, watch);
+	watches_end(&u->watches, watch);
 	if (u->watches.slots[slot].state == WATCH_ARMED) {
 		u->cancelling++;
 		make_dirty(u, slot, WATCH_CANCEL);
 	} else if (u->watches.slots[slot].state == WATCH_FAILED) {
-		u->failed--;
+		if (!--u->failed)
+			reactor_clear_timer(&u->base, &u->look);
 		u->watches.slots[slot].state = WATCH_FREE;
-		engine_watches_free(&u->watches, slot);
+		watches_free(&u->watches, slot);
 	} else { /* WATCH_ARM: in the dirty list already */
 		u->watches.slots[slot].state = WATCH_DEAD;
 	}
@@ -98,7 +116,7 @@ static void prepare_poll(const struct uring *u, struct io_uring_sqe *sqe, int i)
 	sqe->poll_events = POLLIN;
 	sqe->len = u->multishot ? IORING_POLL_ADD_MULTI : 0;
 	sqe->user_data = watch_user_data(u, i, 0, TAG_WATCH);
-	if (engine_uring_faults & URING_FAULT_WATCHES)
+	if (uring_faults & URING_FAULT_WATCHES)
 		sqe->flags = IOSQE_FIXED_FILE;
 }
 
@@ -143,46 +161,25 @@ void uring_clean_watches(struct uring *u)
 			return;
 		u->dirty = next;
 		if (u->watches.slots[slot].state == WATCH_FREE)
-			engine_watches_free(&u->watches, slot);
+			watches_free(&u->watches, slot);
 	}
 }
 
 /* The watch is over, and another try would end likewise. */
 static void give_up(struct uring *u, struct watch_slot *slot, int err)
 {
-	struct engine_watch *watch = slot->watch;
+	struct reactor_watch *watch = slot->watch;
 
 	slot->state = WATCH_FAILED;
-	u->failed++;
+	if (!u->failed++)
+		reactor_set_timer(&u->base, &u->look, REACTOR_POLL_NS);
 	if (watch->failed)
 		watch->failed(watch, err);
 }
 
-int64_t uring_watch_timeout(const struct uring *u, int64_t timeout_ns)
-{
-	const int64_t left = u->looked + ENGINE_POLL_NS - now_ns();
-
-	if (timeout_ns >= 0 && timeout_ns <= left)
-		return timeout_ns;
-	return left > 0 ? left : 0;
-}
-
-void uring_look_at_failed(struct uring *u)
-{
-	const int64_t now = now_ns();
-
-	if (now - u->looked < ENGINE_POLL_NS)
-		return;
-	u->looked = now;
-	/* ready() may end watches and begin others, which moves the slots. */
-	for (int i = 0; i < u->watches.count; i++)
-		if (u->watches.slots[i].state == WATCH_FAILED)
-			u->watches.slots[i].watch->ready(u->watches.slots[i].watch);
-}
-
 void uring_complete_watch(struct uring *u, uint64_t tag, int res, unsigned flags)
 {
-	struct watch_slot *slot = engine_watches_find(&u->watches, tag);
+	struct watch_slot *slot = watches_find(&u->watches, tag);
 	bool again = res >= 0 || res == -ENOMEM || res == -EAGAIN || res == -ECANCELED;
 
 	if (!slot)
@@ -196,7 +193,7 @@ void uring_complete_watch(struct uring *u, uint64_t tag, int res, unsigned flags
 	if (!again)
 		give_up(u, slot, res);
 	else if (res >= 0)
-		engine_ready(&u->base, slot->watch);
+		reactor_ready(&u->base, slot->watch);
 }
 
 /* A cancellation is through. Nobody else uses the slot before. */
@@ -213,5 +210,5 @@ void uring_complete_cancel(struct uring *u, uint64_t tag, int res)
 		log_warning("io_uring: a watch cannot be cancelled: %s", strerror(-res));
 	u->cancelling--;
 	u->watches.slots[slot].state = WATCH_FREE;
-	engine_watches_free(&u->watches, slot);
+	watches_free(&u->watches, slot);
 }

@@ -23,12 +23,12 @@ int64_t eng_now(void)
 void eng_run_a_while(void)
 {
 	for (int64_t end = eng_now() + 30 * MS; eng_now() < end;)
-		REQUIRE(engine_run(eng.engine, MS) >= 0);
+		REQUIRE(reactor_run(eng.reactor, MS) >= 0);
 }
 
 bool eng_is_null(void)
 {
-	return eng.class == &engine_null;
+	return eng.engine->target == &target_null;
 }
 
 void eng_need_io(void)
@@ -41,39 +41,59 @@ void eng_need_others_awake(void)
 {
 	const char *preload = getenv("LD_PRELOAD");
 
-	if (eng.class == &engine_uring && preload && strstr(preload, "vgpreload"))
+	if (eng.engine->reactor == &reactor_uring && preload && strstr(preload, "vgpreload"))
 		tap_skip("valgrind stops other threads during io_uring_enter");
 }
 
 /* ---- life ---- */
 
+int eng_try(const struct engine *engine, const struct reactor_config *config,
+	    struct reactor **reactor, struct target **target)
+{
+	int err = reactor_open(engine->reactor, reactor, config);
+
+	*target = NULL;
+	if (!err) {
+		err = target_open(engine->target, target, *reactor);
+		if (err)
+			reactor_close(*reactor);
+	}
+	return err;
+}
+
+void eng_close(struct reactor *reactor, struct target *target)
+{
+	target_close(target);
+	reactor_close(reactor);
+}
+
 void eng_open(unsigned depth)
 {
-	struct engine_config config = {.depth = depth, .options = eng.options};
+	struct reactor_config config = {.depth = depth, .options = eng.options};
 
-	REQUIRE_OK(engine_open(eng.class, &eng.engine, &config));
-	REQUIRE_EQ(eng.file = engine_add_file(eng.engine, eng.fd), 0);
-	REQUIRE_EQ(eng.direct_file = engine_add_file(eng.engine, eng.direct_fd), 1);
+	REQUIRE_OK(eng_try(eng.engine, &config, &eng.reactor, &eng.target));
+	REQUIRE_EQ(eng.file = target_get_file(eng.target, eng.fd), 0);
+	REQUIRE_EQ(eng.direct_file = target_get_file(eng.target, eng.direct_fd), 1);
 }
 
 void eng_reopen(unsigned depth)
 {
-	engine_close(eng.engine);
-	eng.engine = NULL;
+	eng_close(eng.reactor, eng.target);
+	eng.reactor = NULL;
 	eng_open(depth);
 }
 
-static void setup(const struct engine_class *c, unsigned without)
+static void setup(const struct engine *engine, unsigned without)
 {
 	const char *dir = getenv("TMPDIR");
 
-	eng.class = c;
-	engine_uring_without = without;
+	eng.engine = engine;
+	uring_without = without;
 	eng.completed = 0;
 	snprintf(eng.path, sizeof(eng.path), "%s/image", dir ? dir : "/var/tmp");
 	eng.fd = open(eng.path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	eng.direct_fd = open(eng.path, O_RDWR | O_DIRECT | O_CLOEXEC);
-	if (try_engine(eng.class))
+	if (try_engine(eng.engine))
 		return; /* find_and_probe says so */
 	eng_open(8);
 }
@@ -111,34 +131,48 @@ static void setup_uring_small(void)
 /* Nothing depends on what an entry held before, whatever liburing clears. */
 static void setup_uring_poisoned(void)
 {
-	engine_uring_faults = URING_FAULT_POISON;
+	uring_faults = URING_FAULT_POISON;
 	setup(&engine_uring, 0);
 }
 
 static void setup_uring_sqpoll(void)
 {
-	eng.options = (struct engine_options){.sqpoll = true, .sqpoll_cpu = -1};
+	eng.options = (struct uring_options){.sqpoll = true, .sqpoll_cpu = -1};
 	setup(&engine_uring, 0);
 }
 
 static void setup_uring_sqpoll_5_11(void)
 {
-	eng.options = (struct engine_options){.sqpoll = true, .sqpoll_cpu = -1};
+	eng.options = (struct uring_options){.sqpoll = true, .sqpoll_cpu = -1};
 	setup(&engine_uring, ~0u);
 }
 
 /* Where the device cannot be polled this is about the change to waiting. */
 static void setup_uring_iopoll(void)
 {
-	eng.options = (struct engine_options){.iopoll = true};
+	eng.options = (struct uring_options){.iopoll = true};
 	setup(&engine_uring, 0);
+}
+
+/* Other targets on the same reactor, as for an image with which io_uring does not go along. */
+static const struct engine aio_on_uring = {"libaio", &reactor_uring, &target_aio};
+static const struct engine null_on_uring = {"null", &reactor_uring, &target_null};
+
+static void setup_aio_on_uring(void)
+{
+	setup(&aio_on_uring, 0);
+}
+
+static void setup_null_on_uring(void)
+{
+	setup(&null_on_uring, 0);
 }
 
 static void teardown(void)
 {
-	if (eng.engine)
-		engine_close(eng.engine);
-	eng.engine = NULL;
+	if (eng.reactor)
+		eng_close(eng.reactor, eng.target);
+	eng.reactor = NULL;
 	close(eng.fd);
 	close(eng.direct_fd);
 }
@@ -157,6 +191,8 @@ int eng_main(int argc, char **argv, const struct tap_case *cases)
 		{"io_uring, sqpoll as in 5.11, small rings", setup_uring_sqpoll_5_11, teardown, 0,
 		 cases},
 		{"io_uring, iopoll", setup_uring_iopoll, teardown, 0, cases},
+		{"libaio on io_uring", setup_aio_on_uring, teardown, 0, cases},
+		{"null on io_uring", setup_null_on_uring, teardown, 0, cases},
 		{0},
 	};
 
@@ -178,7 +214,7 @@ struct eng_op eng_range(enum io_op op, uint64_t offset, uint64_t length)
 		.io = {.op = (uint8_t)op, .file = eng.file, .offset = offset, .length = length}};
 }
 
-static void complete(struct io *io)
+void eng_complete(struct io *io)
 {
 	struct eng_op *op = container_of(io, struct eng_op, io);
 
@@ -191,9 +227,9 @@ static void complete(struct io *io)
 
 void eng_submit(struct eng_op *op)
 {
-	op->io.done = complete;
+	op->io.done = eng_complete;
 	eng.inside = true;
-	engine_submit(eng.engine, &op->io);
+	target_submit(eng.target, &op->io);
 	eng.inside = false;
 }
 

@@ -15,7 +15,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "src/io/internal.h"
+#include "src/base/container.h"
+#include "src/io/engine.h"
+#include "src/io/uring/faults.h"
 #include "tests/tap.h"
 
 #define BLOCK 4096
@@ -23,9 +25,10 @@
 #define S     (1000 * MS)
 
 extern struct eng {
-	const struct engine_class *class;
-	struct engine_options options;
-	struct engine *engine;
+	const struct engine *engine;
+	struct uring_options options;
+	struct reactor *reactor;
+	struct target *target;
 	char path[300];
 	int fd, direct_fd, file, direct_file; /* one file, opened twice */
 	unsigned completed;
@@ -43,6 +46,11 @@ struct eng_op {
 
 /* The main() of a program: these cases on each engine, which is open. */
 int eng_main(int argc, char **argv, const struct tap_case *cases);
+
+/* Opens an engine: 0 or -errno. And closes it. */
+int eng_try(const struct engine *engine, const struct reactor_config *config,
+	    struct reactor **reactor, struct target **target);
+void eng_close(struct reactor *reactor, struct target *target);
 
 /* Opens the engine, and makes both files known to it. */
 void eng_open(unsigned depth);
@@ -68,7 +76,7 @@ int64_t eng_now(void);
 	do { \
 		int64_t end = eng_now() + (int64_t)tap_stretch(10) * S; \
 		while (!(condition) && eng_now() < end) \
-			REQUIRE(engine_run(eng.engine, 100 * MS) >= 0); \
+			REQUIRE(reactor_run(eng.reactor, 100 * MS) >= 0); \
 		REQUIRE(condition); \
 	} while (0)
 
@@ -80,6 +88,9 @@ void eng_run_a_while(void);
 struct eng_op eng_transfer(enum io_op op, int handle, void *buf, size_t len, uint64_t offset);
 
 struct eng_op eng_range(enum io_op op, uint64_t offset, uint64_t length);
+
+/* done() of an operation that the case submits by itself. */
+void eng_complete(struct io *io);
 
 void eng_submit(struct eng_op *op);
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* See try-engine.h. */
+#include "tests/unit/support/engines.h"
 #include "tests/unit/support/try-engine.h"
 
-int try_engine(const struct engine_class *class)
+int try_engine(const struct engine *engine)
 {
-	struct engine *engine;
-	int err = engine_open(class, &engine, &(struct engine_config){.depth = 1});
+	struct reactor *reactor;
+	struct target *target;
+	int err = eng_try(engine, &(struct reactor_config){.depth = 1}, &reactor, &target);
 
 	if (!err)
-		engine_close(engine);
+		eng_close(reactor, target);
 	return err;
 }

@@ -5,7 +5,7 @@
 
 #include "src/io/engine.h"
 
-/* Can the class be had on this host? Makes and closes an engine. 0, or -errno as open() gave it. */
-int try_engine(const struct engine_class *class);
+/* Can it be had on this host? Makes and closes an engine. 0, or -errno as open() gave it. */
+int try_engine(const struct engine *engine);
 
 #endif

@@ -10,18 +10,18 @@
 
 struct ur ur = {.fd = -1};
 
-int ur_try_open(struct engine_options options)
+int ur_try_open(struct uring_options options)
 {
-	return engine_open(&engine_uring, &ur.engine,
-			   &(struct engine_config){.depth = 8, .options = options});
+	return eng_try(&engine_uring, &(struct reactor_config){.depth = 8, .options = options},
+		       &ur.reactor, &ur.target);
 }
 
-void ur_open(struct engine_options options)
+void ur_open(struct uring_options options)
 {
 	if (try_engine(&engine_uring))
 		tap_skip("there is no io_uring here");
 	REQUIRE_OK(ur_try_open(options));
-	REQUIRE_EQ(ur.file = engine_add_file(ur.engine, ur.fd), 0);
+	REQUIRE_EQ(ur.file = target_get_file(ur.target, ur.fd), 0);
 }
 
 void ur_setup(void)
@@ -29,7 +29,7 @@ void ur_setup(void)
 	const char *dir = getenv("TMPDIR");
 	char path[300];
 
-	engine_uring_without = engine_uring_faults = 0;
+	uring_without = uring_faults = 0;
 	snprintf(path, sizeof(path), "%s/image", dir ? dir : "/var/tmp");
 	ur.fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	REQUIRE(ur.fd >= 0);
@@ -38,9 +38,9 @@ void ur_setup(void)
 
 void ur_teardown(void)
 {
-	if (ur.engine)
-		engine_close(ur.engine);
-	ur.engine = NULL;
+	if (ur.reactor)
+		eng_close(ur.reactor, ur.target);
+	ur.reactor = NULL;
 	close(ur.fd);
 }
 
@@ -60,7 +60,7 @@ void ur_submit(struct ur_op *op)
 {
 	op->io.iov = &op->iov;
 	op->io.done = ur_complete;
-	engine_submit(ur.engine, &op->io);
+	target_submit(ur.target, &op->io);
 }
 
 int64_t ur_run(struct ur_op op)

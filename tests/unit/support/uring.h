@@ -11,7 +11,8 @@
 #define PAGE 4096ul
 
 extern struct ur {
-	struct engine *engine;
+	struct reactor *reactor;
+	struct target *target;
 	int fd, file;
 } ur;
 
@@ -26,17 +27,17 @@ void ur_setup(void);
 void ur_teardown(void);
 
 /* Opens the engine: 0 or -errno. */
-int ur_try_open(struct engine_options options);
+int ur_try_open(struct uring_options options);
 
 /* Opens the engine and makes the file known to it; skips the case without io_uring. */
-void ur_open(struct engine_options options);
+void ur_open(struct uring_options options);
 
 /* Runs the engine, `timeout` ns at a time, until `condition`, for 10 s at most. */
 #define UR_RUN_UNTIL(condition, timeout) \
 	do { \
 		int64_t end = eng_now() + (int64_t)tap_stretch(10) * S; \
 		while (!(condition) && eng_now() < end) \
-			REQUIRE(engine_run(ur.engine, timeout) >= 0); \
+			REQUIRE(reactor_run(ur.reactor, timeout) >= 0); \
 		REQUIRE(condition); \
 	} while (0)
 

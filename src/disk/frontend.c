@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* See disk/frontend.h. Control thread. */
+#include "disk/frontend.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/container.h"
+#include "base/host_limits.h"
+#include "base/log.h"
+#include "vublk.h"
+
+#define ACCEPT_RETRY_NS 100000000ull
+
+static void unwatch(struct frontend *frontend, struct loop_watch *watch)
+{
+	if (watch->fd >= 0)
+		loop_unwatch(frontend->loop, watch);
+	watch->fd = -1;
+}
+
+/* Of a front-end of which it was said that it came. */
+static void say_gone(const struct frontend *frontend, const char *how)
+{
+	if (frontend->announced)
+		log_info("%s: the front-end %s", rings_name(frontend->rings), how);
+}
+
+/* The front-end is gone, or has to go. */
+static void leave(struct frontend *frontend)
+{
+	unwatch(frontend, &frontend->conn_watch);
+	/* Who comes now waits until the session is over. */
+	unwatch(frontend, &frontend->listen_watch);
+	loop_clear_timer(frontend->loop, &frontend->accept_timer);
+	frontend->leaving = true;
+	rings_disconnect(frontend->rings);
+}
+
+/* ---- the connection ---- */
+
+static void conn_ready(struct loop_watch *watch, uint32_t events)
+{
+	struct frontend *frontend = container_of(watch, struct frontend, conn_watch);
+	int err;
+
+	if (!(events & EPOLLIN)) {
+		/* Hung up while its last message is still being worked on. */
+		say_gone(frontend, "has gone");
+		leave(frontend);
+		return;
+	}
+	err = vublk_dev_input(rings_device(frontend->rings));
+	if (err == 1) {
+		loop_rewatch(frontend->loop, watch, 0);
+	} else if (err < 0) {
+		say_gone(frontend, "is disconnected");
+		leave(frontend);
+	}
+}
+
+static void resume(void *opaque, bool again)
+{
+	struct frontend *frontend = opaque;
+
+	if (frontend->leaving)
+		return;
+	if (again)
+		loop_rewatch(frontend->loop, &frontend->conn_watch, EPOLLIN);
+	else
+		leave(frontend);
+}
+
+static int serve(struct frontend *frontend, int fd)
+{
+	int err = vublk_dev_connect(rings_device(frontend->rings), fd);
+
+	if (err) {
+		log_error("%s: cannot serve the connection: %s", rings_name(frontend->rings),
+			  strerror(-err));
+		return err;
+	}
+	frontend->connected = true;
+	frontend->leaving = false;
+	frontend->conn_watch = (struct loop_watch){.fd = fd, .ready = conn_ready};
+	err = loop_watch(frontend->loop, &frontend->conn_watch, EPOLLIN);
+	if (err) {
+		log_error("%s: cannot watch the connection: %s", rings_name(frontend->rings),
+			  strerror(-err));
+		frontend->conn_watch.fd = -1;
+		leave(frontend);
+		return err;
+	}
+	/* Who connects and hangs up in a loop is told of once a second. */
+	frontend->announced = log_limit_ok(&frontend->arrivals, LOG_LEVEL_INFO, "front-ends");
+	if (frontend->announced)
+		log_info("%s: a front-end is connected", rings_name(frontend->rings));
+	return 0;
+}
+
+/* ---- the listening socket ---- */
+
+/* Is the front-end that we serve still there? It may have gone without our having seen it. */
+static bool has_hung_up(const struct frontend *frontend)
+{
+	struct pollfd pfd = {.fd = frontend->conn_watch.fd, .events = POLLRDHUP};
+
+	return poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLRDHUP | POLLHUP | POLLERR);
+}
+
+static void listen_ready(struct loop_watch *watch, uint32_t events)
+{
+	struct frontend *frontend = container_of(watch, struct frontend, listen_watch);
+	int fd;
+
+	(void)events;
+	if (frontend->connected && has_hung_up(frontend)) {
+		/* What it sent last is moot; the one that waits is perhaps the same one. */
+		say_gone(frontend, "has gone");
+		leave(frontend);
+		return;
+	}
+	fd = accept4(frontend->listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0) {
+		if (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR)
+			return;
+		if (log_limit_ok(&frontend->refusals, LOG_LEVEL_ERROR, "refusals"))
+			log_error("%s: cannot accept a connection: %s%s",
+				  rings_name(frontend->rings), strerror(errno),
+				  limits_advice(LIMITS_DESCRIPTOR, -errno));
+		/* For want of descriptors, most likely: it would be readable all the time. */
+		unwatch(frontend, watch);
+		loop_set_timer(frontend->loop, &frontend->accept_timer, ACCEPT_RETRY_NS);
+		return;
+	}
+	if (frontend->connected) {
+		if (log_limit_ok(&frontend->refusals, LOG_LEVEL_WARNING, "refusals"))
+			log_warning("%s: another front-end is refused: one is connected",
+				    rings_name(frontend->rings));
+		close(fd);
+		return;
+	}
+	serve(frontend, fd);
+}
+
+static int watch_listener(struct frontend *frontend)
+{
+	frontend->listen_watch =
+		(struct loop_watch){.fd = frontend->listener->fd, .ready = listen_ready};
+	return loop_watch(frontend->loop, &frontend->listen_watch, EPOLLIN);
+}
+
+static void listen_again(struct frontend *frontend)
+{
+	if (!watch_listener(frontend))
+		return;
+	log_error("%s: cannot watch the listening socket", rings_name(frontend->rings));
+	frontend->ended(frontend, EXIT_FAILURE);
+}
+
+static void accept_again(struct loop_timer *timer)
+{
+	listen_again(container_of(timer, struct frontend, accept_timer));
+}
+
+static void disconnected(void *opaque)
+{
+	struct frontend *frontend = opaque;
+
+	frontend->connected = false;
+	if (frontend->stopping || frontend->listener->connected)
+		frontend->ended(frontend, EXIT_SUCCESS);
+	else
+		listen_again(frontend);
+}
+
+const struct rings_events frontend_events = {
+	.resume = resume,
+	.disconnected = disconnected,
+};
+
+/* ---- life ---- */
+
+int frontend_start(struct frontend *frontend, struct loop *loop, struct rings *rings,
+		   struct listener *listener, void (*ended)(struct frontend *frontend, int status))
+{
+	frontend->ended = ended;
+	frontend->loop = loop;
+	frontend->rings = rings;
+	frontend->listener = listener;
+	frontend->listen_watch.fd = frontend->conn_watch.fd = -1;
+	frontend->accept_timer.fire = accept_again;
+	rings_set_identity(rings, listener_identity(listener));
+	if (listener->connected) {
+		const int fd = listener->fd;
+
+		listener->fd = -1; /* the device's now */
+		return serve(frontend, fd);
+	}
+	return watch_listener(frontend);
+}
+
+void frontend_check_memory(struct frontend *frontend)
+{
+	if (!frontend->connected || frontend->leaving ||
+	    !vublk_dev_memory_lost(rings_device(frontend->rings)))
+		return;
+	log_error("%s: ending the connection: the front-end has truncated the memory it shared",
+		  rings_name(frontend->rings));
+	leave(frontend);
+}
+
+void frontend_report(const struct frontend *frontend)
+{
+	log_info("%s: %s", rings_name(frontend->rings),
+		 frontend->stopping ? "stopping"
+		 : frontend->leaving && frontend->connected
+			 ? "waiting for the last front-end's I/O to end"
+		 : frontend->connected ? "a front-end is connected"
+				       : "no front-end is connected");
+	if (frontend->connected)
+		vublk_dev_report(rings_device(frontend->rings));
+}
+
+void frontend_stop(struct frontend *frontend)
+{
+	if (frontend->stopping)
+		return;
+	frontend->stopping = true;
+	unwatch(frontend, &frontend->listen_watch);
+	loop_clear_timer(frontend->loop, &frontend->accept_timer);
+	if (!frontend->connected)
+		frontend->ended(frontend, EXIT_SUCCESS);
+	else if (!frontend->leaving)
+		leave(frontend);
+}

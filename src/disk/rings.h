@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The rings of a disk: its vhost-user device, the queues that workers serve for it, and the lock
+ * that has to be had before they run. Control thread.
+ */
+#ifndef DISK_RINGS_H
+#define DISK_RINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "disk/disk_config.h"
+
+struct image;
+struct rings;
+struct vublk_dev;
+
+/* What they tell whoever feeds the device a socket (disk/frontend.c). */
+struct rings_events {
+	void (*resume)(void *opaque, bool again); /* see struct vublk_ops */
+	void (*disconnected)(void *opaque);
+};
+
+/*
+ * Makes those of an image that is open, and stays its owner's. 0 or -errno. The configuration, the
+ * image and what the process has have to live as long.
+ */
+int rings_create(struct rings **ringsp, const struct disk_config *config, const struct image *image,
+		 const struct disk_process *process, const struct rings_events *events,
+		 void *opaque);
+
+/* The device must not be connected. NULL is allowed. */
+void rings_destroy(struct rings *rings);
+
+/* The vhost-user device, which lives as long. */
+struct vublk_dev *rings_device(struct rings *rings);
+
+/* The disk's name, for messages; and that of where its I/O goes. */
+const char *rings_name(const struct rings *rings);
+const char *rings_target_name(const struct rings *rings);
+
+/*
+ * By what the disk's front-end knows it, so that a successor can be told from another disk of the
+ * same guest: not 0 and unlike all other disks', or 0: by nothing. Before the first connection.
+ */
+void rings_set_identity(struct rings *rings, uint64_t identity);
+
+/* Ends the session. */
+void rings_disconnect(struct rings *rings);
+
+#endif
