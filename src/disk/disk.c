@@ -14,7 +14,6 @@
 #include "disk/frontend.h"
 #include "disk/rings.h"
 #include "image/iopoll.h"
-#include "worker/worker.h"
 
 struct disk {
 	const struct disk_config *config;

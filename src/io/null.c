@@ -86,7 +86,6 @@ static void null_close(struct target *target)
 
 static void null_submit(struct target *target, struct io *io)
 {
-	target->reactor->quiet = false;
 	io_list_push(&to_null(target)->queued, io);
 }
 

@@ -29,7 +29,6 @@ void reactor_set_timer(struct reactor *reactor, struct reactor_timer *timer, int
 		at = &(*at)->next;
 	timer->next = *at;
 	*at = timer;
-	/* The clock has to be looked at. */
 	reactor->quiet = false;
 }
 
@@ -68,6 +67,7 @@ void reactor_hook(struct reactor *reactor, struct reactor_hook *hook)
 {
 	hook->next = reactor->hooks;
 	reactor->hooks = hook;
+	reactor->quiet = false;
 }
 
 void reactor_unhook(struct reactor *reactor, struct reactor_hook *hook)
@@ -94,7 +94,8 @@ int reactor_run_all(struct reactor *reactor, int64_t timeout_ns)
 	for (struct reactor_hook *hook = reactor->hooks; hook; hook = hook->next)
 		hook->after(hook);
 	fire_timers(reactor);
-	if (reactor->timers)
+	/* These know by themselves what there is to do. */
+	if (reactor->timers || reactor->hooks)
 		reactor->quiet = false;
 	return err ? err : (int)reactor->delivered;
 }

@@ -5,11 +5,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <libaio.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -149,6 +151,44 @@ static void test_signal(void)
 	setitimer(ITIMER_REAL, &timer, NULL);
 	CHECK_EQ(reactor_run(eng.reactor, -1), 0);
 	CHECK(eng_now() - start >= 25 * MS);
+}
+
+/* The kernel's libaio, which is short of memory for so many calls. */
+static unsigned n_short;
+
+int io_submit(io_context_t context, long n, struct iocb **iocbs)
+{
+	long taken;
+
+	if (n_short) {
+		n_short--;
+		return -EAGAIN;
+	}
+	taken = syscall(SYS_io_submit, context, n, iocbs);
+	return taken < 0 ? -errno : (int)taken;
+}
+
+/* What is not taken at once is offered again, also by who never waits. */
+static void test_short_of_memory(void)
+{
+	unsigned char *buf = eng_buffer(1, 1);
+	struct eng_op op = eng_transfer(IO_WRITE, eng.file, buf, BLOCK, 0);
+	const int64_t end = eng_now() + (int64_t)tap_stretch(5) * S;
+
+	eng_run_a_while();
+	n_short = 5;
+	op.io.iov = &op.iov;
+	eng_submit(&op);
+	while (!op.done && eng_now() < end)
+		REQUIRE(reactor_run(eng.reactor, 0) >= 0);
+	CHECK_EQ(op.done, 1);
+	CHECK_EQ(op.io.result, BLOCK);
+	CHECK_EQ(n_short, eng.target->class == &target_aio ? 0 : 5);
+	/* And by who sleeps. */
+	n_short = 2;
+	CHECK_EQ(eng_run(&op), BLOCK);
+	n_short = 0;
+	free(buf);
 }
 
 /* ---- files, opening and closing ---- */
@@ -565,6 +605,7 @@ static const struct tap_case cases[] = {
 	{"resubmit", test_resubmit},
 	{"timeout", test_timeout},
 	{"signal", test_signal},
+	{"short_of_memory", test_short_of_memory},
 	{"files", test_files},
 	{"file_of_many", test_file_of_many},
 	{"targets_side_by_side", test_targets_side_by_side},
