@@ -88,6 +88,7 @@ static void prepare(struct aio *aio, struct io *io)
 static void aio_submit(struct target *target, struct io *io)
 {
 	struct aio *aio = to_aio(target);
+
 	switch (io->op) {
 	case IO_READ:
 	case IO_WRITE:
