@@ -15,6 +15,7 @@ lib_libvublk_la_SOURCES = \
 	lib/vhu/dispatch.c \
 	lib/vhu/msg.c lib/vhu/msg.h \
 	lib/vhu/ring_state.c lib/vhu/ring_state.h \
+	lib/vhu/session.c lib/vhu/session.h \
 	lib/vhu/vring.c \
 	lib/vq/chain.c \
 	lib/vq/kill_point.c lib/vq/kill_point.h \

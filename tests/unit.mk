@@ -44,6 +44,7 @@ unit_tests = \
 	tests/unit/test-vhu-inflight \
 	tests/unit/test-vhu-mem \
 	tests/unit/test-vhu-msg \
+	tests/unit/test-vhu-session \
 	tests/unit/test-vhu-vring \
 	tests/unit/test-vhu-ring-state \
 	tests/unit/test-vhu-waiting \
@@ -140,6 +141,7 @@ tests_unit_test_vhu_inflight_LDADD = $(unit_libs)
 tests_unit_test_vhu_mem_LDADD = $(unit_libs)
 tests_unit_test_vhu_msg_LDADD = $(unit_libs)
 tests_unit_test_vhu_ring_state_LDADD = $(unit_libs)
+tests_unit_test_vhu_session_LDADD = $(unit_libs)
 tests_unit_test_vhu_vring_LDADD = $(unit_libs)
 tests_unit_test_vhu_waiting_LDADD = $(unit_libs)
 tests_unit_test_vq_LDADD = $(unit_libs)

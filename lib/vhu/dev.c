@@ -74,10 +74,12 @@ int vublk_dev_create(struct vublk_dev **devp, const struct vublk_params *params)
 	dev->offered = params->features | TRANSPORT_FEATURES;
 	dev->name = strdup(params->name);
 	dev->vring = make_vrings(params->num_queues);
-	if (!dev->name || !dev->vring) {
+	dev->store = vhu_session_store_new();
+	if (!dev->name || !dev->vring || !dev->store) {
 		vublk_dev_destroy(dev);
 		return -ENOMEM;
 	}
+	dev->session = vhu_session_of(dev->store);
 	for (unsigned i = 0; i < params->num_queues; i++) {
 		vq_init(&dev->vring[i].vq, dev->name, i);
 		dev->vring[i].vq.dev = dev;
@@ -90,6 +92,7 @@ void vublk_dev_destroy(struct vublk_dev *dev)
 {
 	if (!dev)
 		return;
+	vhu_session_store_free(dev->store);
 	free(dev->vring);
 	free(dev->name);
 	free(dev);
@@ -107,6 +110,7 @@ int vublk_dev_connect(struct vublk_dev *dev, int sock)
 	}
 	dev->sock = sock;
 	vhu_msg_init(&dev->msg);
+	vhu_session_begin(dev->store);
 	return 0;
 }
 
@@ -156,8 +160,7 @@ static void forget(struct vublk_dev *dev)
 	dev->inflight = NULL;
 	vhu_fd_close(dev->backend_fd);
 	dev->backend_fd = -1;
-	dev->features = dev->protocol_features = 0;
-	dev->status = 0;
+	vhu_session_end(dev->store);
 	dev->row = NULL;
 	dev->err = 0;
 	dev->leaving = dev->stopping = false;
@@ -189,8 +192,9 @@ void vublk_dev_report(const struct vublk_dev *dev)
 {
 	vhu_log(VUBLK_LOG_INFO,
 		"%s: features 0x%llx, protocol features 0x%llx, status 0x%02x, %s, %s", dev->name,
-		(unsigned long long)dev->features, (unsigned long long)dev->protocol_features,
-		dev->status, dev->mem ? "memory is shared" : "no memory is shared",
+		(unsigned long long)dev->session->features,
+		(unsigned long long)dev->session->protocol_features, dev->session->status,
+		dev->mem ? "memory is shared" : "no memory is shared",
 		dev->inflight ? "an in-flight region is set" : "no in-flight region is set");
 	vhu_vring_report(dev);
 }
@@ -238,12 +242,12 @@ int vhu_dev_set_features(struct vublk_dev *dev, struct vhu_msg *msg)
 			(unsigned long long)(wanted & known & ~dev->offered));
 		return -EINVAL;
 	}
-	if (features != dev->features && vhu_vring_any_running(dev)) {
+	if (features != dev->session->features && vhu_vring_any_running(dev)) {
 		vhu_log(VUBLK_LOG_WARNING, "%s: features cannot change while rings run", dev->name);
 		return -EBUSY;
 	}
-	if (features != dev->features) {
-		dev->features = features;
+	if (features != dev->session->features) {
+		vhu_session_set_features(dev->store, features);
 		dev->params.ops->set_features(dev->params.opaque, features);
 	}
 	if (features & BIT(VHU_F_PROTOCOL_FEATURES))
@@ -252,7 +256,7 @@ int vhu_dev_set_features(struct vublk_dev *dev, struct vhu_msg *msg)
 	for (unsigned i = 0; i < dev->params.num_queues; i++) {
 		int e;
 
-		dev->vring[i].enabled = true;
+		vhu_session_set_ring_enabled(dev->store, i, true);
 		e = vhu_vring_reconcile(dev, &dev->vring[i]);
 		err = err ? err : e;
 	}
@@ -289,7 +293,7 @@ int vhu_dev_set_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg)
 			(unsigned long long)wanted);
 		return -EINVAL;
 	}
-	dev->protocol_features = wanted;
+	vhu_session_set_protocol_features(dev->store, wanted);
 	return 0;
 }
 
@@ -326,7 +330,11 @@ int vhu_dev_set_mem_table(struct vublk_dev *dev, struct vhu_msg *msg)
 		return -EINVAL;
 	}
 	err = vhu_mem_new(&mem, dev->name, msg->payload.table.region, msg->fd, n);
-	return err ? err : use_memory(dev, mem);
+	if (!err)
+		err = use_memory(dev, mem);
+	if (!err)
+		vhu_session_set_regions(dev->store, msg->payload.table.region, n);
+	return err;
 }
 
 int vhu_dev_get_max_mem_slots(struct vublk_dev *dev, struct vhu_msg *msg)
@@ -338,18 +346,28 @@ int vhu_dev_get_max_mem_slots(struct vublk_dev *dev, struct vhu_msg *msg)
 
 int vhu_dev_add_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg)
 {
+	const struct vhu_region *region = &msg->payload.mem_reg.region;
 	struct vhu_mem *mem;
-	int err = vhu_mem_add(&mem, dev->name, dev->mem, &msg->payload.mem_reg.region, msg->fd[0]);
+	int err = vhu_mem_add(&mem, dev->name, dev->mem, region, msg->fd[0]);
 
-	return err ? err : use_memory(dev, mem);
+	if (!err)
+		err = use_memory(dev, mem);
+	if (!err)
+		vhu_session_add_region(dev->store, region);
+	return err;
 }
 
 int vhu_dev_rem_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg)
 {
+	const struct vhu_region *region = &msg->payload.mem_reg.region;
 	struct vhu_mem *mem;
-	int err = vhu_mem_remove(&mem, dev->name, dev->mem, &msg->payload.mem_reg.region);
+	int err = vhu_mem_remove(&mem, dev->name, dev->mem, region);
 
-	return err ? err : use_memory(dev, mem);
+	if (!err)
+		err = use_memory(dev, mem);
+	if (!err)
+		vhu_session_remove_region(dev->store, region->guest_addr);
+	return err;
 }
 
 /* ---- configuration space, status ---- */
@@ -406,13 +424,13 @@ int vhu_dev_set_status(struct vublk_dev *dev, struct vhu_msg *msg)
 			(unsigned long long)msg->payload.u64);
 		return -EINVAL;
 	}
-	dev->status = (uint8_t)msg->payload.u64;
+	vhu_session_set_status(dev->store, (uint8_t)msg->payload.u64);
 	return 0;
 }
 
 int vhu_dev_get_status(struct vublk_dev *dev, struct vhu_msg *msg)
 {
-	msg->payload.u64 = dev->status;
+	msg->payload.u64 = dev->session->status;
 	return 0;
 }
 
@@ -427,7 +445,7 @@ int vhu_dev_set_backend_req_fd(struct vublk_dev *dev, struct vhu_msg *msg)
 
 static bool is_packed(const struct vublk_dev *dev)
 {
-	return dev->features >> VIRTIO_F_RING_PACKED & 1;
+	return dev->session->features >> VIRTIO_F_RING_PACKED & 1;
 }
 
 /*
@@ -474,6 +492,7 @@ int vhu_dev_set_inflight_fd(struct vublk_dev *dev, struct vhu_msg *msg)
 		return err;
 	vhu_inflight_put(dev->inflight);
 	dev->inflight = inflight;
+	vhu_session_set_inflight(dev->store, &msg->payload.inflight, is_packed(dev));
 	return 0;
 }
 
@@ -493,8 +512,7 @@ int vhu_dev_reset_finish(struct vublk_dev *dev, struct vhu_msg *msg)
 	vhu_vring_reset_all(dev);
 	vhu_inflight_put(dev->inflight);
 	dev->inflight = NULL;
-	dev->features = 0;
-	dev->status = 0;
+	vhu_session_reset(dev->store);
 	dev->params.ops->set_features(dev->params.opaque, 0);
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * One device and its session with a front-end: features, memory, rings, and the life-cycle of
- * all of it. Control thread.
+ * all of it. Control thread. What was agreed upon is in vhu/session.h; here is what this process
+ * makes of it: maps, descriptors, the states of the rings.
  *
  * Theory of operation. A message is received (vhu_msg), looked up and checked (vhu_dispatch),
  * and handled (vhu_dev, vhu_vring). Handlers change the session at once, but a running ring
@@ -28,19 +29,15 @@
 #include "shared/inflight.h"
 #include "vhu/msg.h"
 #include "vhu/ring_state.h"
+#include "vhu/session.h"
 #include "vq/ring.h"
 #include "vublk.h"
 
 /* "Ring states": a ring runs when it is started and enabled and can be. */
 struct vhu_vring {
 	_Alignas(64) struct vublk_queue vq; /* the next ring's may have another worker */
-	struct vq_layout layout;
-	struct vublk_update update; /* while a queue_update is pending */
+	struct vublk_update update;         /* while a queue_update is pending */
 	enum ring_state state;
-	bool addr_set;
-	bool started; /* SET_VRING_KICK came, GET_VRING_BASE did not */
-	bool enabled;
-	bool told; /* GET_VRING_BASE was answered in this session */
 };
 
 struct vhu_row;
@@ -53,8 +50,8 @@ struct vublk_dev {
 	/* The session. */
 	int sock; /* -1: none */
 	struct vhu_msg msg;
-	uint64_t features, protocol_features;
-	uint8_t status;
+	const struct vhu_session *session;
+	struct vhu_session_store *store; /* of `session`, for handlers to change it */
 	struct vhu_mem *mem;
 	struct vhu_inflight *inflight; /* NULL: nothing is tracked */
 	int backend_fd;                /* the channel for requests of the back-end, -1: none */
@@ -70,7 +67,7 @@ struct vublk_dev {
 /* Is this protocol feature negotiated? */
 static inline bool vhu_dev_has(const struct vublk_dev *dev, enum vhu_protocol_feature bit)
 {
-	return dev->protocol_features >> bit & 1;
+	return dev->session->protocol_features >> bit & 1;
 }
 
 /* ---- vhu/dispatch.c ---- */
@@ -105,7 +102,7 @@ void vhu_vring_stop_all(struct vublk_dev *dev, bool drain);
 /* The session ends: what is held back until it can be drained is not waited for. */
 void vhu_vring_let_go(struct vublk_dev *dev);
 
-/* Makes every ring (all stopped) as it was before the session. */
+/* Makes every ring (all stopped) as it was before the session, but for what the session says. */
 void vhu_vring_reset_all(struct vublk_dev *dev);
 
 /* Does any ring run? */

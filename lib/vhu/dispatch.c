@@ -96,7 +96,7 @@ static const char *refusal(const struct vublk_dev *dev, const struct vhu_row *ro
 {
 	if (!row->handle)
 		return "the message is not known here";
-	if ((dev->protocol_features & row->needs) != row->needs)
+	if ((dev->session->protocol_features & row->needs) != row->needs)
 		return "its protocol feature is not negotiated";
 	if (msg->header.size < row->min_size || msg->header.size > row->max_size)
 		return "its payload has a wrong size";

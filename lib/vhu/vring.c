@@ -24,14 +24,34 @@ static struct vhu_vring *find(struct vublk_dev *dev, uint64_t index)
 	return NULL;
 }
 
+/* What was agreed upon about the ring. */
+static const struct vhu_session_ring *agreed(const struct vhu_vring *vring)
+{
+	return &vring->vq.dev->session->ring[vring->vq.index];
+}
+
+/* The same, as the virtqueue wants to have it. */
+static struct vq_layout layout_of(const struct vhu_session_ring *ring)
+{
+	return (struct vq_layout){
+		.size = ring->size,
+		.desc = ring->desc,
+		.avail = ring->avail,
+		.used = ring->used,
+		.base = ring->base,
+	};
+}
+
 /* ---- what is done to a ring (vhu/ring_state.h) ---- */
 
 /* Why a ring cannot be started with what the front-end has said; 0: it can. */
 static int check_start(const struct vublk_dev *dev, const struct vhu_vring *vring)
 {
-	if (!vring->layout.size || !vring->addr_set) {
+	const struct vhu_session_ring *ring = agreed(vring);
+
+	if (!ring->size || !ring->addr_set) {
 		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u is started without its %s", dev->name,
-			vring->vq.index, !vring->layout.size ? "size" : "addresses");
+			vring->vq.index, !ring->size ? "size" : "addresses");
 		return -EINVAL;
 	}
 	if (!dev->mem || !vhu_mem_ranges(dev->mem, NULL, 0)) {
@@ -50,10 +70,12 @@ static int happen(struct vublk_dev *dev, struct vhu_vring *vring, enum ring_even
 
 static int ask_start(struct vublk_dev *dev, struct vhu_vring *vring)
 {
+	const struct vq_layout layout = layout_of(agreed(vring));
 	int err = check_start(dev, vring);
 
 	if (!err)
-		err = vq_setup(&vring->vq, &vring->layout, dev->mem, dev->inflight, dev->features);
+		err = vq_setup(&vring->vq, &layout, dev->mem, dev->inflight,
+			       dev->session->features);
 	if (err) {
 		happen(dev, vring, RING_UNABLE);
 		return err;
@@ -70,17 +92,17 @@ static void ask_stop(struct vublk_dev *dev, struct vhu_vring *vring, bool drain)
 }
 
 /* Of a ring that has begun. */
-static void rest(struct vhu_vring *vring)
+static void rest(struct vublk_dev *dev, struct vhu_vring *vring)
 {
-	vring->layout.base = vq_base(&vring->vq);
+	vhu_session_set_ring_base(dev->store, vring->vq.index, vq_base(&vring->vq));
 	vq_teardown(&vring->vq);
 }
 
 /* Of one that was set up, and has not. */
-static void rest_unbegun(struct vhu_vring *vring)
+static void rest_unbegun(struct vublk_dev *dev, struct vhu_vring *vring)
 {
 	vq_find_base(&vring->vq);
-	rest(vring);
+	rest(dev, vring);
 }
 
 /* "vring_err" is the way to say that it cannot run. */
@@ -117,7 +139,7 @@ static int happen(struct vublk_dev *dev, struct vhu_vring *vring, enum ring_even
 		break;
 	case RING_CANCEL:
 		dev->params.ops->queue_cancel(dev->params.opaque, vq);
-		rest_unbegun(vring);
+		rest_unbegun(dev, vring);
 		break;
 	case RING_HOLD:
 		dev->pending++;
@@ -130,10 +152,10 @@ static int happen(struct vublk_dev *dev, struct vhu_vring *vring, enum ring_even
 		break;
 	case RING_TELL_REST:
 		tell(vring);
-		rest_unbegun(vring);
+		rest_unbegun(dev, vring);
 		break;
 	case RING_REST:
-		rest(vring);
+		rest(dev, vring);
 		break;
 	}
 	return 0;
@@ -155,7 +177,7 @@ static void stop(struct vublk_dev *dev, struct vhu_vring *vring, bool drain)
 
 int vhu_vring_reconcile(struct vublk_dev *dev, struct vhu_vring *vring)
 {
-	if (vring->started && vring->enabled)
+	if (agreed(vring)->started && agreed(vring)->enabled)
 		return happen(dev, vring, RING_WANTED);
 	stop(dev, vring, true);
 	return 0;
@@ -167,12 +189,13 @@ int vhu_vring_reconcile(struct vublk_dev *dev, struct vhu_vring *vring)
  */
 static void remap_one(struct vublk_dev *dev, struct vhu_vring *vring)
 {
+	const struct vq_layout layout = layout_of(agreed(vring));
 	struct vq_ring ring;
 	int err;
 
 	if (ring_is_stopped(vring->state) && vring->state != RING_UNMAPPED)
 		return;
-	err = vq_translate(&vring->vq, &vring->layout, dev->mem, dev->features, &ring);
+	err = vq_translate(&vring->vq, &layout, dev->mem, dev->session->features, &ring);
 	if (vring->state == RING_RUNNING && !err) {
 		vring->update.ring = ring;
 	} else {
@@ -217,7 +240,7 @@ bool vhu_vring_any_running(const struct vublk_dev *dev)
 void vhu_vring_stop_all(struct vublk_dev *dev, bool drain)
 {
 	for (unsigned i = 0; i < dev->params.num_queues; i++) {
-		dev->vring[i].started = false;
+		vhu_session_set_ring_started(dev->store, i, false);
 		stop(dev, &dev->vring[i], drain);
 	}
 }
@@ -286,22 +309,23 @@ int vhu_vring_set_num(struct vublk_dev *dev, struct vhu_msg *msg)
 
 	if (!vring)
 		return -EINVAL;
-	if (!vq_is_size(state.num, dev->features)) {
+	if (!vq_is_size(state.num, dev->session->features)) {
 		vhu_log(VUBLK_LOG_WARNING,
 			"%s: queue %u: a ring of %u entries; it must have 2 to %d, a power of two "
 			"unless it is packed",
 			dev->name, state.index, state.num, VQ_MAX_SIZE);
 		return -EINVAL;
 	}
-	vring->layout.size = state.num;
+	vhu_session_set_ring_size(dev->store, state.index, state.num);
 	return happen(dev, vring, RING_CHANGED);
 }
 
 int vhu_vring_set_base(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	const struct vhu_vring_state state = msg->payload.state;
-	const bool packed = dev->features >> VIRTIO_F_RING_PACKED & 1;
+	const bool packed = dev->session->features >> VIRTIO_F_RING_PACKED & 1;
 	struct vhu_vring *vring = find_stopped(dev, state.index);
+	uint32_t base = state.num;
 
 	if (!vring)
 		return -EINVAL;
@@ -310,13 +334,13 @@ int vhu_vring_set_base(struct vublk_dev *dev, struct vhu_msg *msg)
 			state.index, state.num);
 		return -EINVAL;
 	}
-	vring->layout.base = state.num;
 	/*
 	 * User-mode Linux takes packed rings without knowing it, and says 0 of a fresh one. That is
 	 * a position too, but only for who has been told it, or has an in-flight region.
 	 */
-	if (packed && !state.num && !vring->told && !dev->inflight)
-		vring->layout.base = 0x80008000;
+	if (packed && !base && !agreed(vring)->told && !dev->inflight)
+		base = 0x80008000;
+	vhu_session_set_ring_base(dev->store, state.index, base);
 	return happen(dev, vring, RING_CHANGED);
 }
 
@@ -325,18 +349,19 @@ int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg)
 	/* Flags and log address matter with dirty logging only, which is not offered. */
 	const struct vhu_vring_addr addr = msg->payload.addr;
 	struct vhu_vring *vring = find(dev, addr.index);
+	const struct vhu_session_ring *ring;
 	struct vq_layout layout;
 
 	if (!vring)
 		return -EINVAL;
-	layout = vring->layout;
+	ring = agreed(vring);
+	layout = layout_of(ring);
 	layout.desc = addr.desc;
 	layout.avail = addr.avail;
 	layout.used = addr.used;
 	if (!ring_is_stopped(vring->state)) {
 		/* Front-ends repeat themselves when they switch logging on or off. */
-		if (layout.desc == vring->layout.desc && layout.avail == vring->layout.avail &&
-		    layout.used == vring->layout.used)
+		if (addr.desc == ring->desc && addr.avail == ring->avail && addr.used == ring->used)
 			return 0;
 		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u: new addresses while it is running",
 			dev->name, addr.index);
@@ -344,14 +369,14 @@ int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg)
 	}
 	/* As much as can be told before it is started. */
 	if (layout.size && dev->mem) {
-		struct vq_ring ring;
-		int err = vq_translate(&vring->vq, &layout, dev->mem, dev->features, &ring);
+		struct vq_ring found;
+		int err =
+			vq_translate(&vring->vq, &layout, dev->mem, dev->session->features, &found);
 
 		if (err)
 			return err;
 	}
-	vring->layout = layout;
-	vring->addr_set = true;
+	vhu_session_set_ring_addr(dev->store, addr.index, addr.desc, addr.avail, addr.used);
 	return happen(dev, vring, RING_PLACED);
 }
 
@@ -367,7 +392,7 @@ int vhu_vring_set_enable(struct vublk_dev *dev, struct vhu_msg *msg)
 			state.index, state.num);
 		return -EINVAL;
 	}
-	vring->enabled = state.num;
+	vhu_session_set_ring_enabled(dev->store, state.index, state.num);
 	return vhu_vring_reconcile(dev, vring);
 }
 
@@ -378,7 +403,7 @@ static int get_base(struct vublk_dev *dev, struct vhu_msg *msg, bool drain)
 
 	if (!vring)
 		return -EINVAL;
-	vring->started = false;
+	vhu_session_set_ring_started(dev->store, vring->vq.index, false);
 	happen(dev, vring, RING_PLACED);
 	stop(dev, vring, drain);
 	return 0;
@@ -404,8 +429,8 @@ int vhu_vring_get_base_finish(struct vublk_dev *dev, struct vhu_msg *msg)
 
 	vhu_fd_close(vring->vq.kick_fd);
 	vring->vq.kick_fd = -1;
-	msg->payload.state.num = vring->layout.base;
-	vring->told = true;
+	msg->payload.state.num = agreed(vring)->base;
+	vhu_session_set_ring_told(dev->store, vring->vq.index);
 	return 0;
 }
 
@@ -464,7 +489,7 @@ int vhu_vring_set_kick(struct vublk_dev *dev, struct vhu_msg *msg)
 		return err;
 	apply(dev, vring, (struct vublk_update){.kick = true, .kick_fd = fd});
 	/* Requests may be waiting already: do not wait for the first kick to start. */
-	vring->started = true;
+	vhu_session_set_ring_started(dev->store, vring->vq.index, true);
 	happen(dev, vring, RING_CHANGED);
 	return vhu_vring_reconcile(dev, vring);
 }
@@ -509,7 +534,7 @@ static const char *state_name(const struct vhu_vring *vring)
 		[RING_UNMAPPING] = "draining",
 	};
 
-	if (vring->state == RING_STOPPED && vring->started && !vring->enabled)
+	if (vring->state == RING_STOPPED && agreed(vring)->started && !agreed(vring)->enabled)
 		return "disabled";
 	return names[vring->state];
 }
@@ -519,11 +544,11 @@ void vhu_vring_report(const struct vublk_dev *dev)
 	for (unsigned i = 0; i < dev->params.num_queues; i++) {
 		const struct vhu_vring *vring = &dev->vring[i];
 
-		if (!vring->layout.size)
+		if (!agreed(vring)->size)
 			continue;
 		vhu_log(VUBLK_LOG_INFO, "%s: queue %u: %s ring of %u, %s%s%s", dev->name, i,
-			dev->features >> VIRTIO_F_RING_PACKED & 1 ? "packed" : "split",
-			vring->layout.size, state_name(vring),
+			dev->session->features >> VIRTIO_F_RING_PACKED & 1 ? "packed" : "split",
+			agreed(vring)->size, state_name(vring),
 			vring->state == RING_RUNNING && !vring->vq.track ? ", not tracked" : "",
 			vring->state == RING_RUNNING && vring->vq.kick_fd < 0 ? ", not kicked"
 									      : "");

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What was agreed upon with the front-end, all of it: one plain, versioned struct, in which nothing
+ * points anywhere. Control thread.
+ *
+ * Whoever has it and the descriptors that came with the messages (the connection, memory, the
+ * in-flight region, three a ring) can go on with the session. So what follows from these is not in
+ * it (maps, where a ring lies in them, which state it is in), nor what one process is at (answers
+ * that are pending, a ring's position while it runs).
+ *
+ * It is written by the setters below and by nobody else: they take the store, of which others know
+ * nothing, and who has a vhu_session has it to read. A setter checks nothing, allocates nothing and
+ * cannot fail: a handler calls it when nothing else can fail any more, so that a message that is
+ * refused leaves the session as it was. What a ring did about it is another matter: one that was
+ * started, and cannot run, is started all the same.
+ *
+ * Equal agreements are equal bytes: what is not in use is 0, and regions are in one order.
+ */
+#ifndef VHU_SESSION_H
+#define VHU_SESSION_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto.h"
+#include "shared/mem.h"
+
+#define VHU_SESSION_VERSION 1 /* 0: there is no session */
+
+struct vhu_session_ring {
+	uint64_t desc, avail, used; /* user addresses */
+	uint32_t size;              /* entries; 0: not known yet */
+	uint32_t base;              /* as in SET_VRING_BASE, or where it has stopped since */
+	/* Each is 0 or 1. */
+	uint8_t addr_set;
+	uint8_t started; /* SET_VRING_KICK came, GET_VRING_BASE did not */
+	uint8_t enabled;
+	uint8_t told; /* GET_VRING_BASE was answered in this session */
+	uint8_t padding[4];
+};
+static_assert(sizeof(struct vhu_session_ring) == 40, "nothing between its fields");
+
+struct vhu_session {
+	uint32_t version;
+	uint32_t n_regions;
+	uint64_t features, protocol_features;
+	uint8_t status;
+	/* Each is 0 or 1. */
+	uint8_t has_memory;      /* memory was shared, if only a table without regions */
+	uint8_t has_inflight;    /* nothing is tracked without */
+	uint8_t inflight_packed; /* it is for packed rings, whatever the features are now */
+	uint8_t padding[4];
+	struct vhu_inflight_desc inflight;
+	/* In order of guest addresses, as the map has them. */
+	struct vhu_region region[VHU_MEM_MAX_SLOTS];
+	struct vhu_session_ring ring[VHU_MAX_QUEUES];
+};
+static_assert(offsetof(struct vhu_session, version) == 0, "it says what the rest is");
+static_assert(offsetof(struct vhu_session, inflight) == 32, "nothing between its fields");
+static_assert(offsetof(struct vhu_session, region) == 56, "nothing between its fields");
+static_assert(sizeof(struct vhu_session) == 56 + 512 * 32 + 256 * 40, "change its version, too");
+
+/* Where a session is kept. */
+struct vhu_session_store;
+
+/* Room for a session, of which there is none yet; NULL without memory. */
+struct vhu_session_store *vhu_session_store_new(void);
+void vhu_session_store_free(struct vhu_session_store *store); /* NULL is allowed */
+
+/* The session, to be read; as long as the store is there. */
+const struct vhu_session *vhu_session_of(const struct vhu_session_store *store);
+
+/* A front-end has connected: nothing is agreed upon yet. */
+void vhu_session_begin(struct vhu_session_store *store);
+
+/* Its session is over: there is none. */
+void vhu_session_end(struct vhu_session_store *store);
+
+/* RESET_DEVICE: memory and protocol features are the session's, all else was the driver's. */
+void vhu_session_reset(struct vhu_session_store *store);
+
+void vhu_session_set_features(struct vhu_session_store *store, uint64_t features);
+void vhu_session_set_protocol_features(struct vhu_session_store *store, uint64_t features);
+void vhu_session_set_status(struct vhu_session_store *store, uint8_t status);
+
+/*
+ * The regions of a map that was made of them (shared/mem.h), which has refused what overlaps and
+ * what is one too many; one more; one less, known by its guest address.
+ */
+void vhu_session_set_regions(struct vhu_session_store *store, const struct vhu_region *region,
+			     unsigned n);
+void vhu_session_add_region(struct vhu_session_store *store, const struct vhu_region *region);
+void vhu_session_remove_region(struct vhu_session_store *store, uint64_t guest_addr);
+
+/* The in-flight region that was handed in, which is for rings of this kind. */
+void vhu_session_set_inflight(struct vhu_session_store *store, const struct vhu_inflight_desc *desc,
+			      bool packed);
+
+/* Of ring `index`, which is below VHU_MAX_QUEUES. */
+void vhu_session_set_ring_size(struct vhu_session_store *store, unsigned index, uint32_t size);
+void vhu_session_set_ring_addr(struct vhu_session_store *store, unsigned index, uint64_t desc,
+			       uint64_t avail, uint64_t used);
+void vhu_session_set_ring_base(struct vhu_session_store *store, unsigned index, uint32_t base);
+void vhu_session_set_ring_started(struct vhu_session_store *store, unsigned index, bool started);
+void vhu_session_set_ring_enabled(struct vhu_session_store *store, unsigned index, bool enabled);
+void vhu_session_set_ring_told(struct vhu_session_store *store, unsigned index);
+
+#endif
