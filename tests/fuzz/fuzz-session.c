@@ -6,7 +6,8 @@
  * as it likes.
  *
  * What must hold: no access to memory that is not the guest's, every chain that is popped can be
- * read, written and pushed once, a session that ends leaves nothing behind, descriptors included.
+ * read, written and pushed once, the session says what memory and region there are, one that ends
+ * leaves nothing behind, descriptors included.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #include "lib/proto.h"
+#include "lib/vhu/dev.h"
 #include "lib/vublk.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -225,6 +227,35 @@ static const struct vublk_ops ops = {
 
 /* ---- the front-end ---- */
 
+/* Does the session say what there is, and nothing else? */
+static void check_session(void)
+{
+	static const struct vhu_region no_region;
+	static const struct vhu_session_ring no_ring;
+	const struct vhu_session *session = fuzz.dev->session;
+	struct iovec range[VHU_MEM_MAX_SLOTS];
+	unsigned n = 0;
+
+	FUZZ_CHECK(session->version == VHU_SESSION_VERSION);
+	FUZZ_CHECK(session->has_memory == (fuzz.dev->mem ? 1 : 0));
+	FUZZ_CHECK(session->has_inflight == (fuzz.dev->inflight ? 1 : 0));
+	if (fuzz.dev->inflight)
+		FUZZ_CHECK(session->inflight_packed == vhu_inflight_is_packed(fuzz.dev->inflight));
+	if (fuzz.dev->mem)
+		n = vhu_mem_ranges(fuzz.dev->mem, range, VHU_MEM_MAX_SLOTS);
+	FUZZ_CHECK(session->n_regions == n);
+	for (unsigned i = 0; i < n; i++) {
+		const struct vhu_region *region = &session->region[i];
+
+		FUZZ_CHECK(region->size == range[i].iov_len);
+		FUZZ_CHECK(vhu_mem_piece(fuzz.dev->mem, region->guest_addr).gpa ==
+			   region->guest_addr);
+	}
+	if (n < VHU_MEM_MAX_SLOTS)
+		FUZZ_CHECK(!memcmp(&session->region[n], &no_region, sizeof(no_region)));
+	FUZZ_CHECK(!memcmp(&session->ring[QUEUES], &no_ring, sizeof(no_ring)));
+}
+
 static void take_replies(void)
 {
 	char data[4096], control[CMSG_SPACE(8 * sizeof(int))];
@@ -271,6 +302,7 @@ static void send_message(uint32_t request, uint32_t flags, const void *payload, 
 		return;
 	if (vublk_dev_input(fuzz.dev) < 0)
 		fuzz.over = true;
+	check_session();
 	take_replies();
 }
 
@@ -406,8 +438,11 @@ static void hello(void)
 
 static void goodbye(void)
 {
+	static const struct vhu_session no_session;
+
 	vublk_dev_disconnect(fuzz.dev);
 	FUZZ_CHECK(fuzz.finished);
+	FUZZ_CHECK(!memcmp(fuzz.dev->session, &no_session, sizeof(no_session)));
 	close(fuzz.peer);
 	for (unsigned i = 0; i < QUEUES; i++)
 		FUZZ_CHECK(!fuzz.queue[i].running && !fuzz.queue[i].waiting);
