@@ -1,5 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See vq/track.h: what both layouts of the in-flight region share. */
+/*
+ * See vq/track.h: what both layouts of the in-flight region share.
+ *
+ * Theory of operation. Before any of this runs, nothing of an earlier process's I/O goes on
+ * (vublk_queue_begin() is called when there is a fence, doc/architecture.md), and doing again what
+ * is in flight is harmless: the guest may not look at its buffers, and does not know whether data
+ * is on the disk. Completing it again is not.
+ *
+ * Recovery may itself be killed at any store. So it stores only what it would store again: it
+ * clears what was completed, completes or undoes the last batch by what the ring says (the ring is
+ * changed only when that is written down), and numbers the requests in flight in their order:
+ *
+ *	both-recover-counter	Numbered from 0 upwards. The i-th of different numbers in order is
+ *				at least i, so the new ones are below the old ones at each moment,
+ *				and the order is kept.
+ *
+ * The region may hold anything. Each number in it is compared with the ring's and the region's size
+ * before it is used; lists are followed at most as far as there are entries, and no entry may be
+ * in two. What cannot be is refused: the queue does not start.
+ */
 #include "vq/track.h"
 
 #include <errno.h>

@@ -5,7 +5,8 @@
  *
  * Theory of operation. The process may be killed between any two stores, and the next one finds
  * what was stored until then, in program order. So each change is a preparation that means
- * nothing yet, and one store that commits it; doc/architecture.md goes through them one by one.
+ * nothing yet, and one store that commits it; vq/track_split.c and track_packed.c go through them
+ * one by one.
  *
  *	split	take	counter | inflight = 1
  *		give	link the batch | used->idx | inflight = 0 ... | used_idx

@@ -2,8 +2,59 @@
 /*
  * The in-flight region of a packed ring. See vq/track.h.
  *
- * A request takes one entry for each of its descriptors, from the list of free ones; the first
- * one stands for all. A list ends with a number that is no entry's.
+ * A packed ring's available descriptors are overwritten by used ones, so they are copied. A request
+ * takes one entry for each of its descriptors, from the list of free ones; the first one stands
+ * for all. A list ends with a number that is no entry's.
+ *
+ * Theory of operation. What a kill leaves, and what the next process makes of it: by the last kill
+ * point that was passed (vq/kill_point.h). What holds for both kinds of rings is in vq/track.c.
+ *
+ * Taking a request stores its descriptors in entries; `last`, `num`, `counter` and inflight = 1 of
+ * the first; free_head; old_free_head, which commits it:
+ *
+ *	take-desc, -counter,	Back to old_free_head: the entries are in the list of free ones,
+ *	-inflight, -free-head	and what is there is not in flight, whatever it says. The ring's
+ *				descriptors are available still, since used + slots in flight ends
+ *				before them.
+ *	take-old-free-head	The entries are not free, and the request is in flight.
+ *
+ * Completing a batch stores for each of it `next` of its last entry, and free_head; `used`; in the
+ * ring all used descriptors but for the first one's flags, then these, which commit it; inflight =
+ * 0 of each; old_free_head; old_used. (Both used indexes and their wrap counters share 8 bytes and
+ * are stored at once: no kill comes between an index and its wrap.)
+ *
+ *	give-next, -free-head	`used` is old_used: back to old_free_head, and all are in flight. A
+ *				link was written only where a last entry points, which is no part
+ *				of a request's list.
+ *	give-used, give-slot	The slot at old_used is available for the old wrap: the batch was
+ *				not published. Back to old_free_head and old_used. Slots behind
+ *				the first may be used ones already, which the next batch would
+ *				expose: all from used on that are in flight are made available
+ *				again before anything is published.
+ *	give-flags,		That slot is not available for the old wrap: it is used, or the
+ *	give-inflight,		driver has made it available for the next one. The batch was
+ *	give-old-free-head	published, and old_free_head and then old_used follow. Its entries
+ *				are in the list of free ones, so not in flight.
+ *	give-old-used		`used` is old_used: done.
+ *
+ * The ring tells whether the batch was published, not the inflight bytes: they are cleared later.
+ *
+ * A packed ring has no index in memory. A region that nobody has used (version 0) begins at the
+ * base and gets its version last; afterwards the base is not used, for front-ends send the one of
+ * the last start:
+ *
+ *	fresh-used		Nobody has used it, still.
+ *	fresh-version		It is used, and nothing is in flight.
+ *
+ * Recovery decides as above and stores its decision, the used indexes last; clears what is in the
+ * list of free entries; makes slots available:
+ *
+ *	recover-free-head,	The ring's slot and the used indexes are as they were: the same
+ *	-undo-free-head,	decision, and the same stores.
+ *	-redo-free-head
+ *	recover-undo-used,	`used` is old_used, and both heads of the list are the one that was
+ *	-redo-used,		decided for, which says what is in flight. Slots are made available
+ *	-inflight, -slot	in any case, those of a batch that was undone among them.
  *
  * Each store releases, so that all stores stand in program order: a kill leaves a prefix of them.
  */

@@ -2,6 +2,50 @@
 /*
  * The in-flight region of a split ring. See vq/track.h.
  *
+ * Theory of operation. What a kill leaves, and what the next process makes of it: by the last kill
+ * point that was passed (vq/kill_point.h). What holds for both kinds of rings is in vq/track.c.
+ *
+ * Taking request h stores its counter, then inflight[h] = 1:
+ *
+ *	none, take-counter	h is not in flight. It is available still, for only the driver
+ *				writes the available ring, and is taken again.
+ *	take-inflight		h is in flight, and popped from the region. The next available one
+ *				is the one behind it.
+ *
+ * For the second line, where the available ring goes on must follow from the region: it is used
+ * index + number in flight. That holds since requests are taken in the order in which they are
+ * available, so those in flight and those completed are together the first ones. The base is not
+ * used once the region was, whether something is in flight or not: front-ends that could not ask
+ * for it send the used index, or what that was when they hung up, while the last batch was still on
+ * its way (QEMU), or the driver's available index (Cloud Hypervisor).
+ *
+ * Completing a batch stores its used elements; for each of it `next` and last_batch_head; the
+ * ring's used->idx, which commits it; for each inflight = 0; the region's used_idx:
+ *
+ *	give-element, -next,	used->idx is used_idx: nothing was completed, and all of it is in
+ *	-head			flight. Elements behind the used index mean nothing. The list is
+ *				not read, and the next batch makes its own head.
+ *	give-used,		used->idx is ahead by the batch: the driver has it. The list from
+ *	give-inflight		last_batch_head names all of it, so each is cleared, be it again,
+ *				and not popped. Of the list as many are read as were published.
+ *	the last give-inflight	The same. If nothing else is in flight either, the list is left
+ *				alone and the index corrected.
+ *	give-used-idx		used->idx is used_idx: done.
+ *
+ * The order is what makes it so. Clearing before used->idx would lose a request. Linking the next
+ * batch before used_idx is stored would mix two batches, so a batch is linked when it is published,
+ * after the last one's commit.
+ *
+ * A region that nobody has used (version 0) takes used_idx from the ring and gets its version last:
+ *
+ *	fresh-used-idx		Nobody has used it, still.
+ *	fresh-version		It is used, and nothing is in flight.
+ *
+ * Recovery stores inflight = 0 of the last batch, then used_idx:
+ *
+ *	recover-inflight	used->idx is ahead as before, and the list is as it was: again.
+ *	recover-used-idx	used->idx is used_idx, and the batch is not in flight.
+ *
  * Each store releases, so that all stores stand in program order: a kill leaves a prefix of them.
  */
 #include <errno.h>

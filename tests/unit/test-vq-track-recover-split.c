@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * lib/vq/track_split.c: what the next process makes of a split ring's region, row by row of the
- * table in doc/architecture.md, and of one that is corrupt.
+ * table in its head, and of one that is corrupt.
  */
 #include "tests/unit/support/recover.h"
 
