@@ -47,13 +47,6 @@ void vublk_set_log(void (*log)(enum vublk_log_level level, const char *line));
  */
 int vublk_guard_memory(void);
 
-/*
- * From now on the descriptors of memory that a front-end shares are kept while it is mapped, a
- * duplicate for each range, so that vublk_queue_memory_files() can tell them. Without this all but
- * the first are closed at once. Before the first device is made.
- */
-void vublk_keep_memory_files(void);
-
 /* ---- device: control thread ---- */
 
 struct vublk_dev;
@@ -210,8 +203,7 @@ unsigned vublk_queue_memory(const struct vublk_queue *queue, struct iovec ranges
 
 /*
  * The files that those ranges are mappings of, in the same order and as long: the library's
- * descriptors, several of which may be of one file. -1: not kept (vublk_keep_memory_files(), or
- * there were no descriptors left).
+ * descriptors, the same one for all of one file. -1: there were no descriptors left.
  */
 unsigned vublk_queue_memory_files(const struct vublk_queue *queue, int fds[VUBLK_MAX_MEMORY]);
 

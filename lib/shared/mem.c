@@ -23,16 +23,16 @@ struct mapping {
 	void *base;
 	size_t size; /* bytes mapped */
 	int guard;
-	int fd; /* a duplicate, or -1: not kept */
+	struct file *file; /* NULL: there was no descriptor left for it */
 };
 
-/* By the first region's the guest is known, see vublk_dev_files(); the others' cost descriptors. */
-static bool keep_files;
-
-void vublk_keep_memory_files(void)
-{
-	keep_files = true;
-}
+/* What it is a mapping of: one descriptor, shared by all mappings of a map that are of one file. */
+struct file {
+	atomic_uint refs;
+	int fd;
+	dev_t dev;
+	ino_t ino;
+};
 
 struct region {
 	uint64_t gpa, uva, size; /* bytes */
@@ -46,6 +46,41 @@ struct vhu_mem {
 	struct region region[]; /* in order of gpa */
 };
 
+static void file_put(struct file *file)
+{
+	if (!file || atomic_fetch_sub(&file->refs, 1) != 1)
+		return;
+	close(file->fd);
+	free(file);
+}
+
+/* The file of a descriptor, the map's if it has it already; or NULL. One reference. */
+static struct file *file_get(const struct vhu_mem *mem, int fd)
+{
+	struct file *file;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return NULL;
+	for (unsigned i = 0; i < mem->n; i++) {
+		file = mem->region[i].mapping->file;
+		if (!file || file->dev != st.st_dev || file->ino != st.st_ino)
+			continue;
+		atomic_fetch_add(&file->refs, 1);
+		return file;
+	}
+	file = malloc(sizeof(*file));
+	if (!file)
+		return NULL;
+	*file = (struct file){
+		.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0), .dev = st.st_dev, .ino = st.st_ino};
+	atomic_init(&file->refs, 1);
+	if (file->fd >= 0)
+		return file;
+	free(file);
+	return NULL;
+}
+
 static void mapping_put(struct mapping *mapping)
 {
 	if (atomic_fetch_sub(&mapping->refs, 1) != 1)
@@ -53,8 +88,7 @@ static void mapping_put(struct mapping *mapping)
 	vhu_gate_close(mapping->base);
 	vhu_guard_remove(mapping->guard);
 	munmap(mapping->base, mapping->size);
-	if (mapping->fd >= 0)
-		close(mapping->fd);
+	file_put(mapping->file);
 	free(mapping);
 }
 
@@ -176,8 +210,8 @@ static int map(struct mapping *mapping, const char *name, int fd, off_t offset, 
 	return err;
 }
 
-static int map_region(const char *name, const struct vhu_region *r, int fd, bool keep,
-		      struct region *to)
+static int map_region(const struct vhu_mem *mem, const char *name, const struct vhu_region *r,
+		      int fd, struct region *to)
 {
 	struct mapping *mapping;
 	uint64_t align = 0, skip, size;
@@ -200,7 +234,7 @@ static int map_region(const char *name, const struct vhu_region *r, int fd, bool
 	/* A core dump is about us; the guest's secrets do not belong in it. */
 	madvise(mapping->base, mapping->size, MADV_DONTDUMP);
 	atomic_init(&mapping->refs, 1);
-	mapping->fd = keep ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+	mapping->file = file_get(mem, fd);
 	*to = (struct region){r->guest_addr, r->user_addr, r->size, (uint8_t *)mapping->base + skip,
 			      mapping};
 	return 0;
@@ -216,7 +250,7 @@ static int insert(struct vhu_mem *mem, const char *name, const struct vhu_region
 	while (at && mem->region[at - 1].gpa > r->guest_addr)
 		at--;
 	if (!err)
-		err = map_region(name, r, fd, keep_files || !at, &region);
+		err = map_region(mem, name, r, fd, &region);
 	if (err)
 		return err;
 	memmove(&mem->region[at + 1], &mem->region[at], (mem->n - at) * sizeof(region));
@@ -322,7 +356,7 @@ unsigned vhu_mem_ranges(const struct vhu_mem *mem, struct iovec *ranges, unsigne
 unsigned vhu_mem_files(const struct vhu_mem *mem, int *fds, unsigned max)
 {
 	for (unsigned i = 0; i < mem->n && i < max; i++)
-		fds[i] = mem->region[i].mapping->fd;
+		fds[i] = mem->region[i].mapping->file ? mem->region[i].mapping->file->fd : -1;
 	return mem->n;
 }
 

@@ -57,8 +57,10 @@ bool vhu_mem_is_lost(const struct vhu_mem *mem);
  */
 unsigned vhu_mem_ranges(const struct vhu_mem *mem, struct iovec *ranges, unsigned max);
 
-/* Their files, in the same order: the map's descriptors, or -1: not kept. The
- * first region's is, as long as there are descriptors; see vublk_keep_memory_files(). */
+/*
+ * Their files, in the same order: the map's descriptors, one for all regions of a file; -1: there
+ * was none left for it.
+ */
 unsigned vhu_mem_files(const struct vhu_mem *mem, int *fds, unsigned max);
 
 /* A range of guest memory that is contiguous in our address space, too. */

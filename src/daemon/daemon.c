@@ -108,9 +108,8 @@ static void raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static void prepare_fixed_buffers(void)
+static void explain_fixed_buffers(void)
 {
-	vublk_keep_memory_files();
 	log_info("--fixed-buffers: the guest's memory stays present and pinned, so a balloon, free "
 		 "page reporting and virtio-mem give none of it back; when they try, the disk goes "
 		 "on without --fixed-buffers");
@@ -182,7 +181,7 @@ int daemon_run(const struct daemon_config *config, const struct disk_config *dis
 	vublk_set_log(library_log);
 	raise_descriptor_limit();
 	if (config->workers.uring.fixed_buffers)
-		prepare_fixed_buffers();
+		explain_fixed_buffers();
 	err = start(&daemon);
 	if (!err)
 		err = serve(&daemon, disk);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "tests/tap.h"
@@ -371,7 +372,7 @@ static void read_only_descriptor_is_refused(void)
 
 /* ---- lifetimes ---- */
 
-/* But for the lowest region's, a duplicate of which is kept: the guest is known by it. */
+/* A duplicate is kept: by the lowest region's the guest is known. */
 static void descriptor_is_not_needed_afterwards(void)
 {
 	const unsigned before = fds_open();
@@ -384,6 +385,54 @@ static void descriptor_is_not_needed_afterwards(void)
 	*(char *)vublk_guest_writable(gpa(mem, GPA, 2 * PAGE)) = 1;
 	vhu_mem_put(mem);
 	CHECK_EQ(fds_open(), before);
+}
+
+/* One descriptor for each file, whatever of it is mapped by how many; each map has it on. */
+static void descriptors_are_shared(void)
+{
+	const struct vhu_region more[2] = {
+		{.guest_addr = 0, .size = PAGE, .user_addr = 0, .mmap_offset = PAGE},
+		{.guest_addr = 4 * PAGE, .size = PAGE, .user_addr = 4 * PAGE},
+	};
+	const unsigned before = fds_open();
+	const int fd = fd_memory(4 * PAGE);
+	struct vhu_mem *one, *two, *three;
+	int fds[3];
+
+	REQUIRE_OK(vhu_mem_new(&one, "test", more, (const int[]){fd, fd}, 2));
+	REQUIRE_OK(add(&two, one, GPA, UVA, PAGE));
+	close(fd);
+	CHECK_EQ(fds_open(), before + 2);
+	CHECK_EQ(vhu_mem_files(two, fds, 3), 3);
+	CHECK(fds[0] >= 0 && fds[0] == fds[1] && fds[2] >= 0 && fds[2] != fds[0]);
+	vhu_mem_put(one);
+	CHECK_EQ(fds_open(), before + 2);
+	REQUIRE_OK(vhu_mem_remove(&three, "test", two, &more[0]));
+	vhu_mem_put(two);
+	CHECK_EQ(fds_open(), before + 2);
+	CHECK_EQ(vhu_mem_files(three, fds, 3), 2);
+	CHECK(fds[0] != fds[1]);
+	vhu_mem_put(three);
+	CHECK_EQ(fds_open(), before);
+}
+
+/* It is the memory that matters. */
+static void no_descriptors_left(void)
+{
+	const int fd = fd_memory(2 * PAGE);
+	struct rlimit limit;
+	struct vhu_mem *mem;
+	int kept;
+
+	REQUIRE_OK(getrlimit(RLIMIT_NOFILE, &limit));
+	limit.rlim_cur = (rlim_t)fd + 1;
+	REQUIRE_OK(setrlimit(RLIMIT_NOFILE, &limit));
+	REQUIRE_OK(vhu_mem_new(&mem, "test", &plain, &fd, 1));
+	CHECK_EQ(vhu_mem_files(mem, &kept, 1), 1);
+	CHECK_EQ(kept, -1);
+	gpa(mem, GPA, 2 * PAGE);
+	vhu_mem_put(mem);
+	close(fd);
 }
 
 static void last_reference_unmaps(void)
@@ -528,6 +577,8 @@ static const struct tap_case region_cases[] = {
 
 static const struct tap_case lifetime_cases[] = {
 	{"descriptor_is_not_needed_afterwards", descriptor_is_not_needed_afterwards},
+	{"descriptors_are_shared", descriptors_are_shared},
+	{"no_descriptors_left", no_descriptors_left},
 	{"last_reference_unmaps", last_reference_unmaps},
 	{"null_may_be_got_and_put", null_may_be_got_and_put},
 	{"add_shares_the_mappings", add_shares_the_mappings},

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a process leaves that dies at a step that the test says: a ring of 8 and its region. What
- * the next process has to make of them stands in the tables of doc/architecture.md.
+ * the next process has to make of them stands in the tables of the head comments of
+ * lib/vq/track*.c.
  */
 #ifndef RECOVER_H
 #define RECOVER_H
