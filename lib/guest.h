@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The gate to guest memory: every store of ours into it goes through here, by lib/iov.c (data of
- * requests) or vublk_guest_store8() (their status); what the kernel reads into it is not ours. So
- * there is one place for what has to know of each store. tests/meta/test-style.sh sees to it that
- * there is no other.
+ * The gate to guest memory: our stores into rings. Data of requests goes by lib/iov.c, their status
+ * by vublk_guest_store8(), and what is read into them by the kernel, which is told where by
+ * src/request/data.c. All of these ask vublk_guest_writable() for the address; so there are few
+ * places, and one question, for what has to know of each store.
  *
  * Stores are whole: the guest sees the old value or the new one. Worker thread.
  *

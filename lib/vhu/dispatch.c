@@ -7,9 +7,9 @@
  *
  * A message that is refused changes nothing. The front-end is told so when it asked for an
  * acknowledgement ("VHOST_USER_PROTOCOL_F_REPLY_ACK"). When it did not, most refusals are only
- * logged; after some, though, the two sides would disagree about memory or features without
- * knowing it (`vital`), and for a reply there may be no way to say "no": then the connection
- * ends.
+ * logged; after some, though, the two sides would disagree about memory, features or what is
+ * in flight without knowing it (`vital`), and for a reply there may be no way to say "no": then the
+ * connection ends.
  */
 #include <errno.h>
 #include <string.h>

@@ -311,9 +311,9 @@ int vhu_vring_set_num(struct vublk_dev *dev, struct vhu_msg *msg)
 		return -EINVAL;
 	if (!vq_is_size(state.num, dev->session->features)) {
 		vhu_log(VUBLK_LOG_WARNING,
-			"%s: queue %u: a ring of %u entries; it must have 2 to %d, a power of two "
-			"unless it is packed",
-			dev->name, state.index, state.num, VQ_MAX_SIZE);
+			"%s: queue %u: a ring of %u entries; a split one must have a power of two, "
+			"2 to %d, a packed one 1 to %d",
+			dev->name, state.index, state.num, VQ_MAX_SIZE, VQ_MAX_SIZE);
 		return -EINVAL;
 	}
 	vhu_session_set_ring_size(dev->store, state.index, state.num);

@@ -12,8 +12,8 @@
 #include "vq/ring.h"
 
 /*
- * Elements that a chain may have in all, and descriptors that a table may: as many as the largest
- * ring has. Windows drivers reach 515, so this is a bound for hostile ones.
+ * Elements that a chain may have in all: a table of the largest size, each of whose descriptors
+ * lies in two regions. Windows drivers reach 515, so this is a bound for hostile ones.
  */
 #define MAX_ELEMENTS 65536u
 

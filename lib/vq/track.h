@@ -122,7 +122,7 @@ void vq_track_packed_begin(struct vublk_queue *vq);
 int vq_track_packed_add(struct vublk_queue *vq, const struct vring_packed_desc *desc);
 uint16_t vq_track_packed_end(struct vublk_queue *vq);
 
-/* Descriptor number i of a request that is popped again, as its entries have it. */
+/* The descriptor in an entry of a request that is popped again. */
 struct vring_packed_desc vq_track_packed_desc(const struct vq_track *track, uint16_t entry);
 
 /* Before and after the first used descriptor of the batch is written. */

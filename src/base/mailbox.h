@@ -2,7 +2,7 @@
 /*
  * How one thread has a function run by another: it posts a call, the other one is woken by an
  * eventfd and runs it between two iterations. The control thread and every worker have one each; an
- * answer is a call posted the other way. Its lock is not on the I/O path.
+ * answer is a call posted the other way. Its lock is met by no read or write.
  */
 #ifndef BASE_MAILBOX_H
 #define BASE_MAILBOX_H

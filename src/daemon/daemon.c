@@ -29,7 +29,7 @@ struct daemon {
 	struct workers workers;
 	struct disk_process process;
 	struct disk *disk;
-	pthread_mutex_t ending; /* held by who ends the process */
+	pthread_mutex_t ending; /* taken by who ends the process, for good */
 	struct loop_watch memory_lost;
 };
 
@@ -66,13 +66,15 @@ static void report(struct signals *signals)
 	disk_report(daemon_of(signals)->disk);
 }
 
-/* On the thread for signals. The disk is not taken apart meanwhile. */
+/*
+ * On the thread for signals. The disk is not taken apart meanwhile; or if it is already, however
+ * long that lasts, its path was the first to go.
+ */
 static void give_up(struct signals *signals)
 {
 	struct daemon *daemon = daemon_of(signals);
 
-	pthread_mutex_lock(&daemon->ending);
-	if (daemon->disk)
+	if (!pthread_mutex_trylock(&daemon->ending) && daemon->disk)
 		disk_unlink(daemon->disk);
 }
 

@@ -6,7 +6,7 @@
  *	device --queue_start--> rings --call--> worker
  *	device <-vublk_queue_done-- rings <--call-- worker
  *
- * Functions that end in _on_worker run there; all others on the control thread.
+ * Functions that end in _on_worker run there, and answer(); all others on the control thread.
  *
  * Before the first queue starts, the disk is locked (disk/lock.h); after the last one has drained
  * it is released. Queues that are started meanwhile wait: the lock may be an earlier vublkd's that
@@ -449,6 +449,7 @@ void rings_destroy(struct rings *rings)
 		return;
 	vublk_dev_destroy(rings->dev);
 	image_watch_close(&rings->watch);
+	blk_sync_destroy(&rings->sync);
 	free(rings->memory);
 	free(rings);
 }

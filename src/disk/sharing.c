@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See queue/sharing.h. */
+/* See disk/sharing.h. */
 #include "disk/sharing.h"
 
 #include <sys/stat.h>

@@ -8,7 +8,7 @@
  * Who finds out:
  *	a read that comes short			asks			request/rw.c
  *	a write up to the last byte		asks first, since it would restore the size
- *	the first write after a rest		looks first		request/request.c
+ *	the first write after a rest		looks first		request/parse.c
  *	the control thread, while a guest writes, ten times a second	image/watch.h
  */
 #ifndef IMAGE_END_H

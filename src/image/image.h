@@ -71,7 +71,7 @@ struct image {
 	const struct image_kind *kind;
 	int fd;         /* -1 without a file */
 	bool is_device; /* a block device, else a regular file */
-	bool is_fuse;   /* on FUSE, with which io_uring does not go along; io/uring/uring.c */
+	bool is_fuse;   /* on FUSE, with which io_uring does not go along; io/uring/target.c */
 	bool read_only;
 	bool direct;  /* opened with O_DIRECT */
 	bool durable; /* writethrough: every write is to be durable before it completes */

@@ -64,7 +64,7 @@ void memory_fence_release(struct memory_fence *fence)
 	for (int i = 0; i < MEMORY_FENCE_FILES; i++) {
 		if (fence->fd[i] < 0)
 			continue;
-		/* An engine may keep it open for a moment. */
+		/* A target may keep it open for a moment. */
 		ofd_lock(fence->fd[i], F_OFD_SETLK, F_UNLCK, 0, 0);
 		close(fence->fd[i]);
 		fence->fd[i] = -1;

@@ -20,7 +20,7 @@ struct vublk_dev;
 #define MEMORY_FENCE_FILES 2
 
 struct memory_fence {
-	/* To be registered with each engine whose I/O reaches the memory; -1: none. */
+	/* To be registered with each target whose I/O reaches the memory; -1: none. */
 	int fd[MEMORY_FENCE_FILES];
 };
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The reactor for hosts where io_uring is switched off, which sleeps in epoll(7). The reactor's
- * thread only.
+ * The reactor that does without io_uring and sleeps in epoll(7). Its thread only.
  *
  * Edge-triggered, as io_uring's multishot poll is: a descriptor that its owner does not drain,
  * or a pipe whose other end has been closed to annoy us, wakes the thread once, not for ever.

@@ -9,8 +9,7 @@
  *	target_submit(io) ... target_submit(io)		no system call
  *	reactor_run(timeout)				one: flush, wait, then io->done()
  *
- * io/uring is a reactor with a target of its own; io/epoll is one for hosts where io_uring is
- * switched off.
+ * io/uring is a reactor with a target of its own; io/epoll.c does without io_uring.
  */
 #ifndef IO_REACTOR_H
 #define IO_REACTOR_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See queue/registered_memory.h. */
+/* See io/registered_memory.h. */
 #include "io/registered_memory.h"
 
 #include <fcntl.h>

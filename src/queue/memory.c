@@ -43,7 +43,7 @@ static void log_refusal(const struct queue *queue, const struct iovec *ranges, u
 }
 
 /*
- * The ranges to register: those whose files show holes (queue/registered_memory.h). Returns how
+ * The ranges to register: those whose files show holes (io/registered_memory.h). Returns how
  * many; the size of the others in *plain, in bytes.
  */
 static unsigned ranges_to_register(const struct queue *queue, struct iovec *ranges, int64_t *plain)

@@ -90,7 +90,7 @@ static void kicks_are_lost(struct queue *queue, const char *why, int err)
 	schedule(queue);
 }
 
-/* Nothing has ever been in the ring. There may be now; see queue/sharing.h. */
+/* Nothing has ever been in the ring. There may be now; see disk/sharing.h. */
 static void note_empty_kick(struct queue *queue)
 {
 	struct sharing_signs *signs = queue->disk->signs;

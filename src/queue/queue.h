@@ -67,7 +67,7 @@ struct queue {
 	bool kicked, popped; /* ever: see disk/sharing.h */
 	bool registers;      /* its memory is registered, or would be; queue/memory.c */
 
-	/* The control thread's request outstanding; see disk/disk.c. */
+	/* The control thread's request outstanding; see disk/rings.c. */
 	void (*drained)(struct queue *queue);
 	struct call call;
 	struct vublk_update *update;

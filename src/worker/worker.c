@@ -4,7 +4,7 @@
  *
  *	tasks that are runnable: service			no system call
  *	what was finished at once: publish
- *	reactor_run()						one at most: flush, wait, reap
+ *	reactor_run()					with io_uring one at most: flush, wait, reap
  *	what was completed: publish, once per task
  *
  * A queue is such a task. It is runnable from its kick on, and while it is, kicks are unwanted and
@@ -21,8 +21,8 @@
  *	   |  nothing found, kicks wanted    |  '-------'
  *	   '---------------------------------'
  *
- * A queue that waits for a slot, has been found unusable, or is stopping is not runnable either: a
- * completion, or nothing, makes it so.
+ * A queue that waits for a slot, has been found unusable, or is stopping and has nothing to recover
+ * is not runnable either: a completion, or nothing, makes it so.
  */
 #include "worker/worker.h"
 

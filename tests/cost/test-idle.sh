@@ -17,7 +17,7 @@ readonly MEMORY=$((8 << 20)) # bytes
 # hot as long. So long, with a wide margin for a busy machine, may it take until all is at rest.
 readonly SETTLING=20 # tenths of a second
 # So long after a session's beginning the control thread looks, once if all is well, whether the
-# guest's memory is shared (FIRST_PAUSE_NS, src/queue/sharing.c).
+# guest's memory is shared (FIRST_PAUSE_NS, src/disk/sharing.c).
 readonly LOOK=2.2 # seconds
 # A ring without a kick descriptor is looked at every 50 us (POLL_NS, src/worker/worker.c).
 readonly LOOKS=20000 # a second

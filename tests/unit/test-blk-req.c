@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* src/request/request.c: framing, every check, the status byte and the used length. */
+/* src/request/parse.c and exec.c: framing, every check, the status byte and the used length. */
 #include "tests/unit/blk.h"
 
 static uint8_t buffer[8192];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Operations of the io_uring target: from struct io to a submission entry. The engine's thread
+ * Operations of the io_uring target: from struct io to a submission entry. The reactor's thread
  * only. An entry is written in place: put together elsewhere and copied, it would be read back
  * before its parts have reached the cache, which costs more than all the rest.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A ring of the reactor on io_uring: made with the best flags that the kernel has, and entered. The
- * engine's thread only, which the kernel enforces on new ones.
+ * reactor's thread only, which the kernel enforces on new ones.
  *
  * Theory of operation. One enter submits what has been prepared, waits, and lets the kernel deliver
  * (DEFER_TASKRUN: without an enter no completion appears in memory, but IORING_SQ_TASKRUN is set
