@@ -74,8 +74,7 @@ EXTRA_DIST += \
 	tests/unit/capture.h \
 	tests/unit/fds.h \
 	tests/unit/gate.h \
-	tests/unit/one-queue.h \
-	tests/unit/session.h
+	tests/unit/one-queue.h
 
 # What several programs set up. Of it a program gets the files that it uses.
 check_LTLIBRARIES += tests/unit/support/libsupport.la
@@ -92,6 +91,8 @@ tests_unit_support_libsupport_la_SOURCES = \
 	tests/unit/support/recover.h \
 	tests/unit/support/ring.c \
 	tests/unit/support/ring.h \
+	tests/unit/support/session.c \
+	tests/unit/support/session.h \
 	tests/unit/support/step-recorder.c \
 	tests/unit/support/step-recorder.h \
 	tests/unit/support/track.c \

@@ -21,18 +21,13 @@
 	 FE_BIT(VIRTIO_BLK_F_DISCARD) | FE_BIT(VIRTIO_BLK_F_WRITE_ZEROES) | \
 	 FE_BIT(VIRTIO_RING_F_INDIRECT_DESC) | FE_BIT(VIRTIO_RING_F_EVENT_IDX) | \
 	 FE_BIT(VHU_F_PROTOCOL_FEATURES) | FE_BIT(VIRTIO_F_VERSION_1))
-#define OUR_PROTOCOL \
-	(FE_BIT(VHU_PROTOCOL_F_MQ) | FE_BIT(VHU_PROTOCOL_F_REPLY_ACK) | \
-	 FE_BIT(VHU_PROTOCOL_F_CONFIG) | FE_BIT(VHU_PROTOCOL_F_BACKEND_REQ) | \
-	 FE_BIT(VHU_PROTOCOL_F_RESET_DEVICE) | FE_BIT(VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS) | \
-	 FE_BIT(VHU_PROTOCOL_F_STATUS))
 
 static int negotiate_protocol(struct fe_dev *dev)
 {
 	struct fe_conn *conn = &dev->conn;
 
 	FE_TRY(fe_ask_u64(conn, VHU_GET_PROTOCOL_FEATURES, &dev->protocol_offered));
-	dev->protocol = dev->protocol_offered & OUR_PROTOCOL & ~dev->options.protocol_off;
+	dev->protocol = dev->protocol_offered & FE_DEV_PROTOCOL & ~dev->options.protocol_off;
 	FE_TRY(fe_tell_u64(conn, VHU_SET_PROTOCOL_FEATURES, dev->protocol));
 	conn->reply_ack = fe_dev_speaks(dev, VHU_PROTOCOL_F_REPLY_ACK);
 	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_MQ))

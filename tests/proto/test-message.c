@@ -32,10 +32,7 @@ static void expected_features_are_offered(void)
 
 static void expected_protocol_features_are_offered(void)
 {
-	uint64_t want = FE_BIT(VHU_PROTOCOL_F_MQ) | FE_BIT(VHU_PROTOCOL_F_REPLY_ACK) |
-			FE_BIT(VHU_PROTOCOL_F_CONFIG) | FE_BIT(VHU_PROTOCOL_F_BACKEND_REQ) |
-			FE_BIT(VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS) |
-			FE_BIT(VHU_PROTOCOL_F_RESET_DEVICE) | FE_BIT(VHU_PROTOCOL_F_STATUS);
+	const uint64_t want = FE_DEV_PROTOCOL | FE_DEV_PROTOCOL_INFLIGHT;
 
 	needs_vublkd();
 	serve(MIB);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* lib/vhu/dev.c: a session that ends, at any point, and the next one. */
-#include "tests/unit/session.h"
+#include <sys/socket.h>
+
+#include "tests/unit/support/session.h"
 
 static void end_of_file_is_said(void)
 {

@@ -4,7 +4,7 @@
  * requests in it.
  */
 #include "lib/shared/inflight.h"
-#include "tests/unit/session.h"
+#include "tests/unit/support/session.h"
 
 #define BIT(n) (1ull << (n))
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* lib/vhu/dev.c: memory that comes and goes, and the rings in it. */
-#include "tests/unit/session.h"
+#include "tests/unit/support/session.h"
 
 /* SET_MEM_TABLE that claims `count` regions, in so many bytes and with so many descriptors. */
 static int tell_table(uint32_t count, uint32_t regions, unsigned n_fds)

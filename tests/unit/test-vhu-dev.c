@@ -3,7 +3,7 @@
  * lib/vhu/dev.c: making a device, features, configuration, status and reset. (The rest of it:
  * test-vhu-dev-memory.c, test-vhu-dev-inflight.c and test-vhu-dev-end.c.)
  */
-#include "tests/unit/session.h"
+#include "tests/unit/support/session.h"
 
 #define BIT(n) (1ull << (n))
 

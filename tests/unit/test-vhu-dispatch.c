@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* lib/vhu/dispatch.c: every row of the table, what a refusal means, and acknowledgements. */
-#include "tests/unit/session.h"
+#include "tests/unit/support/session.h"
 
 #define PF(name) (1ull << VHU_PROTOCOL_F_##name)
 

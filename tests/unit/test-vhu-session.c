@@ -5,7 +5,7 @@
  */
 #include "lib/shared/inflight.h"
 #include "lib/vhu/dev.h"
-#include "tests/unit/session.h"
+#include "tests/unit/support/session.h"
 
 #define BIT(n) (1ull << (n))
 

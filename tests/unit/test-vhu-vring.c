@@ -2,7 +2,7 @@
 /* lib/vhu/vring.c: what a ring must be told, the states it goes through, and its descriptors. */
 #include <sys/socket.h>
 
-#include "tests/unit/session.h"
+#include "tests/unit/support/session.h"
 
 static int tell_kick(unsigned index)
 {

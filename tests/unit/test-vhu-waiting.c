@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "lib/shared/inflight.h"
-#include "tests/unit/session.h"
+#include "tests/unit/support/session.h"
 
 static int tell_kick(void)
 {
