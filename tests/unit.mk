@@ -71,7 +71,6 @@ EXTRA_DIST += \
 	tests/unit/blk.h \
 	tests/unit/blks-check.h \
 	tests/unit/blks.h \
-	tests/unit/capture.h \
 	tests/unit/fds.h \
 	tests/unit/gate.h \
 	tests/unit/one-queue.h
@@ -79,6 +78,8 @@ EXTRA_DIST += \
 # What several programs set up. Of it a program gets the files that it uses.
 check_LTLIBRARIES += tests/unit/support/libsupport.la
 tests_unit_support_libsupport_la_SOURCES = \
+	tests/unit/support/capture.c \
+	tests/unit/support/capture.h \
 	tests/unit/support/engines.c \
 	tests/unit/support/engines.h \
 	tests/unit/support/image-file.c \

@@ -22,7 +22,7 @@
 #include "src/request/request.h"
 #include "tests/tap.h"
 #include "tests/unit/blk-disk.h"
-#include "tests/unit/capture.h"
+#include "tests/unit/support/capture.h"
 
 #define BLK_IOVS      2048u
 #define BLK_NO_STATUS 0xaa

@@ -25,7 +25,7 @@
 #include "tests/frontend/fe_image.h"
 #include "tests/tap.h"
 #include "tests/unit/blk-disk.h"
-#include "tests/unit/capture.h"
+#include "tests/unit/support/capture.h"
 
 #define BLKS           80u
 #define BLKS_QUEUES    2u

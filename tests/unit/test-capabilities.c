@@ -10,7 +10,7 @@
 #include <jansson.h>
 
 #include "tests/tap.h"
-#include "tests/unit/capture.h"
+#include "tests/unit/support/capture.h"
 
 static bool has(json_t *array, const char *word)
 {

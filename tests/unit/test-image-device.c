@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "src/image/probe.h"
-#include "tests/unit/capture.h"
+#include "tests/unit/support/capture.h"
 #include "tests/unit/support/image-file.h"
 
 static int loop_fd = -1; /* keeps the loop device, which vanishes with its last user */

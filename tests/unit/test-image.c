@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "src/image/probe.h"
-#include "tests/unit/capture.h"
+#include "tests/unit/support/capture.h"
 #include "tests/unit/support/image-file.h"
 
 #define NOBODY 65534

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #include "tests/tap.h"
-#include "tests/unit/capture.h"
+#include "tests/unit/support/capture.h"
 
 static void setup(void)
 {

@@ -10,7 +10,7 @@
 
 #include "src/io/engine.h"
 #include "tests/tap.h"
-#include "tests/unit/capture.h"
+#include "tests/unit/support/capture.h"
 
 #define MAX_ARGS 16
 

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "src/base/log.h"
-#include "tests/unit/capture.h"
+#include "tests/unit/support/capture.h"
 
 char img_path[1024];
 char img_words[16384];
