@@ -82,6 +82,8 @@ tests_unit_support_libsupport_la_SOURCES = \
 	tests/unit/support/capture.h \
 	tests/unit/support/engines.c \
 	tests/unit/support/engines.h \
+	tests/unit/support/fds.c \
+	tests/unit/support/fds.h \
 	tests/unit/support/image-file.c \
 	tests/unit/support/image-file.h \
 	tests/unit/support/mem-at.c \

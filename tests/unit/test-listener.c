@@ -18,8 +18,8 @@
 #include <sys/un.h>
 
 #include "tests/tap.h"
-#include "tests/unit/fds.h"
 #include "tests/unit/support/capture.h"
+#include "tests/unit/support/fds.h"
 
 static struct sockaddr_un addr;
 static struct listener_config config;

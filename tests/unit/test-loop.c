@@ -11,7 +11,7 @@
 
 #include "src/base/container.h"
 #include "tests/tap.h"
-#include "tests/unit/fds.h"
+#include "tests/unit/support/fds.h"
 
 #define MS 1000000ull
 

@@ -7,7 +7,7 @@
 
 #include "src/base/container.h"
 #include "tests/tap.h"
-#include "tests/unit/fds.h"
+#include "tests/unit/support/fds.h"
 
 #define CALLS   20000u
 #define SENDERS 4u

@@ -20,7 +20,7 @@
 #include "lib/vq/track.h"
 #include "tests/frontend/fe_vq.h"
 #include "tests/tap.h"
-#include "tests/unit/fds.h"
+#include "tests/unit/support/fds.h"
 
 #define RING_ROOM      0x400000u
 #define RING_DATA      0x10000000u
