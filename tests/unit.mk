@@ -72,7 +72,6 @@ EXTRA_DIST += \
 	tests/unit/blks-check.h \
 	tests/unit/blks.h \
 	tests/unit/fds.h \
-	tests/unit/gate.h \
 	tests/unit/one-queue.h
 
 # What several programs set up. Of it a program gets the files that it uses.
@@ -84,6 +83,8 @@ tests_unit_support_libsupport_la_SOURCES = \
 	tests/unit/support/engines.h \
 	tests/unit/support/fds.c \
 	tests/unit/support/fds.h \
+	tests/unit/support/gate.c \
+	tests/unit/support/gate.h \
 	tests/unit/support/image-file.c \
 	tests/unit/support/image-file.h \
 	tests/unit/support/mem-at.c \

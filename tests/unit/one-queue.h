@@ -24,8 +24,8 @@
 
 #include "src/queue/queue.h"
 #include "tests/frontend/fe_time.h"
-#include "tests/unit/gate.h"
 #include "tests/unit/support/capture.h"
+#include "tests/unit/support/gate.h"
 #include "tests/unit/support/ring.h"
 
 #define REQUESTS 0x100000u /* where requests are in guest memory ... */

@@ -12,7 +12,7 @@
 #include "src/io/uring/faults.h"
 #include "src/queue/queue.h"
 #include "tests/frontend/fe_time.h"
-#include "tests/unit/gate.h"
+#include "tests/unit/support/gate.h"
 #include "tests/unit/support/ring.h"
 #include "tests/unit/support/try-engine.h"
 

@@ -1,38 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * A target for tests of the worker: no I/O, and a gate before its completions, which lets as many
- * go as there are tokens; and a reactor under it that refuses watches if it is to. There is one;
- * whoever touches it from outside of its worker's thread does so while that is not started, or by a
- * call.
- */
-#ifndef GATE_H
-#define GATE_H
+/* See gate.h. */
+#include "tests/unit/support/gate.h"
 
-#include <errno.h>
-#include <linux/virtio_blk.h>
-
-#include "src/base/container.h"
-#include "src/io/engine.h"
-#include "src/io/list.h"
-#include "src/queue/queue.h"
 #include "src/request/sync.h"
 
-static struct {
-	struct target base;
-	struct reactor_hook hook;
-	/* Which one sleeps; that of epoll if none is named. */
-	const struct reactor_class *inner;
-	struct io_list held;
-	unsigned n_held, tokens; /* as many may go */
-	unsigned n_begun;        /* as many of those held, the oldest, are not taken back */
-	int64_t cut;             /* bytes that a transfer moves at most; 0: all */
-	unsigned n_files;
-	int file_err, watch_err;
-} gate;
+struct gate gate;
 
 /* ---- the reactor ---- */
-
-static struct reactor_class gate_reactor;
 
 static int gate_watch(struct reactor *reactor, struct reactor_watch *watch)
 {
@@ -55,7 +29,7 @@ static int gate_open_reactor(struct reactor **reactorp, const struct reactor_con
 	return 0;
 }
 
-static struct reactor_class gate_reactor = {.open = gate_open_reactor};
+struct reactor_class gate_reactor = {.open = gate_open_reactor};
 
 /* ---- the target ---- */
 
@@ -82,8 +56,6 @@ static void gate_after(struct reactor_hook *hook)
 		target_complete(&gate.base, io, result_of(io));
 	}
 }
-
-static const struct target_class gate_target;
 
 static int gate_open(struct target **targetp, struct reactor *reactor)
 {
@@ -135,7 +107,7 @@ static bool gate_cancel(struct target *target, struct io *io)
 	return true;
 }
 
-static const struct target_class gate_target = {
+const struct target_class gate_target = {
 	.name = "gate",
 	.open = gate_open,
 	.close = gate_close,
@@ -145,15 +117,11 @@ static const struct target_class gate_target = {
 	.cancel = gate_cancel,
 };
 
-static const struct engine gate_engine = {"gate", &gate_reactor, &gate_target};
+const struct engine gate_engine = {"gate", &gate_reactor, &gate_target};
 
-/* The readable part of a request without data: a header, and a discard's segment. */
-struct gate_header {
-	struct virtio_blk_outhdr header;
-	struct virtio_blk_discard_write_zeroes segment;
-};
+/* ---- a disk, and requests for it ---- */
 
-static inline struct gate_header gate_header(bool discard, uint64_t sector)
+struct gate_header gate_header(bool discard, uint64_t sector)
 {
 	return (struct gate_header){
 		.header = {.type = discard ? VIRTIO_BLK_T_DISCARD : VIRTIO_BLK_T_OUT,
@@ -162,8 +130,7 @@ static inline struct gate_header gate_header(bool discard, uint64_t sector)
 	};
 }
 
-/* A disk whose requests the gate can hold: nothing about it needs care. */
-static void gate_make_disk(struct queue_disk *disk, struct image *image)
+void gate_make_disk(struct queue_disk *disk, struct image *image)
 {
 	static struct image_end end;
 	static struct blk_sync sync;
@@ -199,5 +166,3 @@ static void gate_make_disk(struct queue_disk *disk, struct image *image)
 		.signs = &signs,
 	};
 }
-
-#endif
