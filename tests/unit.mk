@@ -71,8 +71,7 @@ EXTRA_DIST += \
 	tests/unit/blk.h \
 	tests/unit/blks-check.h \
 	tests/unit/blks.h \
-	tests/unit/fds.h \
-	tests/unit/one-queue.h
+	tests/unit/fds.h
 
 # What several programs set up. Of it a program gets the files that it uses.
 check_LTLIBRARIES += tests/unit/support/libsupport.la
@@ -89,6 +88,8 @@ tests_unit_support_libsupport_la_SOURCES = \
 	tests/unit/support/image-file.h \
 	tests/unit/support/mem-at.c \
 	tests/unit/support/mem-at.h \
+	tests/unit/support/one-queue.c \
+	tests/unit/support/one-queue.h \
 	tests/unit/support/packed.c \
 	tests/unit/support/packed.h \
 	tests/unit/support/recover.c \

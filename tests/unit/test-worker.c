@@ -3,68 +3,73 @@
  * src/worker/worker.c and src/queue/queue.c: rounds, requests that wait, and the ways in which a
  * queue ends.
  */
-#include "tests/unit/one-queue.h"
+#include <errno.h>
+#include <linux/virtio_blk.h>
+#include <poll.h>
+
+#include "tests/unit/support/capture.h"
+#include "tests/unit/support/one-queue.h"
 
 /* ---- cases ---- */
 
 static void request_goes_there_and_back(void)
 {
-	add(0, RING_DATA);
+	oq_add(0, RING_DATA);
 	fe_vq_kick(&ring.driver); /* or not, while the worker still looks */
-	check_held(1);
-	CHECK_EQ(*status_of(0), 0xaa);
-	release(1);
-	reap(1);
-	CHECK_EQ(*status_of(0), VIRTIO_BLK_S_OK);
+	oq_check_held(1);
+	CHECK_EQ(*oq_status_of(0), 0xaa);
+	oq_release(1);
+	oq_reap(1);
+	CHECK_EQ(*oq_status_of(0), VIRTIO_BLK_S_OK);
 }
 
 static void every_kick_is_seen(void)
 {
-	release(1 << 20);
+	oq_release(1 << 20);
 	for (unsigned i = 0; i < 1000; i++) {
-		add(0, 0);
+		oq_add(0, 0);
 		fe_vq_kick(&ring.driver); /* or not, while the worker still looks */
-		reap(1);
+		oq_reap(1);
 	}
 }
 
 static void requests_in_any_number_at_once(void)
 {
 	for (unsigned i = 0; i < 128; i++)
-		add(i, 0);
+		oq_add(i, 0);
 	fe_vq_kick(&ring.driver);
-	check_held(128);
-	release(100);
-	reap(100);
-	check_held(28);
-	release(28);
-	reap(28);
+	oq_check_held(128);
+	oq_release(100);
+	oq_reap(100);
+	oq_check_held(28);
+	oq_release(28);
+	oq_reap(28);
 }
 
 /* All of a round: one operation, and each is answered. */
 static void adjacent_requests_are_one_operation(void)
 {
-	add_run(32);
+	oq_add_run(32);
 	fe_vq_kick(&ring.driver);
-	check_held(1);
+	oq_check_held(1);
 	for (unsigned i = 0; i < 32; i++)
-		CHECK_EQ(*status_of(i), 0xaa);
-	release(1);
-	reap(32);
+		CHECK_EQ(*oq_status_of(i), 0xaa);
+	oq_release(1);
+	oq_reap(32);
 	for (unsigned i = 0; i < 32; i++)
-		CHECK_EQ(*status_of(i), VIRTIO_BLK_S_OK);
+		CHECK_EQ(*oq_status_of(i), VIRTIO_BLK_S_OK);
 }
 
 /* What goes on where the last round ended does not wait for it, nor for the next one. */
 static void nothing_is_held_beyond_the_round(void)
 {
 	for (unsigned i = 0; i < 4; i++) {
-		add_at(i, RING_DATA + i * DATA, i);
+		oq_add_at(i, RING_DATA + i * DATA, i);
 		fe_vq_kick(&ring.driver);
-		check_held(i + 1);
+		oq_check_held(i + 1);
 	}
-	release(4);
-	reap(4);
+	oq_release(4);
+	oq_reap(4);
 }
 
 static void wait_until_broken(void)
@@ -77,16 +82,16 @@ static void wait_until_broken(void)
 /* Nor is it forgotten when the rest of the round is nonsense. */
 static void run_before_a_broken_ring_is_done(void)
 {
-	add_run(3);
+	oq_add_run(3);
 	fe_vq_publish(&ring.driver);
 	fe_vq_raw_push(&ring.driver, 9999);
 	fe_vq_raw_kick(&ring.driver);
 	wait_until_broken();
-	check_held(1);
-	release(1);
-	reap(3);
+	oq_check_held(1);
+	oq_release(1);
+	oq_reap(3);
 	for (unsigned i = 0; i < 3; i++)
-		CHECK_EQ(*status_of(i), VIRTIO_BLK_S_OK);
+		CHECK_EQ(*oq_status_of(i), VIRTIO_BLK_S_OK);
 }
 
 #define HEADER_PIECES 16u
@@ -129,19 +134,18 @@ static void request_in_pieces_goes_on(void)
 	const uint64_t size = DATA_PIECES * DATA;
 	const uint64_t next = size / 512;
 
-	open_ring(256);
+	oq_open(256);
 	add_in_pieces();
-	add(1, RING_DATA + size);
+	oq_add(1, RING_DATA + size);
 	REQUIRE_OK(fe_mem_write(&ring.mem, REQUESTS + STRIDE + 8, &next, sizeof(next)));
 	fe_vq_publish(&ring.driver);
-	start();
-	do
-		on_worker(look);
-	while (!seen_held);
+	oq_start();
+	while (!oq_n_held())
+		;
 	gate.cut = DATA;
-	release(1);
+	oq_release(1);
 	do
-		on_worker(look_at_rest);
+		oq_on_worker(look_at_rest);
 	while (!seen_n);
 	REQUIRE_EQ(seen_n, DATA_PIECES - 1);
 	for (unsigned i = 0; i < seen_n; i++) {
@@ -151,102 +155,94 @@ static void request_in_pieces_goes_on(void)
 		CHECK_EQ(seen_rest[i].iov_len, DATA);
 	}
 	gate.cut = 0;
-	release(1 << 20);
-	reap(2);
+	oq_release(1 << 20);
+	oq_reap(2);
 }
 
 /* A ring that is started again may have some that nobody kicks for. */
 static void requests_that_were_there_before(void)
 {
-	open_ring(16);
-	add(0, 0);
+	oq_open(16);
+	oq_add(0, 0);
 	fe_vq_publish(&ring.driver);
-	start();
-	check_held(1);
+	oq_start();
+	oq_check_held(1);
 }
 
 static void ring_longer_than_there_are_slots(void)
 {
 	const unsigned n = QUEUE_MAX_REQUESTS + 500;
 
-	open_ring(4096);
-	start();
+	oq_open(4096);
+	oq_start();
 	for (unsigned i = 0; i < n; i++)
-		add(i, 0);
+		oq_add(i, 0);
 	fe_vq_kick(&ring.driver);
-	check_held(QUEUE_MAX_REQUESTS);
-	release(1);
-	reap(1);
-	check_held(QUEUE_MAX_REQUESTS);
-	release(n);
-	reap(n - 1);
+	oq_check_held(QUEUE_MAX_REQUESTS);
+	oq_release(1);
+	oq_reap(1);
+	oq_check_held(QUEUE_MAX_REQUESTS);
+	oq_release(n);
+	oq_reap(n - 1);
 }
 
 /* More unaligned requests than there are bounce buffers: they wait, in order, and none is lost. */
 static void bounce_buffers_run_out(void)
 {
-	open_ring(256);
-	image.direct = true;
-	image.mem_align = image.offset_align = 512;
-	start();
+	oq_open(256);
+	oq.image.direct = true;
+	oq.image.mem_align = oq.image.offset_align = 512;
+	oq_start();
 	for (unsigned i = 0; i < 80; i++)
-		add(i, RING_DATA + 1 + i * DATA);
+		oq_add(i, RING_DATA + 1 + i * DATA);
 	fe_vq_kick(&ring.driver);
-	check_held(64);
-	release(1);
-	reap(1);
-	check_held(64);
-	CHECK_EQ(*status_of(0), VIRTIO_BLK_S_OK);
+	oq_check_held(64);
+	oq_release(1);
+	oq_reap(1);
+	oq_check_held(64);
+	CHECK_EQ(*oq_status_of(0), VIRTIO_BLK_S_OK);
 	/* One that is aligned needs none. */
-	add(80, RING_DATA);
+	oq_add(80, RING_DATA);
 	fe_vq_kick(&ring.driver);
-	check_held(65);
-	release(80);
-	reap(80);
+	oq_check_held(65);
+	oq_release(80);
+	oq_reap(80);
 	for (unsigned i = 0; i <= 80; i++)
-		CHECK_EQ(*status_of(i), VIRTIO_BLK_S_OK);
+		CHECK_EQ(*oq_status_of(i), VIRTIO_BLK_S_OK);
 }
 
 static void end_waits_for_what_is_in_flight(void)
 {
-	open_ring(16);
-	start();
-	add(0, 0);
-	add(1, 0);
+	oq_open(16);
+	oq_start();
+	oq_add(0, 0);
+	oq_add(1, 0);
 	fe_vq_kick(&ring.driver);
-	check_held(2);
-	on_worker(end);
+	oq_check_held(2);
+	oq_end();
 	/* Nothing more is taken. */
-	add(2, 0);
+	oq_add(2, 0);
 	fe_vq_raw_kick(&ring.driver);
 	fe_vq_publish(&ring.driver);
-	release(1);
-	reap(1);
-	check_held(1);
-	CHECK(!has_drained());
-	release(1);
-	reap(1);
-	while (sem_wait(&drained_sem))
-		;
-	check_held(0);
-	CHECK_EQ(*status_of(2), 0xaa);
-	destroy();
+	oq_release(1);
+	oq_reap(1);
+	oq_check_held(1);
+	CHECK(!oq_has_drained());
+	oq_release(1);
+	oq_reap(1);
+	oq_wait_until_drained();
+	oq_check_held(0);
+	CHECK_EQ(*oq_status_of(2), 0xaa);
+	oq_destroy();
 }
 
 static void end_of_an_idle_queue(void)
 {
-	open_ring(16);
-	start();
-	on_worker(end);
-	while (sem_wait(&drained_sem))
-		;
-	destroy();
-}
-
-static void wait_until_drained(void)
-{
-	while (sem_wait(&drained_sem))
-		; /* EINTR */
+	oq_open(16);
+	oq_start();
+	oq_end();
+	oq_wait_until_drained();
+	oq_destroy();
 }
 
 /* Another process, or another start, goes on with what was left; and then all is done. */
@@ -254,18 +250,18 @@ static void go_on_with(unsigned n, unsigned n_operations)
 {
 	vq_teardown(&ring.vq);
 	ring.layout.base = vq_base(&ring.vq);
-	queue_destroy(queue);
+	queue_destroy(oq.queue);
 	REQUIRE_OK(ring_setup());
-	REQUIRE_OK(queue_create(&queue, &ring.vq, worker, &disk, &memory));
+	REQUIRE_OK(queue_create(&oq.queue, &ring.vq, oq.worker, &oq.disk, &oq.memory));
 	gate.n_begun = 0;
-	start();
-	check_held(n_operations);
-	release(n_operations);
-	reap(n);
-	CHECK_EQ(n_in_flight(), 0);
+	oq_start();
+	oq_check_held(n_operations);
+	oq_release(n_operations);
+	oq_reap(n);
+	CHECK_EQ(oq_n_in_flight(), 0);
 	for (unsigned i = 0; i < 5; i++)
-		CHECK(*status_of(i) == VIRTIO_BLK_S_OK || *status_of(i) == 0);
-	teardown();
+		CHECK(*oq_status_of(i) == VIRTIO_BLK_S_OK || *oq_status_of(i) == 0);
+	oq_teardown();
 }
 
 static void go_on(unsigned n)
@@ -275,25 +271,25 @@ static void go_on(unsigned n)
 
 static void abandon_leaves_what_the_kernel_has_not_seen(void)
 {
-	open_ring_with(16, true);
-	start();
+	oq_open_tracked(16);
+	oq_start();
 	for (unsigned i = 0; i < 5; i++)
-		add(i, 0);
+		oq_add(i, 0);
 	fe_vq_kick(&ring.driver);
-	check_held(5);
-	CHECK_EQ(n_in_flight(), 5);
+	oq_check_held(5);
+	CHECK_EQ(oq_n_in_flight(), 5);
 	gate.n_begun = 2;
-	on_worker(abandon);
-	check_held(2);
-	CHECK(!has_drained());
-	CHECK_EQ(n_in_flight(), 5);
+	oq_abandon();
+	oq_check_held(2);
+	CHECK(!oq_has_drained());
+	CHECK_EQ(oq_n_in_flight(), 5);
 	/* Those that it has are waited for, and given back. */
-	release(2);
-	wait_until_drained();
-	reap(2);
-	CHECK_EQ(n_in_flight(), 3);
+	oq_release(2);
+	oq_wait_until_drained();
+	oq_reap(2);
+	CHECK_EQ(oq_n_in_flight(), 3);
 	for (unsigned i = 2; i < 5; i++)
-		CHECK_EQ(*status_of(i), 0xaa);
+		CHECK_EQ(*oq_status_of(i), 0xaa);
 	CHECK_EQ(vq_base(&ring.vq), 2);
 	CHECK_EQ(gate.n_files, 0);
 	go_on(3);
@@ -301,16 +297,16 @@ static void abandon_leaves_what_the_kernel_has_not_seen(void)
 
 static void abandon_of_what_is_all_cancelled(void)
 {
-	open_ring_with(16, true);
-	start();
+	oq_open_tracked(16);
+	oq_start();
 	for (unsigned i = 0; i < 5; i++)
-		add(i, 0);
+		oq_add(i, 0);
 	fe_vq_kick(&ring.driver);
-	check_held(5);
-	on_worker(abandon);
-	wait_until_drained();
-	check_held(0);
-	CHECK_EQ(n_in_flight(), 5);
+	oq_check_held(5);
+	oq_abandon();
+	oq_wait_until_drained();
+	oq_check_held(0);
+	CHECK_EQ(oq_n_in_flight(), 5);
 	CHECK_EQ(vq_base(&ring.vq), 0);
 	CHECK_EQ(ring.driver.ring.used->idx, 0);
 	go_on(5);
@@ -318,14 +314,14 @@ static void abandon_of_what_is_all_cancelled(void)
 
 static void abandon_of_an_idle_queue(void)
 {
-	open_ring_with(16, true);
-	start();
-	release(1);
-	add(0, 0);
+	oq_open_tracked(16);
+	oq_start();
+	oq_release(1);
+	oq_add(0, 0);
 	fe_vq_kick(&ring.driver);
-	reap(1);
-	on_worker(abandon);
-	wait_until_drained();
+	oq_reap(1);
+	oq_abandon();
+	oq_wait_until_drained();
 	CHECK_EQ(vq_base(&ring.vq), 1);
 	go_on(0);
 }
@@ -333,39 +329,39 @@ static void abandon_of_an_idle_queue(void)
 /* Without tracking nothing may be left. */
 static void abandon_without_tracking_is_an_end(void)
 {
-	open_ring(16);
-	start();
-	add(0, 0);
-	add(1, 0);
+	oq_open(16);
+	oq_start();
+	oq_add(0, 0);
+	oq_add(1, 0);
 	fe_vq_kick(&ring.driver);
-	check_held(2);
-	on_worker(abandon);
-	check_held(2);
-	CHECK(!has_drained());
-	release(2);
-	reap(2);
-	wait_until_drained();
+	oq_check_held(2);
+	oq_abandon();
+	oq_check_held(2);
+	CHECK(!oq_has_drained());
+	oq_release(2);
+	oq_reap(2);
+	oq_wait_until_drained();
 	CHECK_EQ(vq_base(&ring.vq), 2);
-	destroy();
+	oq_destroy();
 }
 
 /* An end that is asked for does not leave anything, tracked or not. */
 static void end_of_a_tracked_queue_waits(void)
 {
-	open_ring_with(16, true);
-	start();
-	add(0, 0);
+	oq_open_tracked(16);
+	oq_start();
+	oq_add(0, 0);
 	fe_vq_kick(&ring.driver);
-	check_held(1);
-	on_worker(end);
-	check_held(1);
-	CHECK(!has_drained());
-	release(1);
-	reap(1);
-	wait_until_drained();
-	CHECK_EQ(n_in_flight(), 0);
+	oq_check_held(1);
+	oq_end();
+	oq_check_held(1);
+	CHECK(!oq_has_drained());
+	oq_release(1);
+	oq_reap(1);
+	oq_wait_until_drained();
+	CHECK_EQ(oq_n_in_flight(), 0);
 	CHECK_EQ(vq_base(&ring.vq), 1);
-	destroy();
+	oq_destroy();
 }
 
 /*
@@ -374,55 +370,55 @@ static void end_of_a_tracked_queue_waits(void)
  */
 static void abandon_with_bounce_buffers(void)
 {
-	open_ring_with(256, true);
-	image.direct = true;
-	image.mem_align = image.offset_align = 512;
-	start();
+	oq_open_tracked(256);
+	oq.image.direct = true;
+	oq.image.mem_align = oq.image.offset_align = 512;
+	oq_start();
 	for (unsigned i = 0; i < 80; i++)
-		add(i, RING_DATA + 1 + i * DATA);
+		oq_add(i, RING_DATA + 1 + i * DATA);
 	fe_vq_kick(&ring.driver);
-	check_held(64);
+	oq_check_held(64);
 	gate.n_begun = 1;
-	on_worker(abandon);
-	check_held(1);
-	CHECK(!has_drained());
-	CHECK_EQ(n_in_flight(), 80);
-	release(1);
-	wait_until_drained();
-	reap(1);
-	CHECK_EQ(n_in_flight(), 79);
+	oq_abandon();
+	oq_check_held(1);
+	CHECK(!oq_has_drained());
+	CHECK_EQ(oq_n_in_flight(), 80);
+	oq_release(1);
+	oq_wait_until_drained();
+	oq_reap(1);
+	CHECK_EQ(oq_n_in_flight(), 79);
 	/* All buffers are there again. */
 	vq_teardown(&ring.vq);
 	ring.layout.base = vq_base(&ring.vq);
 	CHECK_EQ(ring.layout.base, 1);
-	queue_destroy(queue);
+	queue_destroy(oq.queue);
 	REQUIRE_OK(ring_setup());
-	REQUIRE_OK(queue_create(&queue, &ring.vq, worker, &disk, &memory));
+	REQUIRE_OK(queue_create(&oq.queue, &ring.vq, oq.worker, &oq.disk, &oq.memory));
 	gate.n_begun = 0;
-	start();
-	check_held(64);
-	release(79);
-	reap(79);
-	CHECK_EQ(n_in_flight(), 0);
-	teardown();
+	oq_start();
+	oq_check_held(64);
+	oq_release(79);
+	oq_reap(79);
+	CHECK_EQ(oq_n_in_flight(), 0);
+	oq_teardown();
 }
 
 /* A request of which a part is done, and the rest would be submitted now: it stays in flight. */
 static void abandon_between_two_parts(void)
 {
-	open_ring_with(16, true);
-	start();
-	add(0, RING_DATA);
+	oq_open_tracked(16);
+	oq_start();
+	oq_add(0, RING_DATA);
 	fe_vq_kick(&ring.driver);
-	check_held(1);
+	oq_check_held(1);
 	gate.n_begun = 1;
 	gate.cut = DATA / 2;
-	on_worker(abandon);
-	check_held(1);
-	release(1);
-	wait_until_drained();
-	CHECK_EQ(n_in_flight(), 1);
-	CHECK_EQ(*status_of(0), 0xaa);
+	oq_abandon();
+	oq_check_held(1);
+	oq_release(1);
+	oq_wait_until_drained();
+	CHECK_EQ(oq_n_in_flight(), 1);
+	CHECK_EQ(*oq_status_of(0), 0xaa);
 	CHECK_EQ(vq_base(&ring.vq), 0);
 	gate.cut = 0;
 	go_on(1); /* from its beginning */
@@ -431,17 +427,17 @@ static void abandon_between_two_parts(void)
 /* Several requests that are one operation are cancelled as one ... */
 static void abandon_of_a_run(void)
 {
-	open_ring_with(16, true);
-	start();
-	add_run(5);
+	oq_open_tracked(16);
+	oq_start();
+	oq_add_run(5);
 	fe_vq_kick(&ring.driver);
-	check_held(1);
-	on_worker(abandon);
-	wait_until_drained();
-	check_held(0);
-	CHECK_EQ(n_in_flight(), 5);
+	oq_check_held(1);
+	oq_abandon();
+	oq_wait_until_drained();
+	oq_check_held(0);
+	CHECK_EQ(oq_n_in_flight(), 5);
 	for (unsigned i = 0; i < 5; i++)
-		CHECK_EQ(*status_of(i), 0xaa);
+		CHECK_EQ(*oq_status_of(i), 0xaa);
 	CHECK_EQ(vq_base(&ring.vq), 0);
 	go_on_with(5, 1);
 }
@@ -449,44 +445,42 @@ static void abandon_of_a_run(void)
 /* ... or, if it is too late for that, what the kernel did not do stays in flight. */
 static void abandon_of_a_run_that_comes_back_short(void)
 {
-	open_ring_with(16, true);
-	start();
-	add_run(5);
+	oq_open_tracked(16);
+	oq_start();
+	oq_add_run(5);
 	fe_vq_kick(&ring.driver);
-	check_held(1);
+	oq_check_held(1);
 	gate.n_begun = 1;
 	gate.cut = 2 * DATA + DATA / 2;
-	on_worker(abandon);
-	check_held(1);
-	CHECK(!has_drained());
-	release(1);
-	wait_until_drained();
-	reap(2);
-	check_held(0);
-	CHECK_EQ(n_in_flight(), 3);
+	oq_abandon();
+	oq_check_held(1);
+	CHECK(!oq_has_drained());
+	oq_release(1);
+	oq_wait_until_drained();
+	oq_reap(2);
+	oq_check_held(0);
+	CHECK_EQ(oq_n_in_flight(), 3);
 	for (unsigned i = 2; i < 5; i++)
-		CHECK_EQ(*status_of(i), 0xaa);
+		CHECK_EQ(*oq_status_of(i), 0xaa);
 	gate.cut = 0;
 	go_on_with(3, 1);
 }
 
 static void queue_that_cannot_begin(void)
 {
-	open_ring_with(16, true);
-	region->version = 9;
-	on_worker(begin);
-	CHECK_EQ(begin_err, -EINVAL);
+	oq_open_tracked(16);
+	oq.region->version = 9;
+	CHECK_EQ(oq_begin(), -EINVAL);
 	CHECK_EQ(gate.n_files, 0);
-	destroy();
+	oq_destroy();
 }
 
 static void engine_that_takes_no_file(void)
 {
-	open_ring(16);
+	oq_open(16);
 	gate.file_err = -ENFILE;
-	on_worker(begin);
-	CHECK_EQ(begin_err, -ENFILE);
-	destroy();
+	CHECK_EQ(oq_begin(), -ENFILE);
+	oq_destroy();
 }
 
 static struct vublk_update update;
@@ -494,13 +488,13 @@ static int update_err;
 
 static void apply(void)
 {
-	update_err = queue_apply(queue, &update);
+	update_err = queue_apply(oq.queue, &update);
 }
 
 static void replace_kick(int fd)
 {
 	update = (struct vublk_update){.kick = true, .kick_fd = fd};
-	on_worker(apply);
+	oq_on_worker(apply);
 }
 
 static void new_kick_descriptor_is_watched(void)
@@ -509,11 +503,11 @@ static void new_kick_descriptor_is_watched(void)
 
 	replace_kick(dup(fd));
 	CHECK_OK(update_err);
-	check_held(0);
-	add(0, 0);
+	oq_check_held(0);
+	oq_add(0, 0);
 	fe_vq_publish(&ring.driver);
 	eventfd_write(fd, 1);
-	check_held(1);
+	oq_check_held(1);
 	close(fd);
 }
 
@@ -523,9 +517,9 @@ static void without_a_kick_descriptor(void)
 	replace_kick(-1);
 	CHECK_OK(update_err);
 	for (unsigned i = 0; i < 3; i++) {
-		add(i, 0);
+		oq_add(i, 0);
 		fe_vq_publish(&ring.driver);
-		check_held(i + 1);
+		oq_check_held(i + 1);
 	}
 	replace_kick(dup(ring.driver.kick_fd));
 	CHECK_OK(update_err);
@@ -539,17 +533,17 @@ static void kick_descriptor_at_its_end(void)
 	replace_kick(pair[0]);
 	CHECK_OK(update_err);
 	close(pair[1]);
-	check_held(0);
+	oq_check_held(0);
 	/* Nobody can kick any more; it is served nevertheless. */
-	add(1, 0);
+	oq_add(1, 0);
 	fe_vq_publish(&ring.driver);
-	check_held(1);
+	oq_check_held(1);
 	/* A new one helps. */
 	replace_kick(dup(ring.driver.kick_fd));
 	CHECK_OK(update_err);
-	add(0, 0);
+	oq_add(0, 0);
 	fe_vq_kick(&ring.driver);
-	check_held(2);
+	oq_check_held(2);
 }
 
 static void set_watch_err(void)
@@ -565,21 +559,21 @@ static void clear_watch_err(void)
 /* For want of something: then the ring is looked at. */
 static void kick_that_cannot_be_watched_now(void)
 {
-	on_worker(set_watch_err);
+	oq_on_worker(set_watch_err);
 	replace_kick(dup(ring.driver.kick_fd));
 	CHECK_OK(update_err);
 	CHECK(strstr(capture_so_far(), "polling the ring") != NULL);
 	for (unsigned i = 0; i < 3; i++) {
-		add(i, 0);
+		oq_add(i, 0);
 		fe_vq_publish(&ring.driver);
-		check_held(i + 1);
+		oq_check_held(i + 1);
 	}
-	on_worker(clear_watch_err);
+	oq_on_worker(clear_watch_err);
 	replace_kick(dup(ring.driver.kick_fd));
 	CHECK_OK(update_err);
-	add(3, 0);
+	oq_add(3, 0);
 	fe_vq_kick(&ring.driver);
-	check_held(4);
+	oq_check_held(4);
 }
 
 /* The worker sleeps on, instead of looking at the ring for ever. */
@@ -588,7 +582,7 @@ static void broken_ring_is_left_alone(void)
 	fe_vq_raw_push(&ring.driver, 9999);
 	fe_vq_raw_kick(&ring.driver);
 	wait_until_broken();
-	check_held(0);
+	oq_check_held(0);
 }
 
 static const struct tap_case running_cases[] = {
@@ -633,8 +627,8 @@ static const struct tap_case end_cases[] = {
 };
 
 static const struct tap_suite suites[] = {
-	{.name = "worker", .setup = setup, .teardown = teardown, .cases = running_cases},
-	{.name = "worker start", .teardown = teardown, .cases = start_cases},
+	{.name = "worker", .setup = oq_setup, .teardown = oq_teardown, .cases = running_cases},
+	{.name = "worker start", .teardown = oq_teardown, .cases = start_cases},
 	{.name = "worker end", .cases = end_cases},
 	{0},
 };
