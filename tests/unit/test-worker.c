@@ -10,7 +10,23 @@
 #include "tests/unit/support/capture.h"
 #include "tests/unit/support/one-queue.h"
 
-/* ---- cases ---- */
+/* ---- requests ---- */
+
+/* Requests 0 to n - 1, each an operation by itself. */
+static void add_apart(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		oq_add(i, 0);
+}
+
+/* The same, but these need a bounce buffer where O_DIRECT is. */
+static void add_unaligned(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		oq_add(i, RING_DATA + 1 + i * DATA);
+}
+
+/* ---- running ---- */
 
 static void request_goes_there_and_back(void)
 {
@@ -35,8 +51,7 @@ static void every_kick_is_seen(void)
 
 static void requests_in_any_number_at_once(void)
 {
-	for (unsigned i = 0; i < 128; i++)
-		oq_add(i, 0);
+	add_apart(128);
 	fe_vq_kick(&ring.driver);
 	oq_check_held(128);
 	oq_release(100);
@@ -175,8 +190,7 @@ static void ring_longer_than_there_are_slots(void)
 
 	oq_open(4096);
 	oq_start();
-	for (unsigned i = 0; i < n; i++)
-		oq_add(i, 0);
+	add_apart(n);
 	fe_vq_kick(&ring.driver);
 	oq_check_held(QUEUE_MAX_REQUESTS);
 	oq_release(1);
@@ -193,8 +207,7 @@ static void bounce_buffers_run_out(void)
 	oq.image.direct = true;
 	oq.image.mem_align = oq.image.offset_align = 512;
 	oq_start();
-	for (unsigned i = 0; i < 80; i++)
-		oq_add(i, RING_DATA + 1 + i * DATA);
+	add_unaligned(80);
 	fe_vq_kick(&ring.driver);
 	oq_check_held(64);
 	oq_release(1);
@@ -210,6 +223,8 @@ static void bounce_buffers_run_out(void)
 	for (unsigned i = 0; i <= 80; i++)
 		CHECK_EQ(*oq_status_of(i), VIRTIO_BLK_S_OK);
 }
+
+/* ---- drained ---- */
 
 static void end_waits_for_what_is_in_flight(void)
 {
@@ -245,71 +260,127 @@ static void end_of_an_idle_queue(void)
 	oq_destroy();
 }
 
+/* ---- abandoned ---- */
+
 /* Another process, or another start, goes on with what was left; and then all is done. */
-static void go_on_with(unsigned n, unsigned n_operations)
+static void go_on(unsigned n, unsigned n_left, unsigned held)
 {
 	vq_teardown(&ring.vq);
 	ring.layout.base = vq_base(&ring.vq);
 	queue_destroy(oq.queue);
 	REQUIRE_OK(ring_setup());
 	REQUIRE_OK(queue_create(&oq.queue, &ring.vq, oq.worker, &oq.disk, &oq.memory));
-	gate.n_begun = 0;
 	oq_start();
-	oq_check_held(n_operations);
-	oq_release(n_operations);
-	oq_reap(n);
+	oq_check_held(held);
+	oq_release(n_left);
+	oq_reap(n_left);
 	CHECK_EQ(oq_n_in_flight(), 0);
-	for (unsigned i = 0; i < 5; i++)
-		CHECK(*oq_status_of(i) == VIRTIO_BLK_S_OK || *oq_status_of(i) == 0);
+	for (unsigned i = 0; i < n; i++)
+		CHECK_EQ(*oq_status_of(i), VIRTIO_BLK_S_OK);
 	oq_teardown();
 }
 
-static void go_on(unsigned n)
+/* What a tracked queue has when it is abandoned, and what becomes of it. */
+struct abandoned {
+	void (*add)(unsigned n);
+	unsigned n;     /* requests */
+	unsigned held;  /* operations that they are, or those of them that have begun */
+	unsigned begun; /* as many of those, the first, the kernel has, and they are waited for */
+	int64_t cut;    /* bytes that one of them moves at most; 0: all */
+	unsigned done;  /* requests that they complete */
+	unsigned held_again; /* operations that the others are */
+};
+
+/* The queue is open, and has not begun. */
+static void check_abandoned(struct abandoned a)
 {
-	go_on_with(n, n);
+	oq_start();
+	a.add(a.n);
+	fe_vq_kick(&ring.driver);
+	oq_check_held(a.held);
+	gate.n_begun = a.begun;
+	gate.cut = a.cut;
+	oq_abandon();
+	oq_check_held(a.begun);
+	CHECK_EQ(oq_n_in_flight(), a.n);
+	if (a.begun) {
+		CHECK(!oq_has_drained());
+		oq_release(a.begun);
+	}
+	oq_wait_until_drained();
+	oq_reap(a.done);
+	oq_check_held(0);
+	CHECK_EQ(oq_n_in_flight(), a.n - a.done);
+	for (unsigned i = a.done; i < a.n; i++)
+		CHECK_EQ(*oq_status_of(i), 0xaa);
+	CHECK_EQ(vq_base(&ring.vq), a.done);
+	CHECK_EQ(ring.driver.ring.used->idx, a.done);
+	CHECK_EQ(gate.n_files, 0);
+	gate.n_begun = 0;
+	gate.cut = 0;
+	go_on(a.n, a.n - a.done, a.held_again);
 }
 
 static void abandon_leaves_what_the_kernel_has_not_seen(void)
 {
 	oq_open_tracked(16);
-	oq_start();
-	for (unsigned i = 0; i < 5; i++)
-		oq_add(i, 0);
-	fe_vq_kick(&ring.driver);
-	oq_check_held(5);
-	CHECK_EQ(oq_n_in_flight(), 5);
-	gate.n_begun = 2;
-	oq_abandon();
-	oq_check_held(2);
-	CHECK(!oq_has_drained());
-	CHECK_EQ(oq_n_in_flight(), 5);
-	/* Those that it has are waited for, and given back. */
-	oq_release(2);
-	oq_wait_until_drained();
-	oq_reap(2);
-	CHECK_EQ(oq_n_in_flight(), 3);
-	for (unsigned i = 2; i < 5; i++)
-		CHECK_EQ(*oq_status_of(i), 0xaa);
-	CHECK_EQ(vq_base(&ring.vq), 2);
-	CHECK_EQ(gate.n_files, 0);
-	go_on(3);
+	check_abandoned((struct abandoned){
+		.add = add_apart, .n = 5, .held = 5, .begun = 2, .done = 2, .held_again = 3});
 }
 
 static void abandon_of_what_is_all_cancelled(void)
 {
 	oq_open_tracked(16);
-	oq_start();
-	for (unsigned i = 0; i < 5; i++)
-		oq_add(i, 0);
-	fe_vq_kick(&ring.driver);
-	oq_check_held(5);
-	oq_abandon();
-	oq_wait_until_drained();
-	oq_check_held(0);
-	CHECK_EQ(oq_n_in_flight(), 5);
-	CHECK_EQ(vq_base(&ring.vq), 0);
-	CHECK_EQ(ring.driver.ring.used->idx, 0);
-	go_on(5);
+	check_abandoned((struct abandoned){.add = add_apart, .n = 5, .held = 5, .held_again = 5});
+}
+
+/*
+ * Some hold a bounce buffer, of which the kernel has the first; others wait for one. None of them
+ * may be begun by what the others put back. All buffers are there again.
+ */
+static void abandon_with_bounce_buffers(void)
+{
+	oq_open_tracked(256);
+	oq.image.direct = true;
+	oq.image.mem_align = oq.image.offset_align = 512;
+	check_abandoned((struct abandoned){.add = add_unaligned,
+					   .n = 80,
+					   .held = 64,
+					   .begun = 1,
+					   .done = 1,
+					   .held_again = 64});
+}
+
+/* A request of which a part is done, and the rest would be submitted now: it stays in flight. */
+static void abandon_between_two_parts(void)
+{
+	oq_open_tracked(16);
+	check_abandoned((struct abandoned){.add = oq_add_run,
+					   .n = 1,
+					   .held = 1,
+					   .begun = 1,
+					   .cut = DATA / 2,
+					   .held_again = 1});
+}
+
+/* Several requests that are one operation are cancelled as one ... */
+static void abandon_of_a_run(void)
+{
+	oq_open_tracked(16);
+	check_abandoned((struct abandoned){.add = oq_add_run, .n = 5, .held = 1, .held_again = 1});
+}
+
+/* ... or, if it is too late for that, what the kernel did not do stays in flight. */
+static void abandon_of_a_run_that_comes_back_short(void)
+{
+	oq_open_tracked(16);
+	check_abandoned((struct abandoned){.add = oq_add_run,
+					   .n = 5,
+					   .held = 1,
+					   .begun = 1,
+					   .cut = 2 * DATA + DATA / 2,
+					   .done = 2,
+					   .held_again = 1});
 }
 
 static void abandon_of_an_idle_queue(void)
@@ -323,7 +394,7 @@ static void abandon_of_an_idle_queue(void)
 	oq_abandon();
 	oq_wait_until_drained();
 	CHECK_EQ(vq_base(&ring.vq), 1);
-	go_on(0);
+	go_on(1, 0, 0);
 }
 
 /* Without tracking nothing may be left. */
@@ -364,107 +435,7 @@ static void end_of_a_tracked_queue_waits(void)
 	oq_destroy();
 }
 
-/*
- * Some hold a bounce buffer, of which the kernel has the first; others wait for one. None of them
- * may be begun by what the others put back.
- */
-static void abandon_with_bounce_buffers(void)
-{
-	oq_open_tracked(256);
-	oq.image.direct = true;
-	oq.image.mem_align = oq.image.offset_align = 512;
-	oq_start();
-	for (unsigned i = 0; i < 80; i++)
-		oq_add(i, RING_DATA + 1 + i * DATA);
-	fe_vq_kick(&ring.driver);
-	oq_check_held(64);
-	gate.n_begun = 1;
-	oq_abandon();
-	oq_check_held(1);
-	CHECK(!oq_has_drained());
-	CHECK_EQ(oq_n_in_flight(), 80);
-	oq_release(1);
-	oq_wait_until_drained();
-	oq_reap(1);
-	CHECK_EQ(oq_n_in_flight(), 79);
-	/* All buffers are there again. */
-	vq_teardown(&ring.vq);
-	ring.layout.base = vq_base(&ring.vq);
-	CHECK_EQ(ring.layout.base, 1);
-	queue_destroy(oq.queue);
-	REQUIRE_OK(ring_setup());
-	REQUIRE_OK(queue_create(&oq.queue, &ring.vq, oq.worker, &oq.disk, &oq.memory));
-	gate.n_begun = 0;
-	oq_start();
-	oq_check_held(64);
-	oq_release(79);
-	oq_reap(79);
-	CHECK_EQ(oq_n_in_flight(), 0);
-	oq_teardown();
-}
-
-/* A request of which a part is done, and the rest would be submitted now: it stays in flight. */
-static void abandon_between_two_parts(void)
-{
-	oq_open_tracked(16);
-	oq_start();
-	oq_add(0, RING_DATA);
-	fe_vq_kick(&ring.driver);
-	oq_check_held(1);
-	gate.n_begun = 1;
-	gate.cut = DATA / 2;
-	oq_abandon();
-	oq_check_held(1);
-	oq_release(1);
-	oq_wait_until_drained();
-	CHECK_EQ(oq_n_in_flight(), 1);
-	CHECK_EQ(*oq_status_of(0), 0xaa);
-	CHECK_EQ(vq_base(&ring.vq), 0);
-	gate.cut = 0;
-	go_on(1); /* from its beginning */
-}
-
-/* Several requests that are one operation are cancelled as one ... */
-static void abandon_of_a_run(void)
-{
-	oq_open_tracked(16);
-	oq_start();
-	oq_add_run(5);
-	fe_vq_kick(&ring.driver);
-	oq_check_held(1);
-	oq_abandon();
-	oq_wait_until_drained();
-	oq_check_held(0);
-	CHECK_EQ(oq_n_in_flight(), 5);
-	for (unsigned i = 0; i < 5; i++)
-		CHECK_EQ(*oq_status_of(i), 0xaa);
-	CHECK_EQ(vq_base(&ring.vq), 0);
-	go_on_with(5, 1);
-}
-
-/* ... or, if it is too late for that, what the kernel did not do stays in flight. */
-static void abandon_of_a_run_that_comes_back_short(void)
-{
-	oq_open_tracked(16);
-	oq_start();
-	oq_add_run(5);
-	fe_vq_kick(&ring.driver);
-	oq_check_held(1);
-	gate.n_begun = 1;
-	gate.cut = 2 * DATA + DATA / 2;
-	oq_abandon();
-	oq_check_held(1);
-	CHECK(!oq_has_drained());
-	oq_release(1);
-	oq_wait_until_drained();
-	oq_reap(2);
-	oq_check_held(0);
-	CHECK_EQ(oq_n_in_flight(), 3);
-	for (unsigned i = 2; i < 5; i++)
-		CHECK_EQ(*oq_status_of(i), 0xaa);
-	gate.cut = 0;
-	go_on_with(3, 1);
-}
+/* ---- refusals ---- */
 
 static void queue_that_cannot_begin(void)
 {
@@ -482,6 +453,8 @@ static void engine_that_takes_no_file(void)
 	CHECK_EQ(oq_begin(), -ENFILE);
 	oq_destroy();
 }
+
+/* ---- kick descriptors ---- */
 
 static struct vublk_update update;
 static int update_err;
