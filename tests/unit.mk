@@ -76,6 +76,8 @@ EXTRA_DIST += \
 # What several programs set up. Of it a program gets the files that it uses.
 check_LTLIBRARIES += tests/unit/support/libsupport.la
 tests_unit_support_libsupport_la_SOURCES = \
+	tests/unit/support/blk-disk.c \
+	tests/unit/support/blk-disk.h \
 	tests/unit/support/capture.c \
 	tests/unit/support/capture.h \
 	tests/unit/support/engines.c \

@@ -21,7 +21,7 @@
 #include "src/request/merge.h"
 #include "src/request/request.h"
 #include "tests/tap.h"
-#include "tests/unit/blk-disk.h"
+#include "tests/unit/support/blk-disk.h"
 #include "tests/unit/support/capture.h"
 
 #define BLK_IOVS      2048u

@@ -24,7 +24,7 @@
 #include "src/request/request.h"
 #include "tests/frontend/fe_image.h"
 #include "tests/tap.h"
-#include "tests/unit/blk-disk.h"
+#include "tests/unit/support/blk-disk.h"
 #include "tests/unit/support/capture.h"
 
 #define BLKS           80u
