@@ -5,8 +5,7 @@
 #
 # $(unit_tests) are the programs for TESTS; they need nothing in their environment. A program has
 # the one source file of its name, which Automake knows by itself, and a line at the end of this
-# file. What a test defines itself (test-blk-*: see blk.h) the linker does not take from
-# src/libvublkd.la.
+# file. What a test defines itself the linker does not take from src/libvublkd.la.
 
 unit_tests = \
 	tests/unit/test-blk-config \
@@ -67,8 +66,6 @@ check_PROGRAMS += $(unit_tests)
 
 EXTRA_DIST += \
 	tests/unit/blk-disk.h \
-	tests/unit/blk-rw.h \
-	tests/unit/blk.h \
 	tests/unit/blks-check.h \
 	tests/unit/blks.h \
 	tests/unit/fds.h
@@ -78,6 +75,10 @@ check_LTLIBRARIES += tests/unit/support/libsupport.la
 tests_unit_support_libsupport_la_SOURCES = \
 	tests/unit/support/blk-disk.c \
 	tests/unit/support/blk-disk.h \
+	tests/unit/support/blk-rw.c \
+	tests/unit/support/blk-rw.h \
+	tests/unit/support/blk.c \
+	tests/unit/support/blk.h \
 	tests/unit/support/capture.c \
 	tests/unit/support/capture.h \
 	tests/unit/support/engines.c \

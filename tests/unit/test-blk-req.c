@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* src/request/parse.c and exec.c: framing, every check, the status byte and the used length. */
-#include "tests/unit/blk.h"
+#include "src/request/merge.h"
+#include "tests/unit/support/blk.h"
+#include "tests/unit/support/capture.h"
 
 static uint8_t buffer[8192];
 

@@ -3,7 +3,8 @@
  * src/request/rw.c: the end of the file, which may have moved, and short transfers that are not at
  * the end.
  */
-#include "tests/unit/blk-rw.h"
+#include "tests/unit/support/blk-rw.h"
+#include "tests/unit/support/capture.h"
 
 #define DISK (BLK_CAPACITY * 512ull)
 #define LAST (BLK_CAPACITY - 1) /* sector */
@@ -36,16 +37,16 @@ static void begin_last(uint32_t type, uint64_t sector, void *data, size_t size)
 static void tail_reads_as_zeros(void)
 {
 	end_file_early(100);
-	memset(buffer, 'x', sizeof(buffer));
-	begin_last(VIRTIO_BLK_T_IN, LAST - 7, buffer, SIZE);
-	complete_read('a', SIZE - 100);
+	memset(blk_buffer, 'x', sizeof(blk_buffer));
+	begin_last(VIRTIO_BLK_T_IN, LAST - 7, blk_buffer, SIZE);
+	blk_complete_read('a', SIZE - 100);
 	blk_check_io(IO_READ, DISK - 100, 100);
 	blk_complete(0);
 	answer_size(DISK - 100);
 	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
-	CHECK(is_all(buffer, 'a', SIZE - 100));
-	CHECK(is_all(buffer + SIZE - 100, 0, 100));
-	CHECK_EQ(buffer[SIZE], 'x');
+	CHECK(blk_is_all(blk_buffer, 'a', SIZE - 100));
+	CHECK(blk_is_all(blk_buffer + SIZE - 100, 0, 100));
+	CHECK_EQ(blk_buffer[SIZE], 'x');
 }
 
 /* O_DIRECT ends in the middle of a block only with the file, and cannot go on from there. */
@@ -53,46 +54,46 @@ static void direct_tail_reads_as_zeros(void)
 {
 	blk_make_direct();
 	end_file_early(100);
-	memset(buffer, 'x', sizeof(buffer));
-	begin_last(VIRTIO_BLK_T_IN, LAST - 7, buffer, SIZE);
-	complete_read('a', SIZE - 100);
+	memset(blk_buffer, 'x', sizeof(blk_buffer));
+	begin_last(VIRTIO_BLK_T_IN, LAST - 7, blk_buffer, SIZE);
+	blk_complete_read('a', SIZE - 100);
 	blk_check_io(IO_READ, DISK - 512, 512);
-	complete_read('b', 412);
+	blk_complete_read('b', 412);
 	answer_size(DISK - 100);
 	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
-	CHECK(is_all(buffer, 'a', SIZE - 512));
-	CHECK(is_all(buffer + SIZE - 512, 'b', 412));
-	CHECK(is_all(buffer + SIZE - 100, 0, 100));
-	CHECK_EQ(buffer[SIZE], 'x');
+	CHECK(blk_is_all(blk_buffer, 'a', SIZE - 512));
+	CHECK(blk_is_all(blk_buffer + SIZE - 512, 'b', 412));
+	CHECK(blk_is_all(blk_buffer + SIZE - 100, 0, 100));
+	CHECK_EQ(blk_buffer[SIZE], 'x');
 }
 
 static void bounced_tail_reads_as_zeros(void)
 {
 	blk_make_direct();
 	end_file_early(100);
-	memset(buffer, 'x', sizeof(buffer));
-	begin_last(VIRTIO_BLK_T_IN, LAST, buffer + 1, 512);
+	memset(blk_buffer, 'x', sizeof(blk_buffer));
+	begin_last(VIRTIO_BLK_T_IN, LAST, blk_buffer + 1, 512);
 	memset(blk.bounce, 'y', sizeof(blk.bounce));
-	complete_read('a', 412);
+	blk_complete_read('a', 412);
 	answer_size(DISK - 100);
 	blk_check_done(VIRTIO_BLK_S_OK, 512 + 1);
-	CHECK(is_all(buffer + 1, 'a', 412));
-	CHECK(is_all(buffer + 1 + 412, 0, 100));
-	CHECK_EQ(buffer[513], 'x');
+	CHECK(blk_is_all(blk_buffer + 1, 'a', 412));
+	CHECK(blk_is_all(blk_buffer + 1 + 412, 0, 100));
+	CHECK_EQ(blk_buffer[513], 'x');
 }
 
 /* Somebody else has written into the last sector meanwhile: that is data. */
 static void tail_that_has_grown_is_read(void)
 {
 	end_file_early(100);
-	begin_last(VIRTIO_BLK_T_IN, LAST, buffer, 512);
-	complete_read('a', 412);
-	complete_read('b', 0);
+	begin_last(VIRTIO_BLK_T_IN, LAST, blk_buffer, 512);
+	blk_complete_read('a', 412);
+	blk_complete_read('b', 0);
 	answer_size(DISK);
 	blk_check_io(IO_READ, DISK - 100, 100);
-	complete_read('b', 100);
+	blk_complete_read('b', 100);
 	blk_check_done(VIRTIO_BLK_S_OK, 512 + 1);
-	CHECK(is_all(buffer + 412, 'b', 100));
+	CHECK(blk_is_all(blk_buffer + 412, 'b', 100));
 }
 
 /* ---- a truncated file ---- */
@@ -114,12 +115,12 @@ static void check_truncated(uint64_t from, uint64_t to)
 /* Nothing of it is zeros, and what lies below is served as before. */
 static void read_of_what_was_cut_off(void)
 {
-	begin_read(buffer, SIZE);
+	blk_begin_read(blk_buffer, SIZE);
 	blk_complete(0);
 	answer_size(START);
 	blk_check_done(VIRTIO_BLK_S_IOERR, 0);
-	begin_last(VIRTIO_BLK_T_IN, 15, buffer, 512);
-	complete_read('a', 512);
+	begin_last(VIRTIO_BLK_T_IN, 15, blk_buffer, 512);
+	blk_complete_read('a', 512);
 	blk_check_done(VIRTIO_BLK_S_OK, 513);
 	check_truncated(DISK, START);
 }
@@ -127,9 +128,9 @@ static void read_of_what_was_cut_off(void)
 static void read_across_the_new_end(void)
 {
 	blk_make_direct();
-	begin_read(buffer, SIZE);
-	complete_read('a', 1000);
-	complete_read('a', 488);
+	blk_begin_read(blk_buffer, SIZE);
+	blk_complete_read('a', 1000);
+	blk_complete_read('a', 488);
 	answer_size(START + 1000);
 	blk_check_done(VIRTIO_BLK_S_IOERR, 0);
 	check_truncated(DISK, START + 1000);
@@ -143,9 +144,9 @@ static void nothing_goes_beyond_the_new_end(void)
 	struct virtio_blk_discard_write_zeroes segment = {.sector = 16, .num_sectors = 8};
 
 	image_end_found(&blk_disk_end, START + SIZE - 512);
-	begin_read(buffer, SIZE);
+	blk_begin_read(blk_buffer, SIZE);
 	blk_check_done(VIRTIO_BLK_S_IOERR, 0);
-	begin_write(buffer, SIZE);
+	blk_begin_write(blk_buffer, SIZE);
 	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
 	for (int i = 0; i < 2; i++) {
 		blk_begin(i ? VIRTIO_BLK_T_DISCARD : VIRTIO_BLK_T_WRITE_ZEROES, 0);
@@ -154,7 +155,7 @@ static void nothing_goes_beyond_the_new_end(void)
 		blk_check_done(VIRTIO_BLK_S_IOERR, 1);
 	}
 	CHECK_EQ(blk.n_submitted, 0);
-	begin_write(buffer, SIZE - 512);
+	blk_begin_write(blk_buffer, SIZE - 512);
 	blk_complete(SIZE - 512);
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
 	/* Shorter still counts, longer does not: what was lost does not come back. */
@@ -168,15 +169,15 @@ static void nothing_goes_beyond_the_new_end(void)
 static void last_write_asks_first(void)
 {
 	blk_disk_end.ask_at = DISK;
-	begin_last(VIRTIO_BLK_T_OUT, LAST, buffer, 512);
+	begin_last(VIRTIO_BLK_T_OUT, LAST, blk_buffer, 512);
 	answer_size(DISK);
 	blk_check_io(IO_WRITE, DISK - 512, 512);
 	blk_complete(512);
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
-	begin_last(VIRTIO_BLK_T_OUT, LAST - 1, buffer, 512);
+	begin_last(VIRTIO_BLK_T_OUT, LAST - 1, blk_buffer, 512);
 	blk_check_io(IO_WRITE, DISK - 1024, 512);
 	blk_complete(512);
-	begin_last(VIRTIO_BLK_T_OUT, LAST - 1, buffer, 1024);
+	begin_last(VIRTIO_BLK_T_OUT, LAST - 1, blk_buffer, 1024);
 	answer_size(START);
 	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
 	check_truncated(DISK, START);
@@ -186,19 +187,19 @@ static void last_write_may_be_bounced(void)
 {
 	blk_make_direct();
 	blk_disk_end.ask_at = DISK;
-	memset(buffer, 'a', 513);
-	begin_last(VIRTIO_BLK_T_OUT, LAST, buffer + 1, 512);
+	memset(blk_buffer, 'a', 513);
+	begin_last(VIRTIO_BLK_T_OUT, LAST, blk_buffer + 1, 512);
 	answer_size(DISK);
 	blk_check_io(IO_WRITE, DISK - 512, 512);
 	CHECK(blk.io->iov->iov_base == blk.bounce);
-	CHECK(is_all(blk.bounce, 'a', 512));
+	CHECK(blk_is_all(blk.bounce, 'a', 512));
 	blk_complete(512);
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
 }
 
 static void size_that_cannot_be_asked_for(void)
 {
-	begin_read(buffer, SIZE);
+	blk_begin_read(blk_buffer, SIZE);
 	blk_complete(0);
 	REQUIRE_EQ(blk.io->op, IO_SIZE);
 	blk_complete(-ESTALE);
@@ -210,15 +211,15 @@ static void size_that_cannot_be_asked_for(void)
 /* Nothing is the end but the end: the data goes on, or it is an error. */
 static void reads_of_nothing_are_no_end(void)
 {
-	begin_read(buffer, SIZE);
-	complete_read('a', 1000);
+	blk_begin_read(blk_buffer, SIZE);
+	blk_complete_read('a', 1000);
 	blk_complete(0);
 	answer_size(DISK);
 	blk_check_io(IO_READ, START + 1000, SIZE - 1000);
-	complete_read('b', SIZE - 1000);
+	blk_complete_read('b', SIZE - 1000);
 	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
-	CHECK(is_all(buffer + 1000, 'b', SIZE - 1000));
-	begin_read(buffer, SIZE);
+	CHECK(blk_is_all(blk_buffer + 1000, 'b', SIZE - 1000));
+	blk_begin_read(blk_buffer, SIZE);
 	blk_complete(0);
 	answer_size(DISK);
 	blk_complete(0);
@@ -230,58 +231,58 @@ static void reads_of_nothing_are_no_end(void)
 static void direct_read_stops_at_any_byte(void)
 {
 	blk_make_direct();
-	memset(buffer, 'x', sizeof(buffer));
-	begin_read(buffer, SIZE);
-	complete_read('a', 1000);
+	memset(blk_buffer, 'x', sizeof(blk_buffer));
+	blk_begin_read(blk_buffer, SIZE);
+	blk_complete_read('a', 1000);
 	blk_check_io(IO_READ, START + 512, SIZE - 512);
-	CHECK(blk.io->iov->iov_base == buffer + 512);
-	complete_read('b', 1000);
+	CHECK(blk.io->iov->iov_base == blk_buffer + 512);
+	blk_complete_read('b', 1000);
 	blk_check_io(IO_READ, START + 1024, SIZE - 1024);
-	complete_read('c', SIZE - 1024);
+	blk_complete_read('c', SIZE - 1024);
 	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
-	CHECK(is_all(buffer, 'a', 512));
-	CHECK(is_all(buffer + 512, 'b', 512));
-	CHECK(is_all(buffer + 1024, 'c', SIZE - 1024));
-	CHECK_EQ(buffer[SIZE], 'x');
+	CHECK(blk_is_all(blk_buffer, 'a', 512));
+	CHECK(blk_is_all(blk_buffer + 512, 'b', 512));
+	CHECK(blk_is_all(blk_buffer + 1024, 'c', SIZE - 1024));
+	CHECK_EQ(blk_buffer[SIZE], 'x');
 }
 
 static void bounced_read_stops_at_any_byte(void)
 {
 	blk_make_direct();
-	begin_read(buffer + 1, SIZE);
-	complete_read('a', 1000);
+	blk_begin_read(blk_buffer + 1, SIZE);
+	blk_complete_read('a', 1000);
 	blk_check_io(IO_READ, START + 512, SIZE - 512);
-	complete_read('b', SIZE - 512);
+	blk_complete_read('b', SIZE - 512);
 	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
-	CHECK(is_all(buffer + 1, 'a', 512));
-	CHECK(is_all(buffer + 1 + 512, 'b', SIZE - 512));
+	CHECK(blk_is_all(blk_buffer + 1, 'a', 512));
+	CHECK(blk_is_all(blk_buffer + 1 + 512, 'b', SIZE - 512));
 }
 
 /* Less than a block each time: only from the very byte is there progress, if that is taken. */
 static void direct_read_of_less_than_a_block(void)
 {
 	blk_make_direct();
-	begin_read(buffer, 512);
-	complete_read('a', 300);
+	blk_begin_read(blk_buffer, 512);
+	blk_complete_read('a', 300);
 	answer_size(DISK);
 	blk_check_io(IO_READ, START, 512);
-	complete_read('a', 300);
+	blk_complete_read('a', 300);
 	answer_size(DISK);
 	blk_check_io(IO_READ, START + 300, 212);
 	CHECK(blk.io->iov->iov_base == blk.bounce);
-	complete_read('b', 212);
+	blk_complete_read('b', 212);
 	blk_check_done(VIRTIO_BLK_S_OK, 513);
-	CHECK(is_all(buffer, 'a', 300));
-	CHECK(is_all(buffer + 300, 'b', 212));
+	CHECK(blk_is_all(blk_buffer, 'a', 300));
+	CHECK(blk_is_all(blk_buffer + 300, 'b', 212));
 }
 
 static void direct_write_stops_at_any_byte(void)
 {
 	blk_make_direct();
-	begin_write(buffer, SIZE);
+	blk_begin_write(blk_buffer, SIZE);
 	blk_complete(1000);
 	blk_check_io(IO_WRITE, START + 512, SIZE - 512);
-	CHECK(blk.io->iov->iov_base == buffer + 512);
+	CHECK(blk.io->iov->iov_base == blk_buffer + 512);
 	blk_complete(511);
 	blk_check_io(IO_WRITE, START + 512, SIZE - 512);
 	blk_complete(SIZE - 512);
@@ -291,12 +292,12 @@ static void direct_write_stops_at_any_byte(void)
 static void bounced_write_stops_at_any_byte(void)
 {
 	blk_make_direct();
-	memset(buffer + 1, 'a', 512);
-	memset(buffer + 513, 'b', SIZE - 512);
-	begin_write(buffer + 1, SIZE);
+	memset(blk_buffer + 1, 'a', 512);
+	memset(blk_buffer + 513, 'b', SIZE - 512);
+	blk_begin_write(blk_buffer + 1, SIZE);
 	blk_complete(1000);
 	blk_check_io(IO_WRITE, START + 512, SIZE - 512);
-	CHECK(is_all(blk.bounce, 'b', SIZE - 512));
+	CHECK(blk_is_all(blk.bounce, 'b', SIZE - 512));
 	blk_complete(SIZE - 512);
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
 }
@@ -304,14 +305,14 @@ static void bounced_write_stops_at_any_byte(void)
 static void direct_write_of_less_than_a_block(void)
 {
 	blk_make_direct();
-	memset(buffer, 'a', 300);
-	memset(buffer + 300, 'b', 212);
-	begin_write(buffer, 512);
+	memset(blk_buffer, 'a', 300);
+	memset(blk_buffer + 300, 'b', 212);
+	blk_begin_write(blk_buffer, 512);
 	blk_complete(300);
 	blk_check_io(IO_WRITE, START, 512);
 	blk_complete(300);
 	blk_check_io(IO_WRITE, START + 300, 212);
-	CHECK(is_all(blk.bounce, 'b', 212));
+	CHECK(blk_is_all(blk.bounce, 'b', 212));
 	blk_complete(212);
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
 }
@@ -321,27 +322,27 @@ static void rest_of_a_direct_read_is_bounced(void)
 {
 	blk_make_direct();
 	blk.image.mem_align = 4096;
-	begin_read(buffer, SIZE);
-	CHECK(blk.io->iov->iov_base == buffer);
-	complete_read('a', 512);
+	blk_begin_read(blk_buffer, SIZE);
+	CHECK(blk.io->iov->iov_base == blk_buffer);
+	blk_complete_read('a', 512);
 	blk_check_io(IO_READ, START + 512, SIZE - 512);
 	CHECK(blk.io->iov->iov_base == blk.bounce);
-	complete_read('b', SIZE - 512);
+	blk_complete_read('b', SIZE - 512);
 	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
-	CHECK(is_all(buffer + 512, 'b', SIZE - 512));
+	CHECK(blk_is_all(blk_buffer + 512, 'b', SIZE - 512));
 }
 
 /* Stopped at a block: for another reason, and the data goes on. */
 static void direct_short_read_goes_on(void)
 {
 	blk_make_direct();
-	begin_read(buffer, SIZE);
-	complete_read('a', 1024);
+	blk_begin_read(blk_buffer, SIZE);
+	blk_complete_read('a', 1024);
 	blk_check_io(IO_READ, START + 1024, SIZE - 1024);
-	complete_read('b', SIZE - 1024);
+	blk_complete_read('b', SIZE - 1024);
 	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
-	CHECK(is_all(buffer, 'a', 1024));
-	CHECK(is_all(buffer + 1024, 'b', SIZE - 1024));
+	CHECK(blk_is_all(blk_buffer, 'a', 1024));
+	CHECK(blk_is_all(blk_buffer + 1024, 'b', SIZE - 1024));
 }
 
 static const struct tap_case cases[] = {

@@ -5,31 +5,31 @@
  */
 #include <limits.h>
 
-#include "tests/unit/blk-rw.h"
+#include "tests/unit/support/blk-rw.h"
 
 /* ---- parts ---- */
 
 static void short_read_goes_on(void)
 {
-	begin_read(buffer, SIZE);
-	complete_read('a', 1000);
+	blk_begin_read(blk_buffer, SIZE);
+	blk_complete_read('a', 1000);
 	blk_check_io(IO_READ, START + 1000, SIZE - 1000);
-	complete_read('b', 1);
+	blk_complete_read('b', 1);
 	blk_check_io(IO_READ, START + 1001, SIZE - 1001);
-	complete_read('c', SIZE - 1001);
+	blk_complete_read('c', SIZE - 1001);
 	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
-	CHECK(is_all(buffer, 'a', 1000));
-	CHECK_EQ(buffer[1000], 'b');
-	CHECK(is_all(buffer + 1001, 'c', SIZE - 1001));
+	CHECK(blk_is_all(blk_buffer, 'a', 1000));
+	CHECK_EQ(blk_buffer[1000], 'b');
+	CHECK(blk_is_all(blk_buffer + 1001, 'c', SIZE - 1001));
 }
 
 static void short_write_goes_on(void)
 {
-	begin_write(buffer, SIZE);
+	blk_begin_write(blk_buffer, SIZE);
 	blk_check_io(IO_WRITE, START, SIZE);
 	blk_complete(512);
 	blk_check_io(IO_WRITE, START + 512, SIZE - 512);
-	CHECK(blk.io->iov->iov_base == buffer + 512);
+	CHECK(blk.io->iov->iov_base == blk_buffer + 512);
 	blk_complete(SIZE - 512);
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
 }
@@ -39,12 +39,12 @@ static void short_transfers_across_elements(void)
 {
 	blk_begin(VIRTIO_BLK_T_OUT, 16);
 	for (unsigned i = 0; i < 8; i++)
-		blk_out(buffer + i * 1024, 512);
+		blk_out(blk_buffer + i * 1024, 512);
 	blk_go();
 	for (unsigned done = 0; done < SIZE; done += 128) {
 		blk_check_io(IO_WRITE, START + done, SIZE - done);
 		CHECK_EQ(blk.io->niov, 8 - done / 512);
-		CHECK(blk.io->iov->iov_base == buffer + done / 512 * 1024 + done % 512);
+		CHECK(blk.io->iov->iov_base == blk_buffer + done / 512 * 1024 + done % 512);
 		blk_complete(128);
 	}
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
@@ -52,11 +52,11 @@ static void short_transfers_across_elements(void)
 
 static void error_after_a_part(void)
 {
-	begin_read(buffer, SIZE);
-	complete_read('a', 1024);
+	blk_begin_read(blk_buffer, SIZE);
+	blk_complete_read('a', 1024);
 	blk_complete(-EIO);
 	blk_check_done(VIRTIO_BLK_S_IOERR, 0);
-	begin_write(buffer, SIZE);
+	blk_begin_write(blk_buffer, SIZE);
 	blk_complete(1024);
 	blk_complete(-ENOSPC);
 	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
@@ -65,10 +65,10 @@ static void error_after_a_part(void)
 /* Neither an error nor progress: not for ever. */
 static void write_of_nothing_is_an_error(void)
 {
-	begin_write(buffer, SIZE);
+	blk_begin_write(blk_buffer, SIZE);
 	blk_complete(0);
 	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
-	begin_write(buffer, SIZE);
+	blk_begin_write(blk_buffer, SIZE);
 	blk_complete(512);
 	blk_complete(0);
 	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
@@ -81,16 +81,16 @@ static void more_elements_than_iov_max(void)
 
 	blk_begin(VIRTIO_BLK_T_IN, 16);
 	for (unsigned i = 0; i < n; i++)
-		blk_in(buffer + i, 1);
+		blk_in(blk_buffer + i, 1);
 	blk_go();
 	blk_check_io(IO_READ, START, IOV_MAX);
 	CHECK_EQ(blk.io->niov, IOV_MAX);
-	complete_read('a', IOV_MAX);
+	blk_complete_read('a', IOV_MAX);
 	blk_check_io(IO_READ, START + IOV_MAX, 512);
-	complete_read('b', 512);
+	blk_complete_read('b', 512);
 	blk_check_done(VIRTIO_BLK_S_OK, n + 1);
-	CHECK(is_all(buffer, 'a', IOV_MAX));
-	CHECK(is_all(buffer + IOV_MAX, 'b', 512));
+	CHECK(blk_is_all(blk_buffer, 'a', IOV_MAX));
+	CHECK(blk_is_all(blk_buffer + IOV_MAX, 'b', 512));
 }
 
 /* ---- durable ---- */
@@ -98,7 +98,7 @@ static void more_elements_than_iov_max(void)
 /* A sync follows the last part, and the answer that. */
 static void check_durable(bool expected)
 {
-	begin_write(buffer, SIZE);
+	blk_begin_write(blk_buffer, SIZE);
 	CHECK_EQ(blk.io->flags, 0);
 	blk_complete(512);
 	blk_complete(SIZE - 512);
@@ -107,9 +107,9 @@ static void check_durable(bool expected)
 		blk_complete(0);
 	}
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
-	begin_read(buffer, SIZE);
+	blk_begin_read(blk_buffer, SIZE);
 	CHECK_EQ(blk.io->flags, 0);
-	complete_read('x', SIZE);
+	blk_complete_read('x', SIZE);
 	CHECK(!blk.io);
 }
 
@@ -119,7 +119,7 @@ static void durable_write_to_a_device(void)
 	blk_make_direct();
 	blk.image.is_device = true;
 	atomic_store(&blk.disk.wce, false);
-	begin_write(buffer, SIZE);
+	blk_begin_write(blk_buffer, SIZE);
 	CHECK_EQ(blk.io->flags, IO_F_DSYNC);
 	blk_complete(512);
 	CHECK_EQ(blk.io->flags, IO_F_DSYNC); /* every part of it */
@@ -130,7 +130,7 @@ static void durable_write_to_a_device(void)
 static void durable_write_whose_sync_fails(void)
 {
 	atomic_store(&blk.disk.wce, false);
-	begin_write(buffer, SIZE);
+	blk_begin_write(blk_buffer, SIZE);
 	blk_complete(SIZE);
 	blk_complete(-EIO);
 	blk_check_done(VIRTIO_BLK_S_IOERR, 1);
@@ -151,7 +151,7 @@ static void bounced_write_is_durable_too(void)
 {
 	blk_make_direct();
 	atomic_store(&blk.disk.wce, false);
-	begin_write(buffer + 1, SIZE);
+	blk_begin_write(blk_buffer + 1, SIZE);
 	blk_complete(SIZE);
 	CHECK_EQ(blk.io->op, IO_SYNC);
 	CHECK(!blk_bounces()); /* others may have it meanwhile */
@@ -166,13 +166,13 @@ static bool bounces(size_t address, size_t size)
 	bool bounced;
 
 	blk_begin(VIRTIO_BLK_T_IN, 16);
-	blk_in(buffer + address, size);
-	blk_in(buffer + sizeof(buffer) / 2, SIZE - size);
+	blk_in(blk_buffer + address, size);
+	blk_in(blk_buffer + sizeof(blk_buffer) / 2, SIZE - size);
 	blk_go();
 	REQUIRE(blk.io);
 	bounced = blk.io->iov->iov_base == blk.bounce;
 	CHECK_EQ(blk_bounces(), bounced);
-	complete_read('x', SIZE);
+	blk_complete_read('x', SIZE);
 	CHECK(blk.finished);
 	CHECK(!blk_bounces());
 	return bounced;
@@ -203,28 +203,28 @@ static void without_o_direct_nothing_is_bounced(void)
 static void bounced_read_is_copied(void)
 {
 	blk_make_direct();
-	memset(buffer, 'x', sizeof(buffer));
-	begin_read(buffer + 1, SIZE);
+	memset(blk_buffer, 'x', sizeof(blk_buffer));
+	blk_begin_read(blk_buffer + 1, SIZE);
 	blk_check_io(IO_READ, START, SIZE);
-	complete_read('a', SIZE);
+	blk_complete_read('a', SIZE);
 	blk_check_done(VIRTIO_BLK_S_OK, SIZE + 1);
-	CHECK_EQ(buffer[0], 'x');
-	CHECK(is_all(buffer + 1, 'a', SIZE));
-	CHECK_EQ(buffer[SIZE + 1], 'x');
+	CHECK_EQ(blk_buffer[0], 'x');
+	CHECK(blk_is_all(blk_buffer + 1, 'a', SIZE));
+	CHECK_EQ(blk_buffer[SIZE + 1], 'x');
 }
 
 static void bounced_write_is_gathered(void)
 {
 	blk_make_direct();
-	memset(buffer, 'a', 100);
-	memset(buffer + 200, 'b', SIZE - 100);
+	memset(blk_buffer, 'a', 100);
+	memset(blk_buffer + 200, 'b', SIZE - 100);
 	blk_begin(VIRTIO_BLK_T_OUT, 16);
-	blk_out(buffer, 100);
-	blk_out(buffer + 200, SIZE - 100);
+	blk_out(blk_buffer, 100);
+	blk_out(blk_buffer + 200, SIZE - 100);
 	blk_go();
 	blk_check_io(IO_WRITE, START, SIZE);
-	CHECK(is_all(blk.bounce, 'a', 100));
-	CHECK(is_all(blk.bounce + 100, 'b', SIZE - 100));
+	CHECK(blk_is_all(blk.bounce, 'a', 100));
+	CHECK(blk_is_all(blk.bounce + 100, 'b', SIZE - 100));
 	blk_complete(SIZE);
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
 }
@@ -234,29 +234,29 @@ static void bounced_read_larger_than_the_buffer(void)
 	const size_t size = 2 * BOUNCE_SIZE + 1024;
 
 	blk_make_direct();
-	begin_read(buffer + 1, size);
+	blk_begin_read(blk_buffer + 1, size);
 	blk_check_io(IO_READ, START, BOUNCE_SIZE);
-	complete_read('a', BOUNCE_SIZE);
+	blk_complete_read('a', BOUNCE_SIZE);
 	blk_check_io(IO_READ, START + BOUNCE_SIZE, BOUNCE_SIZE);
-	complete_read('b', BOUNCE_SIZE);
+	blk_complete_read('b', BOUNCE_SIZE);
 	blk_check_io(IO_READ, START + 2 * BOUNCE_SIZE, 1024);
 	CHECK(blk_bounces());
-	complete_read('c', 1024);
+	blk_complete_read('c', 1024);
 	blk_check_done(VIRTIO_BLK_S_OK, size + 1);
-	CHECK(is_all(buffer + 1, 'a', BOUNCE_SIZE));
-	CHECK(is_all(buffer + 1 + BOUNCE_SIZE, 'b', BOUNCE_SIZE));
-	CHECK(is_all(buffer + 1 + 2 * BOUNCE_SIZE, 'c', 1024));
+	CHECK(blk_is_all(blk_buffer + 1, 'a', BOUNCE_SIZE));
+	CHECK(blk_is_all(blk_buffer + 1 + BOUNCE_SIZE, 'b', BOUNCE_SIZE));
+	CHECK(blk_is_all(blk_buffer + 1 + 2 * BOUNCE_SIZE, 'c', 1024));
 }
 
 static void bounced_write_in_parts(void)
 {
 	blk_make_direct();
-	memset(buffer + 1, 'a', 512);
-	memset(buffer + 513, 'b', BOUNCE_SIZE);
-	begin_write(buffer + 1, BOUNCE_SIZE + 512);
+	memset(blk_buffer + 1, 'a', 512);
+	memset(blk_buffer + 513, 'b', BOUNCE_SIZE);
+	blk_begin_write(blk_buffer + 1, BOUNCE_SIZE + 512);
 	blk_complete(512); /* short */
 	blk_check_io(IO_WRITE, START + 512, BOUNCE_SIZE);
-	CHECK(is_all(blk.bounce, 'b', BOUNCE_SIZE));
+	CHECK(blk_is_all(blk.bounce, 'b', BOUNCE_SIZE));
 	blk_complete(BOUNCE_SIZE);
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
 }
@@ -264,7 +264,7 @@ static void bounced_write_in_parts(void)
 static void bounced_error_gives_the_buffer_back(void)
 {
 	blk_make_direct();
-	begin_read(buffer + 1, SIZE);
+	blk_begin_read(blk_buffer + 1, SIZE);
 	blk_complete(-EIO);
 	blk_check_done(VIRTIO_BLK_S_IOERR, 0);
 	CHECK(!blk_bounces());
@@ -274,13 +274,13 @@ static void waits_for_a_bounce_buffer(void)
 {
 	blk_make_direct();
 	blk_take_bounce();
-	memset(buffer, 'a', SIZE + 1);
-	begin_write(buffer + 1, SIZE);
+	memset(blk_buffer, 'a', SIZE + 1);
+	blk_begin_write(blk_buffer + 1, SIZE);
 	CHECK(!blk.finished);
 	CHECK_EQ(blk.n_submitted, 0);
 	blk_give_bounce();
 	blk_check_io(IO_WRITE, START, SIZE);
-	CHECK(is_all(blk.bounce, 'a', SIZE));
+	CHECK(blk_is_all(blk.bounce, 'a', SIZE));
 	blk_complete(SIZE);
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
 }
@@ -296,7 +296,7 @@ static void no_memory_for_a_bounce_buffer(void)
 	blk_take_bounce();
 	blk.pool.n = 0;
 	blk.pool.make = make_none;
-	begin_read(buffer + 1, SIZE);
+	blk_begin_read(blk_buffer + 1, SIZE);
 	blk_check_done(VIRTIO_BLK_S_IOERR, 0);
 	CHECK_EQ(blk.n_submitted, 0);
 	blk_give_bounce();

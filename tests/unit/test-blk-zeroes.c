@@ -2,7 +2,7 @@
 /* src/request/zeroes.c: discard and write-zeroes, what may be asked for, and every fall-back. */
 #include <endian.h>
 
-#include "tests/unit/blk.h"
+#include "tests/unit/support/blk.h"
 
 #define UNMAP   VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP
 #define DISCARD VIRTIO_BLK_T_DISCARD
