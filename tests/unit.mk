@@ -66,8 +66,6 @@ check_PROGRAMS += $(unit_tests)
 
 EXTRA_DIST += \
 	tests/unit/blk-disk.h \
-	tests/unit/blks-check.h \
-	tests/unit/blks.h \
 	tests/unit/fds.h
 
 # What several programs set up. Of it a program gets the files that it uses.
@@ -79,6 +77,10 @@ tests_unit_support_libsupport_la_SOURCES = \
 	tests/unit/support/blk-rw.h \
 	tests/unit/support/blk.c \
 	tests/unit/support/blk.h \
+	tests/unit/support/blks-check.c \
+	tests/unit/support/blks-check.h \
+	tests/unit/support/blks.c \
+	tests/unit/support/blks.h \
 	tests/unit/support/capture.c \
 	tests/unit/support/capture.h \
 	tests/unit/support/engines.c \

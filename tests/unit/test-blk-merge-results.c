@@ -4,8 +4,10 @@
  * full, and what becomes of them when their queue is abandoned.
  */
 #include <errno.h>
+#include <string.h>
 
-#include "tests/unit/blks-check.h"
+#include "tests/unit/support/blks-check.h"
+#include "tests/unit/support/capture.h"
 
 #define IN  VIRTIO_BLK_T_IN
 #define OUT VIRTIO_BLK_T_OUT
@@ -32,16 +34,16 @@ static void check_short(uint32_t type, uint32_t done)
 		const uint32_t size = blks.guest[i].shape.size;
 
 		if (at + size <= done) {
-			check_one(i, OK);
+			blks_check_one(i, OK);
 		} else {
-			check_open(i);
-			check_rest(op++, i, at < done ? done - at : 0);
+			blks_check_open(i);
+			blks_check_rest(op++, i, at < done ? done - at : 0);
 		}
 		at += size;
 	}
 	CHECK_EQ(blks.n_ops, op);
 	blks_complete_all();
-	check_answered(OK);
+	blks_check_answered(OK);
 }
 
 static void short_reads(void)
@@ -68,7 +70,7 @@ static void short_again(void)
 
 			blks_complete(0, all < step ? all : step);
 		}
-		check_answered(OK);
+		blks_check_answered(OK);
 	}
 }
 
@@ -77,13 +79,13 @@ static void short_with_many_pieces(void)
 {
 	for (uint32_t done = 0; done < 65536; done += 509) {
 		blks_restart();
-		add(.type = OUT, .offset = 0, .size = 32256, .pieces = 63);
-		add(.type = OUT, .offset = 32256, .size = 1024);
+		BLKS_ADD(.type = OUT, .offset = 0, .size = 32256, .pieces = 63);
+		BLKS_ADD(.type = OUT, .offset = 32256, .size = 1024);
 		blks_go();
 		REQUIRE_EQ(blks.n_ops, 1);
 		blks_complete(0, done < 33280 ? done : 33280);
 		blks_complete_all();
-		check_answered(OK);
+		blks_check_answered(OK);
 	}
 }
 
@@ -95,12 +97,12 @@ static void writes_of_nothing(void)
 	blks_complete(0, 0);
 	REQUIRE_EQ(blks.n_ops, 3);
 	blks_complete(1, 0);
-	check_one(1, ERR);
-	check_open(0);
-	check_open(2);
+	blks_check_one(1, ERR);
+	blks_check_open(0);
+	blks_check_open(2);
 	blks_complete_all();
-	check_one(0, OK);
-	check_one(2, OK);
+	blks_check_one(0, OK);
+	blks_check_one(2, OK);
 }
 
 static unsigned n_lines(const char *text)
@@ -129,14 +131,14 @@ static void check_error(uint32_t type, unsigned bad, int err)
 	blks_complete(0, err);
 	REQUIRE_EQ(blks.n_ops, 4);
 	for (unsigned i = 0; i < 4; i++) {
-		check_open(i);
-		check_op(i, i, i);
+		blks_check_open(i);
+		blks_check_op(i, i, i);
 	}
 	if (bad < 4)
 		blks_complete(bad, err);
 	blks_complete_all();
 	for (unsigned i = 0; i < 4; i++)
-		check_one(i, i == bad ? ERR : OK);
+		blks_check_one(i, i == bad ? ERR : OK);
 	log = capture_end();
 	CHECK_EQ(n_lines(log), bad < 4 ? 1 : 0);
 	if (bad == 1)
@@ -158,22 +160,22 @@ static void error_after_a_short_one(void)
 	blks_add_run(OUT, 4);
 	blks_go();
 	blks_complete(0, 1000); /* into the second */
-	check_one(0, OK);
+	blks_check_one(0, OK);
 	REQUIRE_EQ(blks.n_ops, 3);
 	blks_complete(0, -EIO);
-	check_one(1, ERR);
+	blks_check_one(1, ERR);
 	blks_complete_all();
-	check_one(2, OK);
-	check_one(3, OK);
+	blks_check_one(2, OK);
+	blks_check_one(3, OK);
 }
 
 /* Adjacent ones whose pieces O_DIRECT takes, from 4096 to RUN_END. */
 #define RUN_END (4096 + 7168)
 static void add_aligned_run(uint32_t type)
 {
-	add(.type = type, .offset = 4096, .size = 1024, .pieces = 2);
-	add(.type = type, .offset = 5120, .size = 512);
-	add(.type = type, .offset = 5632, .size = 5632);
+	BLKS_ADD(.type = type, .offset = 4096, .size = 1024, .pieces = 2);
+	BLKS_ADD(.type = type, .offset = 5120, .size = 512);
+	BLKS_ADD(.type = type, .offset = 5632, .size = 5632);
 }
 
 /* As a file system does it that stops within blocks, for which O_DIRECT has to begin anew. */
@@ -191,7 +193,7 @@ static void short_again_with_o_direct(void)
 
 				blks_complete(0, asked || all < step ? all : step);
 			}
-			check_answered(OK);
+			blks_check_answered(OK);
 		}
 }
 
@@ -204,7 +206,7 @@ static void check_tail(uint64_t end)
 	blks_go();
 	REQUIRE_EQ(blks.n_ops, 1);
 	blks_complete_all();
-	check_answered(OK);
+	blks_check_answered(OK);
 }
 
 static void tail_of_the_file(void)
@@ -230,7 +232,7 @@ static void check_truncated(uint64_t end)
 	for (unsigned i = 0; i < blks.n; i++) {
 		const struct blks_shape *shape = &blks.guest[i].shape;
 
-		check_one(i, shape->offset + shape->size <= end ? OK : ERR);
+		blks_check_one(i, shape->offset + shape->size <= end ? OK : ERR);
 	}
 	log = strstr(capture_end(), "truncated under the running disk");
 	CHECK(log && !strstr(log + 1, "truncated"));
@@ -275,7 +277,7 @@ static void check_dropped(unsigned i)
 static void cancelled_as_a_whole(void)
 {
 	blks_add_run(OUT, 4);
-	add(.type = IN, .offset = 0, .size = 512);
+	BLKS_ADD(.type = IN, .offset = 0, .size = 512);
 	blks_go();
 	CHECK_EQ(blks.n_ops, 2);
 	CHECK_EQ(abandon(), 2); /* through the head of each */
@@ -293,12 +295,12 @@ static void check_abandoned(int64_t result, unsigned n_done)
 	blks.too_late = true;
 	CHECK_EQ(abandon(), 0);
 	for (unsigned i = 0; i < 4; i++)
-		check_open(i);
+		blks_check_open(i);
 	blks_complete(0, result);
 	CHECK_EQ(blks.n_ops, 0);
 	for (unsigned i = 0; i < 4; i++) {
 		if (i < n_done)
-			check_one(i, OK);
+			blks_check_one(i, OK);
 		else
 			check_dropped(i);
 	}
@@ -324,7 +326,7 @@ static void abandoned_after_a_short_one(void)
 	blks_complete(0, 600);
 	REQUIRE_EQ(blks.n_ops, 3);
 	CHECK_EQ(abandon(), 3);
-	check_one(0, OK);
+	blks_check_one(0, OK);
 	for (unsigned i = 1; i < 4; i++)
 		check_dropped(i);
 }

@@ -3,7 +3,10 @@
  * src/request/merge.c: which requests of a round become one operation. That a round ends is tested
  * in test-worker.c.
  */
-#include "tests/unit/blks-check.h"
+#include <string.h>
+
+#include "src/request/merge.h"
+#include "tests/unit/support/blks-check.h"
 
 #define IN  VIRTIO_BLK_T_IN
 #define OUT VIRTIO_BLK_T_OUT
@@ -27,10 +30,10 @@ static void check_run(uint32_t type, bool synced)
 
 	blks_go();
 	CHECK_EQ(blks.n_ops, 1);
-	check_op(0, 0, n - 1);
+	blks_check_op(0, 0, n - 1);
 	CHECK(blks.env[0].sequential);
 	for (unsigned i = 0; i < n; i++)
-		check_open(i);
+		blks_check_open(i);
 	blks_complete(0, size);
 	/* The first one's, and then one for all others together. */
 	for (unsigned i = 0; i < (synced ? 2 : 0); i++) {
@@ -39,7 +42,7 @@ static void check_run(uint32_t type, bool synced)
 		blks_complete(0, 0);
 	}
 	CHECK_EQ(blks.n_ops, 0);
-	check_answered(OK);
+	blks_check_answered(OK);
 }
 
 static void adjacent_reads(void)
@@ -66,92 +69,92 @@ static void slots_are_used_again(void)
 	check_run(OUT, false);
 	blks_restart();
 	for (unsigned i = 0; i < 10; i++)
-		add(.type = IN, .offset = 8192 * i, .size = 512);
+		BLKS_ADD(.type = IN, .offset = 8192 * i, .size = 512);
 	blks_go();
 	CHECK_EQ(blks.n_ops, 10);
 	blks_complete_all();
-	check_answered(OK);
+	blks_check_answered(OK);
 }
 
 static void one_alone(void)
 {
-	add(.type = IN, .offset = 4096, .size = 4096, .pieces = 2);
+	BLKS_ADD(.type = IN, .offset = 4096, .size = 4096, .pieces = 2);
 	blks_go();
 	CHECK_EQ(blks.n_ops, 1);
-	check_op(0, 0, 0);
+	blks_check_op(0, 0, 0);
 	CHECK(!blks.env[0].sequential);
 	blks_complete_all();
-	check_answered(OK);
+	blks_check_answered(OK);
 }
 
 /* A run ends where another one begins. */
 static void two_runs(void)
 {
-	add(.type = IN, .offset = 0, .size = 512);
-	add(.type = IN, .offset = 512, .size = 512);
-	add(.type = IN, .offset = 65536, .size = 512);
-	add(.type = IN, .offset = 66048, .size = 512);
-	add(.type = IN, .offset = 66560, .size = 512);
+	BLKS_ADD(.type = IN, .offset = 0, .size = 512);
+	BLKS_ADD(.type = IN, .offset = 512, .size = 512);
+	BLKS_ADD(.type = IN, .offset = 65536, .size = 512);
+	BLKS_ADD(.type = IN, .offset = 66048, .size = 512);
+	BLKS_ADD(.type = IN, .offset = 66560, .size = 512);
 	blks_go();
 	CHECK_EQ(blks.n_ops, 2);
-	check_op(0, 0, 1);
-	check_op(1, 2, 4);
+	blks_check_op(0, 0, 1);
+	blks_check_op(1, 2, 4);
 	blks_complete_all();
-	check_answered(OK);
+	blks_check_answered(OK);
 }
 
 /* ---- held back, but not for long ---- */
 
 static void last_one_is_held_until_the_round_ends(void)
 {
-	add(.type = OUT, .offset = 0, .size = 512);
-	add(.type = OUT, .offset = 4096, .size = 512);
+	BLKS_ADD(.type = OUT, .offset = 0, .size = 512);
+	BLKS_ADD(.type = OUT, .offset = 4096, .size = 512);
 	blk_req_begin(&blks.req[0]);
 	CHECK_EQ(blks.n_ops, 0);
 	blk_req_begin(&blks.req[1]);
 	CHECK_EQ(blks.n_ops, 1);
-	check_op(0, 0, 0);
+	blks_check_op(0, 0, 0);
 	blks_end_round();
 	CHECK_EQ(blks.n_ops, 2);
-	check_op(1, 1, 1);
+	blks_check_op(1, 1, 1);
 	blks_end_round(); /* nothing twice */
 	CHECK_EQ(blks.n_ops, 2);
 	blks_complete_all();
-	check_answered(OK);
+	blks_check_answered(OK);
 }
 
 /* The next round's go on where the last one's ended, and are too late. */
 static void next_round_is_another_operation(void)
 {
-	add(.type = IN, .offset = 0, .size = 512);
-	add(.type = IN, .offset = 512, .size = 512);
+	BLKS_ADD(.type = IN, .offset = 0, .size = 512);
+	BLKS_ADD(.type = IN, .offset = 512, .size = 512);
 	blk_req_begin(&blks.req[0]);
 	blks_end_round();
 	blk_req_begin(&blks.req[1]);
 	blks_end_round();
 	CHECK_EQ(blks.n_ops, 2);
-	check_op(0, 0, 0);
-	check_op(1, 1, 1);
+	blks_check_op(0, 0, 0);
+	blks_check_op(1, 1, 1);
 	blks_complete_all();
-	check_answered(OK);
+	blks_check_answered(OK);
 }
 
 /* What cannot be longer is not held back. */
 static void full_ones_go_at_once(void)
 {
-	add(.type = OUT, .offset = 0, .size = 512);
-	add(.type = OUT, .offset = 65536, .size = 32768, .pieces = 64);
-	add(.type = OUT, .offset = 131072, .size = 256 * KIB);
+	BLKS_ADD(.type = OUT, .offset = 0, .size = 512);
+	BLKS_ADD(.type = OUT, .offset = 65536, .size = 32768, .pieces = 64);
+	BLKS_ADD(.type = OUT, .offset = 131072, .size = 256 * KIB);
 	blk_req_begin(&blks.req[0]);
 	CHECK_EQ(blks.n_ops, 0);
 	for (unsigned i = 1; i < 3; i++) {
 		blk_req_begin(&blks.req[i]);
 		CHECK_EQ(blks.n_ops, i + 1);
-		check_op(i, i, i);
+		blks_check_op(i, i, i);
 	}
-	check_op(0, 0, 0);
+	blks_check_op(0, 0, 0);
 	blks_complete_all();
-	check_answered(OK);
+	blks_check_answered(OK);
 }
 
 /* ---- not made into one ---- */
@@ -166,12 +169,12 @@ static void check_pair(const char *what, const struct blks_shape *first,
 	tap_check(blks.n_ops == (merged ? 1 : 2), true, __FILE__, __LINE__,
 		  "%s: %u operations, of %u and %u pieces", what, blks.n_ops, first->pieces,
 		  second->pieces);
-	check_op(0, 0, merged ? 1 : 0);
+	blks_check_op(0, 0, merged ? 1 : 0);
 	if (!merged)
-		check_op(1, 1, 1);
+		blks_check_op(1, 1, 1);
 	CHECK_EQ(blks.env[0].sequential, merged);
 	blks_complete_all();
-	check_answered(OK);
+	blks_check_answered(OK);
 }
 
 static void pairs_that_are_not_adjacent(void)
@@ -266,18 +269,18 @@ static void durable_and_other_writes(void)
 	for (unsigned first = 0; first < 2; first++) {
 		blks_restart();
 		for (unsigned i = 0; i < 4; i++) {
-			add(.type = OUT, .offset = i * 512, .size = 512);
+			BLKS_ADD(.type = OUT, .offset = i * 512, .size = 512);
 			atomic_store(&blks.disk.wce, first ? i < 2 : i >= 2);
 			blk_req_begin(&blks.req[i]);
 		}
 		blks_end_round();
 		CHECK_EQ(blks.n_ops, 1);
-		check_op(0, 0, 3);
+		blks_check_op(0, 0, 3);
 		blks_complete(0, 4 * 512);
 		for (unsigned i = 0; i < 4; i++)
 			CHECK_EQ(blks.guest[i].answered, first ? i < 2 : i >= 2);
 		blks_complete_all();
-		check_answered(OK);
+		blks_check_answered(OK);
 	}
 }
 
@@ -285,28 +288,28 @@ static void durable_and_other_writes(void)
 static void unaligned_ones(void)
 {
 	blk_disk_make_direct(&blks.image);
-	add(.type = OUT, .offset = 0, .size = 512);
-	add(.type = OUT, .offset = 512, .size = 512, .shift = 1);
-	add(.type = OUT, .offset = 1024, .size = 512);
-	add(.type = OUT, .offset = 65536, .size = 512, .shift = 8);
-	add(.type = OUT, .offset = 1536, .size = 512);
+	BLKS_ADD(.type = OUT, .offset = 0, .size = 512);
+	BLKS_ADD(.type = OUT, .offset = 512, .size = 512, .shift = 1);
+	BLKS_ADD(.type = OUT, .offset = 1024, .size = 512);
+	BLKS_ADD(.type = OUT, .offset = 65536, .size = 512, .shift = 8);
+	BLKS_ADD(.type = OUT, .offset = 1536, .size = 512);
 	blks_go();
 	CHECK_EQ(blks.n_ops, 4);
 	CHECK(blks.op[0] == &blks.req[1].io);
-	check_op(1, 0, 0);
+	blks_check_op(1, 0, 0);
 	CHECK(blks.op[2] == &blks.req[3].io);
 	CHECK(blks.op[3] == &blks.req[2].io);
 	CHECK_EQ(blks.op[3]->niov, 2);
 	blks_complete_all();
-	check_answered(OK);
+	blks_check_answered(OK);
 }
 
 static void other_queues_have_their_own(void)
 {
-	add(.type = IN, .offset = 0, .size = 512);
-	add(.type = IN, .offset = 512, .size = 512, .queue = 1);
-	add(.type = IN, .offset = 512, .size = 512);
-	add(.type = IN, .offset = 1024, .size = 512, .queue = 1);
+	BLKS_ADD(.type = IN, .offset = 0, .size = 512);
+	BLKS_ADD(.type = IN, .offset = 512, .size = 512, .queue = 1);
+	BLKS_ADD(.type = IN, .offset = 512, .size = 512);
+	BLKS_ADD(.type = IN, .offset = 1024, .size = 512, .queue = 1);
 	for (unsigned i = 0; i < blks.n; i++)
 		blk_req_begin(&blks.req[i]);
 	CHECK_EQ(blks.n_ops, 0);
@@ -318,7 +321,7 @@ static void other_queues_have_their_own(void)
 	CHECK_EQ(blks.n_ops, 2);
 	CHECK(blks.op[1] == &blks.req[0].io);
 	blks_complete_all();
-	check_answered(OK);
+	blks_check_answered(OK);
 }
 
 /* ---- others in between ---- */
@@ -327,9 +330,9 @@ static void other_queues_have_their_own(void)
 static void check_between(uint32_t type, uint32_t size, unsigned n_ops, uint8_t status)
 {
 	blks_restart();
-	add(.type = IN, .offset = 0, .size = 512);
-	add(.type = type, .offset = type == OUT ? BLK_CAPACITY * 512ull : 0, .size = size);
-	add(.type = IN, .offset = 512, .size = 512);
+	BLKS_ADD(.type = IN, .offset = 0, .size = 512);
+	BLKS_ADD(.type = type, .offset = type == OUT ? BLK_CAPACITY * 512ull : 0, .size = size);
+	BLKS_ADD(.type = IN, .offset = 512, .size = 512);
 	blks_go();
 	CHECK_EQ(blks.n_ops, n_ops + 1);
 	for (unsigned i = 0; i < n_ops; i++)
@@ -338,10 +341,10 @@ static void check_between(uint32_t type, uint32_t size, unsigned n_ops, uint8_t 
 	CHECK_EQ(blks.op[n_ops]->niov, 2);
 	CHECK_EQ(blks.guest[1].answered, !n_ops);
 	blks_complete_all();
-	check_one(0, OK);
+	blks_check_one(0, OK);
 	CHECK_EQ(blks.guest[1].answered, 1);
 	CHECK_EQ(blks.guest[1].status, status);
-	check_one(2, OK);
+	blks_check_one(2, OK);
 }
 
 static void others_in_between(void)
@@ -357,9 +360,9 @@ static void discard_in_between(void)
 {
 	struct virtio_blk_discard_write_zeroes segment = {.sector = 800, .num_sectors = 8};
 
-	add(.type = OUT, .offset = 0, .size = 512);
-	add(.type = VIRTIO_BLK_T_DISCARD, .size = sizeof(segment));
-	add(.type = OUT, .offset = 512, .size = 512);
+	BLKS_ADD(.type = OUT, .offset = 0, .size = 512);
+	BLKS_ADD(.type = VIRTIO_BLK_T_DISCARD, .size = sizeof(segment));
+	BLKS_ADD(.type = OUT, .offset = 512, .size = 512);
 	memcpy(blks.guest[1].piece[0].iov_base, &segment, sizeof(segment));
 	blks.req[1].chain.n_out++; /* the device reads it */
 	blks.req[1].chain.out_size += sizeof(segment);
@@ -372,9 +375,9 @@ static void discard_in_between(void)
 	CHECK(blks.op[1] == &blks.req[0].io);
 	CHECK_EQ(blks.op[1]->niov, 2);
 	blks_complete_all();
-	check_one(0, OK);
+	blks_check_one(0, OK);
 	CHECK_EQ(blks.guest[1].status, OK);
-	check_one(2, OK);
+	blks_check_one(2, OK);
 }
 
 #define CASE(name) \

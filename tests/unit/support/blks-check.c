@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What became of the requests of blks.h: the operations that the engine has, and the answers. */
-#ifndef BLKS_CHECK_H
-#define BLKS_CHECK_H
+/* See blks-check.h. */
+#include "tests/unit/support/blks-check.h"
 
-#include "tests/unit/blks.h"
+#include <string.h>
 
-/* Is operation `op` that of requests `first` to `last`, with all their pieces? */
-static inline void check_op(unsigned op, unsigned first, unsigned last)
+void blks_check_op(unsigned op, unsigned first, unsigned last)
 {
 	const struct io *io = op < blks.n_ops ? blks.op[op] : NULL;
 	const struct blks_shape *shape = &blks.guest[first].shape;
@@ -25,8 +23,7 @@ static inline void check_op(unsigned op, unsigned first, unsigned last)
 	CHECK_EQ(io->niov, n);
 }
 
-/* Is operation `op` the rest of request `i` from byte `done` on, by itself? */
-static inline void check_rest(unsigned op, unsigned i, uint64_t done)
+void blks_check_rest(unsigned op, unsigned i, uint64_t done)
 {
 	const struct io *io = op < blks.n_ops ? blks.op[op] : NULL;
 	const struct blks_shape *shape = &blks.guest[i].shape;
@@ -39,7 +36,7 @@ static inline void check_rest(unsigned op, unsigned i, uint64_t done)
 }
 
 /* Does the guest find on the disk what it wrote, or in its memory what is on the disk? */
-static inline void check_data(unsigned i)
+static void check_data(unsigned i)
 {
 	const struct blks_guest *guest = &blks.guest[i];
 	const struct blks_shape *shape = &guest->shape;
@@ -61,8 +58,7 @@ static inline void check_data(unsigned i)
 	}
 }
 
-/* Was request `i` answered so, once, and with what it says done? */
-static inline void check_one(unsigned i, uint8_t status)
+void blks_check_one(unsigned i, uint8_t status)
 {
 	const struct blks_guest *guest = &blks.guest[i];
 	const bool reads = guest->shape.type == VIRTIO_BLK_T_IN;
@@ -78,18 +74,15 @@ static inline void check_one(unsigned i, uint8_t status)
 	}
 }
 
-/* Is it still in flight? */
-static inline void check_open(unsigned i)
+void blks_check_open(unsigned i)
 {
 	CHECK_EQ(blks.guest[i].answered, 0);
 	CHECK_EQ(blks.guest[i].abandoned, 0);
 	CHECK_EQ(blks.guest[i].status, BLKS_NO_STATUS);
 }
 
-static inline void check_answered(uint8_t status)
+void blks_check_answered(uint8_t status)
 {
 	for (unsigned i = 0; i < blks.n; i++)
-		check_one(i, status);
+		blks_check_one(i, status);
 }
-
-#endif
