@@ -4,8 +4,8 @@
 # of memory and rings.
 #
 # $(unit_tests) are the programs for TESTS; they need nothing in their environment. A program has
-# the one source file of its name, which Automake knows by itself, and a line at the end of this
-# file. What a test defines itself the linker does not take from src/libvublkd.la.
+# the one source file of its name, which Automake knows by itself, and is linked with $(unit_libs).
+# What a test defines itself the linker does not take from src/libvublkd.la.
 
 unit_tests = \
 	tests/unit/test-blk-config \
@@ -115,57 +115,7 @@ tests_unit_support_libsupport_la_SOURCES = \
 unit_libs = tests/unit/support/libsupport.la tests/libtap.la tests/frontend/libfrontend.la \
 	src/libvublkd.la $(CUNIT_LIBS)
 
-# Not by the common LDADD, which is that of the protocol tests.
-tests_unit_test_blk_config_LDADD = $(unit_libs)
-tests_unit_test_blk_merge_LDADD = $(unit_libs)
-tests_unit_test_blk_merge_results_LDADD = $(unit_libs)
-tests_unit_test_blk_req_LDADD = $(unit_libs)
-tests_unit_test_blk_rw_LDADD = $(unit_libs)
-tests_unit_test_blk_rw_end_LDADD = $(unit_libs)
-tests_unit_test_blk_zeroes_LDADD = $(unit_libs)
-tests_unit_test_capabilities_LDADD = $(unit_libs)
-tests_unit_test_engine_LDADD = $(unit_libs)
-tests_unit_test_engine_io_LDADD = $(unit_libs)
-tests_unit_test_engine_uring_LDADD = $(unit_libs)
-tests_unit_test_engine_uring_memory_LDADD = $(unit_libs)
-tests_unit_test_engine_watch_LDADD = $(unit_libs)
-tests_unit_test_guest_gate_LDADD = $(unit_libs)
-tests_unit_test_image_LDADD = $(unit_libs)
-tests_unit_test_image_device_LDADD = $(unit_libs)
-tests_unit_test_image_lock_LDADD = $(unit_libs)
-tests_unit_test_iov_LDADD = $(unit_libs)
-tests_unit_test_listener_LDADD = $(unit_libs)
-tests_unit_test_log_LDADD = $(unit_libs)
-tests_unit_test_loop_LDADD = $(unit_libs)
-tests_unit_test_mailbox_LDADD = $(unit_libs)
-tests_unit_test_options_LDADD = $(unit_libs)
-tests_unit_test_poll_policy_LDADD = $(unit_libs)
-tests_unit_test_values_LDADD = $(unit_libs)
-tests_unit_test_vhu_dev_LDADD = $(unit_libs)
-tests_unit_test_vhu_dev_end_LDADD = $(unit_libs)
-tests_unit_test_vhu_dev_inflight_LDADD = $(unit_libs)
-tests_unit_test_vhu_dev_memory_LDADD = $(unit_libs)
-tests_unit_test_vhu_dispatch_LDADD = $(unit_libs)
-tests_unit_test_vhu_fd_LDADD = $(unit_libs)
-tests_unit_test_vhu_guard_LDADD = $(unit_libs)
-tests_unit_test_vhu_inflight_LDADD = $(unit_libs)
-tests_unit_test_vhu_mem_LDADD = $(unit_libs)
-tests_unit_test_vhu_msg_LDADD = $(unit_libs)
-tests_unit_test_vhu_ring_state_LDADD = $(unit_libs)
-tests_unit_test_vhu_session_LDADD = $(unit_libs)
-tests_unit_test_vhu_vring_LDADD = $(unit_libs)
-tests_unit_test_vhu_waiting_LDADD = $(unit_libs)
-tests_unit_test_vq_LDADD = $(unit_libs)
-tests_unit_test_vq_chain_LDADD = $(unit_libs)
-tests_unit_test_vq_packed_LDADD = $(unit_libs)
-tests_unit_test_vq_packed_indirect_LDADD = $(unit_libs)
-tests_unit_test_vq_packed_notify_LDADD = $(unit_libs)
-tests_unit_test_vq_split_LDADD = $(unit_libs)
-tests_unit_test_vq_track_LDADD = $(unit_libs)
-tests_unit_test_vq_track_kill_LDADD = $(unit_libs)
-tests_unit_test_vq_track_packed_LDADD = $(unit_libs)
-tests_unit_test_vq_track_recover_packed_LDADD = $(unit_libs)
-tests_unit_test_vq_track_recover_split_LDADD = $(unit_libs)
-tests_unit_test_vq_track_split_LDADD = $(unit_libs)
-tests_unit_test_worker_LDADD = $(unit_libs)
-tests_unit_test_worker_poll_LDADD = $(unit_libs)
+# In the place of the common LDADD, which is that of the protocol tests. Automake knows only that
+# one, and that is what it says they depend on.
+$(unit_tests): LDADD = $(unit_libs)
+$(unit_tests): tests/unit/support/libsupport.la src/libvublkd.la
