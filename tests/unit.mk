@@ -64,10 +64,6 @@ unit_tests = \
 
 check_PROGRAMS += $(unit_tests)
 
-EXTRA_DIST += \
-	tests/unit/blk-disk.h \
-	tests/unit/fds.h
-
 # What several programs set up. Of it a program gets the files that it uses.
 check_LTLIBRARIES += tests/unit/support/libsupport.la
 tests_unit_support_libsupport_la_SOURCES = \

@@ -18,7 +18,7 @@
 #include "src/request/request.h"
 #include "src/request/sync.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/unit/blk-disk.h"
+#include "tests/unit/support/blk-disk.h"
 
 #define REQUESTS  4u
 #define SECTOR    512u

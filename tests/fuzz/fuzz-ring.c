@@ -26,7 +26,7 @@
 #include "src/request/request.h"
 #include "src/request/sync.h"
 #include "tests/fuzz/ring_model.h"
-#include "tests/unit/blk-disk.h"
+#include "tests/unit/support/blk-disk.h"
 
 #define HANDLE 7
 

@@ -14,7 +14,7 @@
 #include <sys/timerfd.h>
 
 #include "tests/tap.h"
-#include "tests/unit/fds.h"
+#include "tests/unit/support/fds.h"
 
 /* An eventfd that waits, as a front-end can make of any. */
 static int blocking_event(void)

@@ -12,7 +12,7 @@
 #include "lib/shared/mem.h"
 #include "lib/vublk.h"
 #include "tests/tap.h"
-#include "tests/unit/fds.h"
+#include "tests/unit/support/fds.h"
 #include "tests/unit/support/mem-at.h"
 
 #define PAGE   0x1000u

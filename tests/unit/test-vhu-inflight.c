@@ -11,7 +11,7 @@
 
 #include "lib/vublk.h"
 #include "tests/tap.h"
-#include "tests/unit/fds.h"
+#include "tests/unit/support/fds.h"
 
 #define QUEUES 3u /* as many as the front-end may have */
 #define PAGE   4096u

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 
 #include "tests/tap.h"
-#include "tests/unit/fds.h"
+#include "tests/unit/support/fds.h"
 #include "tests/unit/support/mem-at.h"
 
 #define PAGE 0x1000u

@@ -11,7 +11,7 @@
 
 #include "tests/frontend/fe_conn.h"
 #include "tests/tap.h"
-#include "tests/unit/fds.h"
+#include "tests/unit/support/fds.h"
 
 static int sock;            /* ours */
 static struct fe_conn peer; /* the other end */

@@ -17,7 +17,7 @@
 #include "tests/frontend/fe_dev.h"
 #include "tests/frontend/fe_vq.h"
 #include "tests/tap.h"
-#include "tests/unit/fds.h"
+#include "tests/unit/support/fds.h"
 
 #define SESSION_QUEUES    4u
 #define SESSION_OFFERED   0x2040ull /* device features, of ... */
