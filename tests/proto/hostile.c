@@ -39,6 +39,13 @@ void hostile_prepare_with(const struct fe_dev_options *options, const char *cons
 	fe_vq_take_event(vq->err_fd);
 }
 
+uint64_t elsewhere(uint64_t gpa)
+{
+	const uint64_t allocated = dev.mem.region[0].allocated;
+
+	return gpa < allocated ? gpa + allocated : gpa;
+}
+
 int outcome(void)
 {
 	uint64_t deadline = fe_deadline(FE_TIMEOUT_MS);

@@ -30,6 +30,12 @@ void hostile_prepare(const struct fe_dev_options *options);
 void hostile_prepare_with(const struct fe_dev_options *options, const char *const daemon[]);
 
 /*
+ * This address, or one behind all that is allocated: not rings, nor the innocent queue's buffers,
+ * for what the device writes there is the guest's own doing.
+ */
+uint64_t elsewhere(uint64_t gpa);
+
+/*
  * Kicks. What becomes of the hostile thing that has been published: the status of an answered
  * request, BROKEN, or -ETIMEDOUT.
  */

@@ -532,9 +532,7 @@ static struct vring_packed_desc random_desc(uint64_t *rng)
 		.flags = (uint16_t)(AVAIL | (dice >> 32 & (dice % 5 ? 3 : 7))),
 	};
 
-	/* not the rings: what the device writes there is its own nonsense */
-	if (d.addr < MIB)
-		d.addr += MIB;
+	d.addr = elsewhere(d.addr);
 	if (dice % 97 == 0)
 		d.flags = (uint16_t)fe_random(rng);
 	if (d.flags & I)

@@ -443,9 +443,7 @@ static void random_desc(uint64_t *rng, struct vring_desc *d, unsigned int n)
 	uint64_t dice = fe_random(rng);
 
 	d->addr = dice % 8 ? dice >> 8 & (dev.mem.region[0].size - 1) : fe_random(rng);
-	/* not the rings: what the device writes there is its own nonsense */
-	if (d->addr < MIB)
-		d->addr += MIB;
+	d->addr = elsewhere(d->addr);
 	d->len = dice % 7 ? dice >> 16 & 0xfff : (uint32_t)fe_random(rng);
 	d->flags = dice % 5 ? (uint16_t)(dice >> 32 & 3) : (uint16_t)(dice >> 32 & 7);
 	d->next = (uint16_t)(dice % 9 ? (dice >> 48) % n : dice >> 48);
