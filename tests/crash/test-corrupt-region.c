@@ -77,7 +77,7 @@ static void stop(void)
  */
 static void kill_with_requests(void)
 {
-	const uint64_t deadline = fe_deadline(20);
+	const uint64_t deadline = fe_deadline(20000);
 
 	/* Some that are finished, so that the region is not as new. */
 	fill(3);
