@@ -73,7 +73,8 @@ static void stop(void)
 
 /*
  * Kills the daemon while it holds requests of both queues. It is stopped to be looked at, for a
- * look at one that runs is out of date before the signal has come; so it may be as fast as it likes.
+ * look at one that runs is out of date before the signal has come; so it may be as fast as it
+ * likes.
  */
 static void kill_with_requests(void)
 {
