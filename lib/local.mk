@@ -6,6 +6,7 @@ lib_libvublk_la_SOURCES = \
 	lib/log.c lib/log.h \
 	lib/proto.h \
 	lib/vublk.h \
+	lib/shared/dirty_log.c lib/shared/dirty_log.h \
 	lib/shared/fd.c lib/shared/fd.h \
 	lib/shared/gate.c lib/shared/gate.h \
 	lib/shared/guard.c lib/shared/guard.h \
@@ -18,6 +19,7 @@ lib_libvublk_la_SOURCES = \
 	lib/vhu/session.c lib/vhu/session.h \
 	lib/vhu/vring.c \
 	lib/vq/chain.c \
+	lib/vq/dirty.c lib/vq/dirty.h \
 	lib/vq/kill_point.c lib/vq/kill_point.h \
 	lib/vq/packed.c \
 	lib/vq/queue.c \

@@ -28,6 +28,7 @@ tests_proto_libproto_la_LIBADD = tests/frontend/libfrontend.la tests/libtap.la $
 proto_tests = \
 	tests/proto/test-blocks \
 	tests/proto/test-command \
+	tests/proto/test-dirty-log \
 	tests/proto/test-durable \
 	tests/proto/test-fixed-buffers \
 	tests/proto/test-framing \

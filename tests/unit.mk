@@ -36,7 +36,9 @@ unit_tests = \
 	tests/unit/test-vhu-dev \
 	tests/unit/test-vhu-dev-end \
 	tests/unit/test-vhu-dev-inflight \
+	tests/unit/test-vhu-dev-log \
 	tests/unit/test-vhu-dev-memory \
+	tests/unit/test-vhu-dirty-log \
 	tests/unit/test-vhu-dispatch \
 	tests/unit/test-vhu-fd \
 	tests/unit/test-vhu-guard \
@@ -49,6 +51,7 @@ unit_tests = \
 	tests/unit/test-vhu-waiting \
 	tests/unit/test-vq \
 	tests/unit/test-vq-chain \
+	tests/unit/test-vq-dirty \
 	tests/unit/test-vq-packed \
 	tests/unit/test-vq-packed-indirect \
 	tests/unit/test-vq-packed-notify \

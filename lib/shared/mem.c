@@ -382,6 +382,17 @@ struct vhu_mem_piece vhu_mem_piece(const struct vhu_mem *mem, uint64_t gpa)
 	return (struct vhu_mem_piece){r->gpa, r->size, r->host};
 }
 
+struct vhu_mem_piece vhu_mem_piece_at(const struct vhu_mem *mem, const void *host)
+{
+	for (unsigned i = 0; i < mem->n; i++) {
+		const struct region *r = &mem->region[i];
+
+		if ((uintptr_t)host - (uintptr_t)r->host < r->size)
+			return (struct vhu_mem_piece){r->gpa, r->size, r->host};
+	}
+	return (struct vhu_mem_piece){0};
+}
+
 void *vhu_mem_uva(const struct vhu_mem *mem, uint64_t uva, uint64_t size)
 {
 	for (unsigned i = 0; mem && i < mem->n; i++) {

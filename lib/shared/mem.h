@@ -72,6 +72,9 @@ struct vhu_mem_piece {
 /* The region that a guest-physical address lies in; its size is 0 if there is none. */
 struct vhu_mem_piece vhu_mem_piece(const struct vhu_mem *mem, uint64_t gpa);
 
+/* The region that lies at our address; its size is 0 if there is none. */
+struct vhu_mem_piece vhu_mem_piece_at(const struct vhu_mem *mem, const void *host);
+
 /* Our address of `size` bytes at a user address, or NULL unless they lie in one region. */
 void *vhu_mem_uva(const struct vhu_mem *mem, uint64_t uva, uint64_t size);
 

@@ -24,7 +24,8 @@ static_assert(VUBLK_MAX_CONFIG == VHU_MAX_CONFIG, "one number");
 /* What the library does for any device type. */
 #define TRANSPORT_FEATURES \
 	(BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) | \
-	 BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VHU_F_PROTOCOL_FEATURES))
+	 BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VHU_F_LOG_ALL) | \
+	 BIT(VHU_F_PROTOCOL_FEATURES))
 
 /*
  * What changes how rings or memory work: a driver that acknowledges one of these, though it was not
@@ -32,13 +33,13 @@ static_assert(VUBLK_MAX_CONFIG == VHU_MAX_CONFIG, "one number");
  * NOTIFY_ON_EMPTY: QEMU passes them on) are ignored.
  */
 #define KNOWN_TRANSPORT_FEATURES \
-	(TRANSPORT_FEATURES | BIT(VHU_F_LOG_ALL) | BIT(VIRTIO_F_ACCESS_PLATFORM) | \
-	 BIT(VIRTIO_F_IN_ORDER) | BIT(VIRTIO_F_ORDER_PLATFORM) | BIT(VIRTIO_F_SR_IOV) | \
-	 BIT(38 /* NOTIFICATION_DATA */) | BIT(39 /* NOTIF_CONFIG_DATA */) | \
-	 BIT(VIRTIO_F_RING_RESET) | BIT(41 /* ADMIN_VQ */) | BIT(43 /* SUSPEND */))
+	(TRANSPORT_FEATURES | BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_IN_ORDER) | \
+	 BIT(VIRTIO_F_ORDER_PLATFORM) | BIT(VIRTIO_F_SR_IOV) | BIT(38 /* NOTIFICATION_DATA */) | \
+	 BIT(39 /* NOTIF_CONFIG_DATA */) | BIT(VIRTIO_F_RING_RESET) | BIT(41 /* ADMIN_VQ */) | \
+	 BIT(43 /* SUSPEND */))
 
 #define PROTOCOL_FEATURES \
-	(BIT(VHU_PROTOCOL_F_MQ) | BIT(VHU_PROTOCOL_F_REPLY_ACK) | \
+	(BIT(VHU_PROTOCOL_F_MQ) | BIT(VHU_PROTOCOL_F_LOG_SHMFD) | BIT(VHU_PROTOCOL_F_REPLY_ACK) | \
 	 BIT(VHU_PROTOCOL_F_BACKEND_REQ) | BIT(VHU_PROTOCOL_F_CONFIG) | \
 	 BIT(VHU_PROTOCOL_F_RESET_DEVICE) | BIT(VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS) | \
 	 BIT(VHU_PROTOCOL_F_STATUS) | BIT(VHU_PROTOCOL_F_INFLIGHT_SHMFD) | \
@@ -69,7 +70,7 @@ int vublk_dev_create(struct vublk_dev **devp, const struct vublk_params *params)
 	dev = calloc(1, sizeof(*dev));
 	if (!dev)
 		return -ENOMEM;
-	dev->sock = dev->backend_fd = -1;
+	dev->sock = dev->backend_fd = dev->log_fd = -1;
 	dev->params = *params;
 	dev->offered = params->features | TRANSPORT_FEATURES;
 	dev->name = strdup(params->name);
@@ -158,6 +159,11 @@ static void forget(struct vublk_dev *dev)
 	dev->mem = NULL;
 	vhu_inflight_put(dev->inflight);
 	dev->inflight = NULL;
+	vhu_dirty_log_put(dev->log);
+	dev->log = NULL;
+	vhu_fd_close(dev->log_fd);
+	dev->log_fd = -1;
+	dev->unlogged = false;
 	vhu_fd_close(dev->backend_fd);
 	dev->backend_fd = -1;
 	vhu_session_end(dev->store);
@@ -212,7 +218,8 @@ struct vublk_files vublk_dev_files(const struct vublk_dev *dev)
 
 bool vublk_dev_memory_lost(const struct vublk_dev *dev)
 {
-	return vhu_mem_is_lost(dev->mem) || vhu_inflight_is_lost(dev->inflight);
+	return vhu_mem_is_lost(dev->mem) || vhu_inflight_is_lost(dev->inflight) ||
+	       vhu_dirty_log_is_lost(dev->log);
 }
 
 /* ---- features ---- */
@@ -235,6 +242,7 @@ int vhu_dev_set_features(struct vublk_dev *dev, struct vhu_msg *msg)
 	const uint64_t known = dev->params.known_features | KNOWN_TRANSPORT_FEATURES;
 	const uint64_t wanted = msg->payload.u64;
 	const uint64_t features = wanted & dev->offered;
+	const uint64_t change = features ^ dev->session->features;
 	int err = 0;
 
 	if (wanted & known & ~dev->offered) {
@@ -242,14 +250,17 @@ int vhu_dev_set_features(struct vublk_dev *dev, struct vhu_msg *msg)
 			(unsigned long long)(wanted & known & ~dev->offered));
 		return -EINVAL;
 	}
-	if (features != dev->session->features && vhu_vring_any_running(dev)) {
+	/* Logging comes and goes with a migration. */
+	if (change & ~BIT(VHU_F_LOG_ALL) && vhu_vring_any_running(dev)) {
 		vhu_log(VUBLK_LOG_WARNING, "%s: features cannot change while rings run", dev->name);
 		return -EBUSY;
 	}
-	if (features != dev->session->features) {
+	if (change)
 		vhu_session_set_features(dev->store, features);
-		dev->params.ops->set_features(dev->params.opaque, features);
-	}
+	if (change & ~BIT(VHU_F_LOG_ALL))
+		dev->params.ops->set_features(dev->params.opaque, features & ~BIT(VHU_F_LOG_ALL));
+	if (change & BIT(VHU_F_LOG_ALL))
+		vhu_vring_relog(dev);
 	if (features & BIT(VHU_F_PROTOCOL_FEATURES))
 		return 0;
 	/* "the ring starts directly in the enabled state" */
@@ -368,6 +379,67 @@ int vhu_dev_rem_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg)
 	if (!err)
 		vhu_session_remove_region(dev->store, region->guest_addr);
 	return err;
+}
+
+/* ---- the log of dirty pages ---- */
+
+/* The log that is used from now on, whose reference is the device's. */
+static void use_log(struct vublk_dev *dev, struct vhu_dirty_log *log)
+{
+	vhu_dirty_log_put(dev->log);
+	dev->log = log;
+	vhu_vring_relog(dev);
+}
+
+int vhu_dev_set_log_base(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	const struct vhu_log desc = msg->payload.log;
+	struct vhu_dirty_log *log;
+	int err = vhu_dirty_log_new(&log, dev->name, &desc, msg->fd[0], dev->log_fd);
+
+	if (err)
+		return err;
+	use_log(dev, log);
+	vhu_session_set_log(dev->store, &desc);
+	msg->payload.u64 = 0;
+	return 0;
+}
+
+/*
+ * All rings mark in the new log. What they wrote while there was none, though the features said
+ * that they were to mark it, is not known: it may have been anywhere.
+ */
+int vhu_dev_set_log_base_finish(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	(void)msg;
+	if (dev->unlogged)
+		for (uint32_t i = 0; i < dev->session->n_regions; i++)
+			vhu_dirty_log_mark(dev->log, dev->session->region[i].guest_addr,
+					   dev->session->region[i].size);
+	dev->unlogged = false;
+	return 0;
+}
+
+int vhu_dev_set_log_fd(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	struct vhu_dirty_log *log = NULL;
+	int err = 0;
+
+	if (!vhu_fd_can_notify(msg->fd[0])) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: SET_LOG_FD: the descriptor is not an eventfd, pipe or socket pair",
+			dev->name);
+		return -EBADF;
+	}
+	if (dev->log)
+		err = vhu_dirty_log_renew(&log, dev->name, dev->log, msg->fd[0]);
+	if (err)
+		return err;
+	vhu_fd_close(dev->log_fd);
+	dev->log_fd = vhu_msg_take_fd(msg, 0);
+	if (log)
+		use_log(dev, log);
+	return 0;
 }
 
 /* ---- configuration space, status ---- */

@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "shared/dirty_log.h"
 #include "shared/inflight.h"
 #include "vhu/msg.h"
 #include "vhu/ring_state.h"
@@ -54,12 +55,15 @@ struct vublk_dev {
 	struct vhu_session_store *store; /* of `session`, for handlers to change it */
 	struct vhu_mem *mem;
 	struct vhu_inflight *inflight; /* NULL: nothing is tracked */
+	struct vhu_dirty_log *log;     /* NULL: nobody wants to know what is written */
+	int log_fd;                    /* signalled when something was, -1: none */
 	int backend_fd;                /* the channel for requests of the back-end, -1: none */
 	struct vhu_vring *vring;       /* params.num_queues of them */
 
 	/* The message outstanding. */
 	const struct vhu_row *row; /* NULL: there is none */
 	int err;                   /* handle()'s, or the first one that a queue answered */
+	bool unlogged;             /* a ring may have written before there was a log */
 	unsigned pending;          /* answers awaited, and a handler that is running */
 	bool leaving, stopping;    /* vublk_dev_disconnect() was called; has stopped the rings */
 };
@@ -95,6 +99,12 @@ int vhu_vring_reconcile(struct vublk_dev *dev, struct vhu_vring *vring);
  * in. 0; -ENOMEM, and then nothing has changed.
  */
 int vhu_vring_remap(struct vublk_dev *dev, struct vhu_mem *mem);
+
+/*
+ * Has every ring mark, or not mark any more, what it writes: to the device's log, if the features
+ * or the ring's addresses say so. Answers may be pending.
+ */
+void vhu_vring_relog(struct vublk_dev *dev);
 
 /* Asks every running ring to stop; see queue_stop about `drain`. */
 void vhu_vring_stop_all(struct vublk_dev *dev, bool drain);
@@ -141,6 +151,9 @@ int vhu_dev_set_status(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_set_backend_req_fd(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_get_inflight_fd(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_set_inflight_fd(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_set_log_base(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_set_log_base_finish(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_set_log_fd(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_reset(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_reset_finish(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_ignore(struct vublk_dev *dev, struct vhu_msg *msg);

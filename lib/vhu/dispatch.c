@@ -25,6 +25,7 @@ struct vhu_row {
 	uint8_t min_fds, max_fds;
 	/* The reply is payload.u64 or the like, so many bytes; 0: an ack, if it asks for one. */
 	uint16_t reply_size;
+	bool reply_is_ack;     /* who asked for an ack gets it in the reply */
 	bool empty_if_refused; /* the reply has a way to say so: it is empty */
 	uint64_t needs;        /* protocol feature bits, all of them */
 	bool vital;
@@ -46,6 +47,11 @@ static const struct vhu_row rows[VHU_REQUEST_LIMIT] = {
 	[VHU_SET_MEM_TABLE] = {vhu_dev_set_mem_table, .min_size = 8,
 			       .max_size = sizeof(struct vhu_mem_table), .max_fds = VHU_MAX_TABLE,
 			       .vital = true},
+	/* The text has no reply; front-ends await one. */
+	[VHU_SET_LOG_BASE] = {vhu_dev_set_log_base, vhu_dev_set_log_base_finish,
+			      SIZE(sizeof(struct vhu_log)), FDS(1), .reply_size = 8,
+			      .reply_is_ack = true, .needs = PF(LOG_SHMFD)},
+	[VHU_SET_LOG_FD] = {vhu_dev_set_log_fd, .max_size = 8, FDS(1)},
 	[VHU_SET_VRING_NUM] = {vhu_vring_set_num, STATE},
 	[VHU_SET_VRING_ADDR] = {vhu_vring_set_addr, SIZE(sizeof(struct vhu_vring_addr))},
 	[VHU_SET_VRING_BASE] = {vhu_vring_set_base, STATE},
@@ -153,10 +159,12 @@ static int send_reply(struct vublk_dev *dev)
 static int answer(struct vublk_dev *dev)
 {
 	struct vhu_msg *msg = &dev->msg;
+	const bool asked = msg->header.flags & VHU_FLAG_NEED_REPLY &&
+			   vhu_dev_has(dev, VHU_PROTOCOL_F_REPLY_ACK);
 
-	if (dev->row->reply_size)
+	if (dev->row->reply_size && !(dev->row->reply_is_ack && asked))
 		return send_reply(dev);
-	if (msg->header.flags & VHU_FLAG_NEED_REPLY && vhu_dev_has(dev, VHU_PROTOCOL_F_REPLY_ACK)) {
+	if (asked) {
 		const uint64_t ack = dev->err ? 1 : 0;
 
 		return vhu_msg_reply(msg, dev->sock, &ack, sizeof(ack));

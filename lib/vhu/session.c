@@ -77,6 +77,12 @@ void vhu_session_set_inflight(struct vhu_session_store *store, const struct vhu_
 	session->inflight.padding = 0;
 }
 
+void vhu_session_set_log(struct vhu_session_store *store, const struct vhu_log *log)
+{
+	store->session.has_log = 1;
+	store->session.log = *log;
+}
+
 /* ---- memory ---- */
 
 void vhu_session_set_regions(struct vhu_session_store *store, const struct vhu_region *region,
@@ -136,6 +142,11 @@ void vhu_session_set_ring_addr(struct vhu_session_store *store, unsigned index, 
 	ring->avail = avail;
 	ring->used = used;
 	ring->addr_set = 1;
+}
+
+void vhu_session_set_ring_logged(struct vhu_session_store *store, unsigned index, bool logged)
+{
+	store->session.ring[index].logged = logged;
 }
 
 void vhu_session_set_ring_base(struct vhu_session_store *store, unsigned index, uint32_t base)

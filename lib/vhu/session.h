@@ -4,9 +4,9 @@
  * points anywhere. Control thread.
  *
  * Whoever has it and the descriptors that came with the messages (the connection, memory, the
- * in-flight region, three a ring) can go on with the session. So what follows from these is not in
- * it (maps, where a ring lies in them, which state it is in), nor what one process is at (answers
- * that are pending, a ring's position while it runs).
+ * in-flight region, the log of dirty pages, three a ring) can go on with the session. So what
+ * follows from these is not in it (maps, where a ring lies in them, which state it is in), nor what
+ * one process is at (answers that are pending, a ring's position while it runs).
  *
  * It is written by the setters below and by nobody else: they take the store, of which others know
  * nothing, and who has a vhu_session has it to read. A setter checks nothing, allocates nothing and
@@ -27,7 +27,7 @@
 #include "proto.h"
 #include "shared/mem.h"
 
-#define VHU_SESSION_VERSION 1 /* 0: there is no session */
+#define VHU_SESSION_VERSION 2 /* 0: there is no session */
 
 struct vhu_session_ring {
 	uint64_t desc, avail, used; /* user addresses */
@@ -37,8 +37,9 @@ struct vhu_session_ring {
 	uint8_t addr_set;
 	uint8_t started; /* SET_VRING_KICK came, GET_VRING_BASE did not */
 	uint8_t enabled;
-	uint8_t told; /* GET_VRING_BASE was answered in this session */
-	uint8_t padding[4];
+	uint8_t told;   /* GET_VRING_BASE was answered in this session */
+	uint8_t logged; /* what is written to it marks its pages (VHOST_VRING_F_LOG) */
+	uint8_t padding[3];
 };
 static_assert(sizeof(struct vhu_session_ring) == 40, "nothing between its fields");
 
@@ -51,16 +52,18 @@ struct vhu_session {
 	uint8_t has_memory;      /* memory was shared, if only a table without regions */
 	uint8_t has_inflight;    /* nothing is tracked without */
 	uint8_t inflight_packed; /* it is for packed rings, whatever the features are now */
-	uint8_t padding[4];
+	uint8_t has_log;         /* of dirty pages */
+	uint8_t padding[3];
 	struct vhu_inflight_desc inflight;
+	struct vhu_log log;
 	/* In order of guest addresses, as the map has them. */
 	struct vhu_region region[VHU_MEM_MAX_SLOTS];
 	struct vhu_session_ring ring[VHU_MAX_QUEUES];
 };
 static_assert(offsetof(struct vhu_session, version) == 0, "it says what the rest is");
 static_assert(offsetof(struct vhu_session, inflight) == 32, "nothing between its fields");
-static_assert(offsetof(struct vhu_session, region) == 56, "nothing between its fields");
-static_assert(sizeof(struct vhu_session) == 56 + 512 * 32 + 256 * 40, "change its version, too");
+static_assert(offsetof(struct vhu_session, region) == 72, "nothing between its fields");
+static_assert(sizeof(struct vhu_session) == 72 + 512 * 32 + 256 * 40, "change its version, too");
 
 /* Where a session is kept. */
 struct vhu_session_store;
@@ -78,7 +81,9 @@ void vhu_session_begin(struct vhu_session_store *store);
 /* Its session is over: there is none. */
 void vhu_session_end(struct vhu_session_store *store);
 
-/* RESET_DEVICE: memory and protocol features are the session's, all else was the driver's. */
+/*
+ * RESET_DEVICE: memory, its log and protocol features are the session's, all else was the driver's.
+ */
 void vhu_session_reset(struct vhu_session_store *store);
 
 void vhu_session_set_features(struct vhu_session_store *store, uint64_t features);
@@ -98,10 +103,14 @@ void vhu_session_remove_region(struct vhu_session_store *store, uint64_t guest_a
 void vhu_session_set_inflight(struct vhu_session_store *store, const struct vhu_inflight_desc *desc,
 			      bool packed);
 
+/* The log of dirty pages that was handed in. */
+void vhu_session_set_log(struct vhu_session_store *store, const struct vhu_log *log);
+
 /* Of ring `index`, which is below VHU_MAX_QUEUES. */
 void vhu_session_set_ring_size(struct vhu_session_store *store, unsigned index, uint32_t size);
 void vhu_session_set_ring_addr(struct vhu_session_store *store, unsigned index, uint64_t desc,
 			       uint64_t avail, uint64_t used);
+void vhu_session_set_ring_logged(struct vhu_session_store *store, unsigned index, bool logged);
 void vhu_session_set_ring_base(struct vhu_session_store *store, unsigned index, uint32_t base);
 void vhu_session_set_ring_started(struct vhu_session_store *store, unsigned index, bool started);
 void vhu_session_set_ring_enabled(struct vhu_session_store *store, unsigned index, bool enabled);

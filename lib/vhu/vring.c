@@ -68,6 +68,16 @@ static int check_start(const struct vublk_dev *dev, const struct vhu_vring *vrin
 
 static int happen(struct vublk_dev *dev, struct vhu_vring *vring, enum ring_event event);
 
+/* Where the ring is to mark what it writes; NULL: nowhere, or (noted) not yet. */
+static struct vhu_dirty_log *log_of(struct vublk_dev *dev, const struct vhu_vring *vring)
+{
+	if (!agreed(vring)->logged && !(dev->session->features >> VHU_F_LOG_ALL & 1))
+		return NULL;
+	if (!dev->log)
+		dev->unlogged = true;
+	return dev->log;
+}
+
 static int ask_start(struct vublk_dev *dev, struct vhu_vring *vring)
 {
 	const struct vq_layout layout = layout_of(agreed(vring));
@@ -80,6 +90,7 @@ static int ask_start(struct vublk_dev *dev, struct vhu_vring *vring)
 		happen(dev, vring, RING_UNABLE);
 		return err;
 	}
+	vring->vq.log = vhu_dirty_log_get(log_of(dev, vring));
 	dev->pending++;
 	dev->params.ops->queue_start(dev->params.opaque, &vring->vq);
 	return 0;
@@ -229,6 +240,35 @@ int vhu_vring_remap(struct vublk_dev *dev, struct vhu_mem *mem)
 	return 0;
 }
 
+/* Has the owner of the queue, worker or us, take over the update. */
+static void apply(struct vublk_dev *dev, struct vhu_vring *vring, struct vublk_update update)
+{
+	vring->update = update;
+	if (vring->state == RING_RUNNING)
+		happen(dev, vring, RING_UPDATE);
+	else
+		vublk_queue_apply(&vring->vq, &vring->update);
+}
+
+/* One that is at rest finds its log when it starts. */
+static void relog(struct vublk_dev *dev, struct vhu_vring *vring)
+{
+	struct vhu_dirty_log *log;
+
+	if (ring_is_stopped(vring->state))
+		return;
+	log = log_of(dev, vring);
+	if (vring->vq.log == log)
+		return;
+	apply(dev, vring, (struct vublk_update){.logging = true, .log = vhu_dirty_log_get(log)});
+}
+
+void vhu_vring_relog(struct vublk_dev *dev)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++)
+		relog(dev, &dev->vring[i]);
+}
+
 bool vhu_vring_any_running(const struct vublk_dev *dev)
 {
 	for (unsigned i = 0; i < dev->params.num_queues; i++)
@@ -346,7 +386,10 @@ int vhu_vring_set_base(struct vublk_dev *dev, struct vhu_msg *msg)
 
 int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg)
 {
-	/* Flags and log address matter with dirty logging only, which is not offered. */
+	/*
+	 * The address to be logged for the used ring (virtio has more that we write) is known from
+	 * the memory map, and not looked at.
+	 */
 	const struct vhu_vring_addr addr = msg->payload.addr;
 	struct vhu_vring *vring = find(dev, addr.index);
 	const struct vhu_session_ring *ring;
@@ -361,8 +404,13 @@ int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg)
 	layout.used = addr.used;
 	if (!ring_is_stopped(vring->state)) {
 		/* Front-ends repeat themselves when they switch logging on or off. */
-		if (addr.desc == ring->desc && addr.avail == ring->avail && addr.used == ring->used)
+		if (addr.desc == ring->desc && addr.avail == ring->avail &&
+		    addr.used == ring->used) {
+			vhu_session_set_ring_logged(dev->store, addr.index,
+						    addr.flags & VHU_VRING_ADDR_F_LOG);
+			relog(dev, vring);
 			return 0;
+		}
 		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u: new addresses while it is running",
 			dev->name, addr.index);
 		return -EBUSY;
@@ -377,6 +425,7 @@ int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg)
 			return err;
 	}
 	vhu_session_set_ring_addr(dev->store, addr.index, addr.desc, addr.avail, addr.used);
+	vhu_session_set_ring_logged(dev->store, addr.index, addr.flags & VHU_VRING_ADDR_F_LOG);
 	return happen(dev, vring, RING_PLACED);
 }
 
@@ -467,16 +516,6 @@ static int take_ring_fd(struct vublk_dev *dev, struct vhu_msg *msg, struct vhu_v
 	}
 	*fd = vhu_msg_take_fd(msg, 0);
 	return 0;
-}
-
-/* Has the owner of the queue, worker or us, take over the update. */
-static void apply(struct vublk_dev *dev, struct vhu_vring *vring, struct vublk_update update)
-{
-	vring->update = update;
-	if (vring->state == RING_RUNNING)
-		happen(dev, vring, RING_UPDATE);
-	else
-		vublk_queue_apply(&vring->vq, &vring->update);
 }
 
 int vhu_vring_set_kick(struct vublk_dev *dev, struct vhu_msg *msg)

@@ -14,6 +14,7 @@
 
 #include "guest.h"
 #include "shared/fd.h"
+#include "vq/dirty.h"
 #include "vq/kill_point.h"
 #include "vq/ring.h"
 #include "vq/track.h"
@@ -176,6 +177,17 @@ static uint16_t write_used(struct vublk_queue *vq, const struct vq_pushed *pushe
 	return (uint16_t)((wrap ? AVAIL | USED : 0) | (pushed->len ? VRING_DESC_F_WRITE : 0));
 }
 
+/* The slots of what was pushed, from `idx` on. */
+static void mark_published(struct vublk_queue *vq, uint16_t idx)
+{
+	bool wrap = false;
+
+	for (unsigned i = 0; i < vq->n_pushed; i++) {
+		vq_dirty(vq, &vq->ring.packed.desc[idx], sizeof(vq->ring.packed.desc[idx]));
+		vq_packed_advance(vq, &idx, &wrap, vq->pushed[i].num);
+	}
+}
+
 void vq_packed_publish(struct vublk_queue *vq)
 {
 	const uint16_t first = vq->used_idx;
@@ -201,6 +213,8 @@ void vq_packed_publish(struct vublk_queue *vq)
 		vq_packed_advance(vq, &idx, &wrap, vq->pushed[i].num);
 	}
 	guest_release16(&vq->ring.packed.desc[first].flags, first_flags);
+	if (__builtin_expect(vq->log != NULL, 0))
+		mark_published(vq, first);
 	vq->in_use = (uint16_t)(vq->in_use - slots);
 	if (vq->track)
 		vq_track_packed_commit(vq);
@@ -235,6 +249,8 @@ bool vq_packed_want_kicks(struct vublk_queue *vq, bool want)
 	/* Release: the driver reads the offset after the flags. */
 	if (want || vq->kicks_wanted)
 		guest_release16(&device->flags, flags);
+	if (__builtin_expect(vq->log != NULL, 0))
+		vq_dirty(vq, device, sizeof(*device));
 	vq->kicks_wanted = want;
 	if (!want)
 		return false;

@@ -13,7 +13,9 @@
 
 #include "guest.h"
 #include "log.h"
+#include "shared/dirty_log.h"
 #include "shared/fd.h"
+#include "vq/dirty.h"
 #include "vq/track.h"
 
 void vq_init(struct vublk_queue *vq, const char *name, unsigned index)
@@ -215,6 +217,8 @@ void vq_teardown(struct vublk_queue *vq)
 	vq->lease = NULL;
 	vq_track_free(vq->track);
 	vq->track = NULL;
+	vhu_dirty_log_put(vq->log);
+	vq->log = NULL;
 	free(vq->pushed);
 	vq->pushed = NULL;
 	vq->ring = (struct vq_ring){0};
@@ -298,6 +302,8 @@ int vublk_queue_begin(struct vublk_queue *vq)
 		guest_store16(&vq->ring.packed.device->flags, 0);
 	else
 		guest_store16(&vq->ring.split.used->flags, 0);
+	if (vq->log)
+		vq_dirty_ring(vq);
 	vq_inject_call(vq);
 	return 0;
 }
@@ -330,6 +336,8 @@ int vublk_queue_pop(struct vublk_queue *vq, struct vublk_chain *chain)
 /* The chain's memory is not needed any more. */
 static void let_go(struct vublk_queue *vq, struct vublk_chain *chain)
 {
+	if (__builtin_expect(vq->log != NULL, 0))
+		vq_dirty_chain(vq, chain);
 	vq_lease_put(chain->lease);
 	chain->lease = NULL;
 	vq_chain_release(vq, chain);
@@ -359,6 +367,8 @@ void vublk_queue_publish(struct vublk_queue *vq)
 		vq_packed_publish(vq);
 	else
 		vq_split_publish(vq);
+	if (__builtin_expect(vq->log != NULL, 0))
+		vhu_dirty_log_signal(vq->log);
 	vq->n_taken -= vq->n_pushed;
 	vq->n_pushed = 0;
 }
@@ -400,6 +410,13 @@ void vublk_queue_apply(struct vublk_queue *vq, struct vublk_update *update)
 		vq->lease = update->lease;
 		vq->ring = update->ring;
 		update->lease = NULL;
+	}
+	if (update->logging) {
+		vhu_dirty_log_put(vq->log);
+		vq->log = update->log;
+		update->log = NULL;
+		if (vq->log)
+			vq_dirty_ring(vq);
 	}
 	if (update->kick)
 		replace_fd(&vq->kick_fd, update->kick_fd);

@@ -28,6 +28,7 @@
 #include "shared/mem.h"
 #include "vublk.h"
 
+struct vhu_dirty_log;
 struct vhu_inflight;
 struct vq_track;
 
@@ -46,6 +47,7 @@ struct vq_lease {
 	 * there is nothing; -EAGAIN: not known yet, ask again after an update of the queue.
 	 */
 	int (*translate)(struct vq_lease *lease, uint64_t addr, struct vhu_mem_piece *piece);
+	struct vhu_mem_piece marked; /* where the last range was that was marked as dirty */
 	unsigned users; /* chains, and the queue itself while the lease is its current one */
 };
 
@@ -106,6 +108,7 @@ struct vublk_queue {
 	bool event_idx;               /* VIRTIO_F_EVENT_IDX */
 	int kick_fd, call_fd, err_fd; /* owned; -1: none */
 	struct vq_track *track;       /* NULL: not tracked */
+	struct vhu_dirty_log *log;    /* a reference; NULL: what is written is not marked */
 	uint32_t base;                /* of the last start, or stop */
 
 	/* The worker's own while running. */
@@ -143,7 +146,9 @@ struct vq_layout {
 struct vublk_update {
 	struct vq_lease *lease; /* a new memory map, with ... */
 	struct vq_ring ring;    /* ... the ring's place in it */
-	bool kick, call, err;   /* replace these descriptors by: */
+	bool logging;           /* mark in this log (a reference) from now on; NULL: in none */
+	struct vhu_dirty_log *log;
+	bool kick, call, err; /* replace these descriptors by: */
 	int kick_fd, call_fd, err_fd;
 };
 

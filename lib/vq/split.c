@@ -10,6 +10,7 @@
 
 #include "guest.h"
 #include "shared/fd.h"
+#include "vq/dirty.h"
 #include "vq/kill_point.h"
 #include "vq/ring.h"
 #include "vq/track.h"
@@ -32,6 +33,8 @@ static void store_avail_event(struct vublk_queue *vq, uint16_t value)
 					       vq->size * sizeof(struct vring_used_elem));
 
 	guest_store16(event, value);
+	if (__builtin_expect(vq->log != NULL, 0))
+		vq_dirty(vq, event, sizeof(*event));
 	vq->kick_event = value;
 }
 
@@ -174,6 +177,17 @@ static bool wants_call(struct vublk_queue *vq)
 	return first || vring_need_event(load_used_event(vq), vq->used_idx, old);
 }
 
+/* The index, and the elements that it has just moved over. */
+static void mark_published(struct vublk_queue *vq)
+{
+	const uint16_t first = (uint16_t)(vq->used_idx - vq->n_pushed);
+
+	vq_dirty(vq, vq->ring.split.used, sizeof(struct vring_used));
+	for (unsigned i = 0; i < vq->n_pushed; i++)
+		vq_dirty(vq, &vq->ring.split.used->ring[(uint16_t)(first + i) & (vq->size - 1)],
+			 sizeof(struct vring_used_elem));
+}
+
 void vq_split_publish(struct vublk_queue *vq)
 {
 	for (unsigned i = 0; i < vq->n_pushed; i++) {
@@ -188,6 +202,8 @@ void vq_split_publish(struct vublk_queue *vq)
 	vq->used_idx = (uint16_t)(vq->used_idx + vq->n_pushed);
 	/* Release: the elements, and the data before them, come first. */
 	guest_release16(&vq->ring.split.used->idx, vq->used_idx);
+	if (__builtin_expect(vq->log != NULL, 0))
+		mark_published(vq);
 	if (vq->track)
 		vq_track_split_commit(vq);
 	/* The index must be seen before we look whether the driver sleeps. */
@@ -218,6 +234,8 @@ bool vq_split_want_kicks(struct vublk_queue *vq, bool want)
 			store_avail_event(vq, (uint16_t)(vq->next_avail - 0x8000));
 	} else if (want != vq->kicks_wanted) {
 		guest_store16(&vq->ring.split.used->flags, want ? 0 : VRING_USED_F_NO_NOTIFY);
+		if (__builtin_expect(vq->log != NULL, 0))
+			vq_dirty(vq, vq->ring.split.used, sizeof(struct vring_used));
 	}
 	vq->kicks_wanted = want;
 	if (!want)

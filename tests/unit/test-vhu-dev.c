@@ -49,8 +49,8 @@ static void features_offered(void)
 {
 	CHECK_EQ(session_ask_u64(VHU_GET_FEATURES),
 		 SESSION_OFFERED | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |
-			 BIT(VHU_F_PROTOCOL_FEATURES) | BIT(VIRTIO_F_VERSION_1) |
-			 BIT(VIRTIO_F_RING_PACKED));
+			 BIT(VHU_F_PROTOCOL_FEATURES) | BIT(VHU_F_LOG_ALL) |
+			 BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED));
 	CHECK_EQ(session_ask_u64(VHU_GET_PROTOCOL_FEATURES), SESSION_PROTOCOL);
 	CHECK_EQ(session_ask_u64(VHU_GET_QUEUE_NUM), SESSION_QUEUES);
 	CHECK_EQ(session_ask_u64(VHU_GET_MAX_MEM_SLOTS), 512);
@@ -79,7 +79,6 @@ static void features_of_the_front_end_s_own_are_ignored(void)
 static void known_features_that_were_not_offered_are_refused(void)
 {
 	static const unsigned bits[] = {14 /* of SESSION_KNOWN */,
-					VHU_F_LOG_ALL,
 					VIRTIO_F_ACCESS_PLATFORM,
 					VIRTIO_F_IN_ORDER,
 					36,

@@ -19,6 +19,9 @@ static const struct expected table[] = {
 	{VHU_SET_OWNER, 0, 0, 0, 0, 0, false},
 	{VHU_RESET_OWNER, 0, 0, 0, 0, 0, false},
 	{VHU_SET_MEM_TABLE, 8, 8 + 32 * 32, 0, 32, 0, false},
+	/* Its reply is its ack. */
+	{VHU_SET_LOG_BASE, 16, 16, 1, 1, PF(LOG_SHMFD), false},
+	{VHU_SET_LOG_FD, 0, 8, 1, 1, 0, false},
 	{VHU_SET_VRING_NUM, 8, 8, 0, 0, 0, false},
 	{VHU_SET_VRING_ADDR, 40, 40, 0, 0, 0, false},
 	{VHU_SET_VRING_BASE, 8, 8, 0, 0, 0, false},
@@ -233,8 +236,8 @@ static void failure_is_acknowledged_as_such(void)
 {
 	CHECK_EQ(session_tell_state(VHU_SET_VRING_NUM, 0, 3), 1);
 	CHECK_EQ(session_tell_state(VHU_SET_VRING_NUM, 0, 4), 0);
-	CHECK_EQ(session_tell_u64(VHU_SET_FEATURES, 1ull << VHU_F_LOG_ALL), 1);
-	CHECK_EQ(session_tell_u64(VHU_SET_PROTOCOL_FEATURES, PF(LOG_SHMFD)), 1);
+	CHECK_EQ(session_tell_u64(VHU_SET_FEATURES, 1ull << VIRTIO_F_ACCESS_PLATFORM), 1);
+	CHECK_EQ(session_tell_u64(VHU_SET_PROTOCOL_FEATURES, PF(XEN_MMAP)), 1);
 }
 
 /* ---- what cannot be said ---- */
@@ -260,8 +263,8 @@ static void vital_failure_ends_the_connection(void)
 	const struct vhu_mem_reg reg = {0};
 	const struct vhu_inflight_desc none = {0};
 
-	check_vital(VHU_SET_FEATURES, 1ull << VHU_F_LOG_ALL);
-	check_vital(VHU_SET_PROTOCOL_FEATURES, PF(LOG_SHMFD));
+	check_vital(VHU_SET_FEATURES, 1ull << VIRTIO_F_ACCESS_PLATFORM);
+	check_vital(VHU_SET_PROTOCOL_FEATURES, PF(XEN_MMAP));
 	check_vital(VHU_SET_MEM_TABLE, 1 /* region, that did not come */);
 	CHECK(session_send(VHU_REM_MEM_REG, 0, &reg, sizeof(reg), NULL, 0) < 0);
 	session_close();

@@ -62,6 +62,15 @@ static void inflight_setter(void)
 	expected.inflight_packed = 0;
 }
 
+static void log_setter(void)
+{
+	const struct vhu_log log = {1ull << 40, 4096};
+
+	vhu_session_set_log(store, &log);
+	expected.has_log = 1;
+	expected.log = log;
+}
+
 /* Of the first ring and the last one, of which each has fields of its own. */
 static void ring_setters(void)
 {
@@ -88,6 +97,9 @@ static void ring_setters(void)
 		CHECK_SESSION(stored);
 		vhu_session_set_ring_told(store, i);
 		ring->told = 1;
+		CHECK_SESSION(stored);
+		vhu_session_set_ring_logged(store, i, true);
+		ring->logged = 1;
 		CHECK_SESSION(stored);
 		vhu_session_set_ring_started(store, i, false);
 		ring->started = 0;
@@ -174,6 +186,7 @@ static void fill_store(void)
 {
 	device_setters();
 	inflight_setter();
+	log_setter();
 	ring_setters();
 	add_region(0x1000);
 	expected.has_memory = 1;
@@ -263,7 +276,7 @@ static void connection_begins_with_nothing(void)
 {
 	session_open_raw();
 	memset(&expected, 0, sizeof(expected));
-	expected.version = 1;
+	expected.version = 2;
 	CHECK_AGREED();
 	session_close();
 }
@@ -271,7 +284,7 @@ static void connection_begins_with_nothing(void)
 static void features_are_those_of_both(void)
 {
 	look();
-	CHECK_EQ(expected.version, 1);
+	CHECK_EQ(expected.version, 2);
 	CHECK_EQ(expected.features, SESSION_FEATURES);
 	CHECK_EQ(expected.protocol_features, SESSION_PROTOCOL);
 	/* Bit 3 was not offered, and is nobody's business. */
@@ -566,11 +579,11 @@ static void end_of_the_connection(void)
 	close(session.peer.fd);
 	vublk_dev_disconnect(session.dev);
 	/* Its ring still runs. */
-	CHECK_EQ(session.dev->session->version, 1);
+	CHECK_EQ(session.dev->session->version, 2);
 	session_answer(0);
 	CHECK_AGREED();
 	session_connect();
-	expected.version = 1;
+	expected.version = 2;
 	CHECK_AGREED();
 }
 
@@ -621,6 +634,7 @@ static void same_messages_make_the_same_bytes(void)
 static const struct tap_case setter_cases[] = {
 	{"device_setters", device_setters},
 	{"inflight_setter", inflight_setter},
+	{"log_setter", log_setter},
 	{"ring_setters", ring_setters},
 	{"regions_are_in_order", regions_are_in_order},
 	{"regions_are_replaced", regions_are_replaced},
