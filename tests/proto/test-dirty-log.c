@@ -318,7 +318,7 @@ static void migrate(unsigned int n_logs)
 		load();
 		if (i % 4 == 0)
 			copied += pass(marks);
-		/* The log moves, as it does when memory is plugged. The old one is looked at last. */
+		/* The log moves, as when memory is plugged. The old one is looked at last. */
 		if (i % (400 / n_logs) == 400 / n_logs - 1) {
 			REQUIRE_OK(tell_log(LOG_SIZE, i / (400 / n_logs) % 2 ? 0 : LOG_SIZE));
 			copied += pass(marks) + pass(marks + LOG_SIZE);
