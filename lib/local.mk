@@ -12,6 +12,7 @@ lib_libvublk_la_SOURCES = \
 	lib/shared/guard.c lib/shared/guard.h \
 	lib/shared/inflight.c lib/shared/inflight.h \
 	lib/shared/mem.c lib/shared/mem.h \
+	lib/vhu/backend.c lib/vhu/backend.h \
 	lib/vhu/dev.c lib/vhu/dev.h \
 	lib/vhu/dispatch.c \
 	lib/vhu/msg.c lib/vhu/msg.h \

@@ -128,6 +128,14 @@ int vublk_dev_input(struct vublk_dev *dev);
 void vublk_dev_disconnect(struct vublk_dev *dev);
 
 /*
+ * The configuration space is another one now: the front-end is told, when rings run, if it can be
+ * ("VHOST_USER_BACKEND_CONFIG_CHANGE_MSG"), and reads it. 0: it is told, or will be, once; -EAGAIN:
+ * the channel is full: it is tried again with the front-end's next message, or call again;
+ * -EOPNOTSUPP: the front-end gave no channel, or cannot read it; -ENOTCONN: there is none.
+ */
+int vublk_dev_config_changed(struct vublk_dev *dev);
+
+/*
  * Logs what the session has agreed upon, and what each of its rings that was set up is at, in lines
  * of VUBLK_LOG_INFO.
  */

@@ -44,15 +44,13 @@ static bool is_eventfd(int fd)
 	       !strcmp(target, "anon_inode:[eventfd]");
 }
 
-bool vhu_fd_can_notify(int fd)
+bool vhu_fd_is_stream(int fd)
 {
 	struct stat st;
 
 	if (fstat(fd, &st))
 		return false;
 	switch (st.st_mode & S_IFMT) {
-	case 0:
-		return is_eventfd(fd);
 	case S_IFIFO:
 		return true;
 	case S_IFSOCK:
@@ -60,6 +58,15 @@ bool vhu_fd_can_notify(int fd)
 	default:
 		return false;
 	}
+}
+
+bool vhu_fd_can_notify(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return false;
+	return st.st_mode & S_IFMT ? vhu_fd_is_stream(fd) : is_eventfd(fd);
 }
 
 /* A read that does not wait, whatever the descriptor's flags are now. */
@@ -100,6 +107,39 @@ int vhu_fd_drain(int fd)
 			return 0;
 	}
 	return 0;
+}
+
+/* A write that does not wait, whatever the descriptor's flags are now. */
+static ssize_t write_now(int fd, const void *from, size_t size)
+{
+	const struct iovec iov = {(void *)from, size};
+	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+	ssize_t n = send(fd, from, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (n >= 0 || errno != ENOTSOCK)
+		return n;
+	n = pwritev2(fd, &iov, 1, -1, RWF_NOWAIT);
+	if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL))
+		return n;
+	/* Kernels that have that for files only. What a pipe has room for is a page at least. */
+	if (poll(&pfd, 1, 0) == 0) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return write(fd, from, size);
+}
+
+int vhu_fd_write(int fd, const void *bytes, size_t size)
+{
+	ssize_t n;
+
+	do {
+		n = write_now(fd, bytes, size);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	/* A part of a frame is worse than none: nothing after it would be understood. */
+	return (size_t)n == size ? 0 : -EPIPE;
 }
 
 void vhu_fd_signal(int fd)

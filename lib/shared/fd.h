@@ -8,6 +8,7 @@
 #define SHARED_FD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Closes it without waiting for anything, as a socket that lingers would. -1 is allowed. */
 void vhu_fd_close(int fd);
@@ -19,8 +20,17 @@ void vhu_fd_close(int fd);
  */
 bool vhu_fd_can_notify(int fd);
 
+/* Can frames be written to it: is it a pipe, or one of such a pair? An eventfd takes numbers. */
+bool vhu_fd_is_stream(int fd);
+
 /* Reads it empty, or nearly so. 0, or -errno when it is no use any more (-EPIPE: closed). */
 int vhu_fd_drain(int fd);
+
+/*
+ * Writes all of it, 4096 bytes at most, or nothing. 0; -EAGAIN: there is no room now; other -errno:
+ * nothing can be written any more. Who owns the process ignores SIGPIPE.
+ */
+int vhu_fd_write(int fd, const void *bytes, size_t size);
 
 /* Writes 1; what is full is signalled already, and other errors leave nothing to be done. */
 void vhu_fd_signal(int fd);

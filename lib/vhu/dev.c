@@ -70,7 +70,8 @@ int vublk_dev_create(struct vublk_dev **devp, const struct vublk_params *params)
 	dev = calloc(1, sizeof(*dev));
 	if (!dev)
 		return -ENOMEM;
-	dev->sock = dev->backend_fd = dev->log_fd = -1;
+	dev->sock = dev->log_fd = -1;
+	vhu_backend_init(&dev->backend);
 	dev->params = *params;
 	dev->offered = params->features | TRANSPORT_FEATURES;
 	dev->name = strdup(params->name);
@@ -146,6 +147,7 @@ int vublk_dev_input(struct vublk_dev *dev)
 		err = vhu_dispatch(dev);
 		if (err)
 			return err;
+		vhu_dev_say_due(dev);
 	}
 	return 0;
 }
@@ -164,8 +166,7 @@ static void forget(struct vublk_dev *dev)
 	vhu_fd_close(dev->log_fd);
 	dev->log_fd = -1;
 	dev->unlogged = false;
-	vhu_fd_close(dev->backend_fd);
-	dev->backend_fd = -1;
+	vhu_backend_close(&dev->backend);
 	vhu_session_end(dev->store);
 	dev->row = NULL;
 	dev->err = 0;
@@ -506,11 +507,62 @@ int vhu_dev_get_status(struct vublk_dev *dev, struct vhu_msg *msg)
 	return 0;
 }
 
+/* ---- what we say of our own accord ---- */
+
+/* Can it be told that the configuration space has changed? */
+static bool has_backend_channel(const struct vublk_dev *dev)
+{
+	return dev->backend.fd >= 0 && vhu_dev_has(dev, VHU_PROTOCOL_F_BACKEND_REQ) &&
+	       vhu_dev_has(dev, VHU_PROTOCOL_F_CONFIG);
+}
+
 int vhu_dev_set_backend_req_fd(struct vublk_dev *dev, struct vhu_msg *msg)
 {
-	vhu_fd_close(dev->backend_fd);
-	dev->backend_fd = vhu_msg_take_fd(msg, 0);
+	/* What is written to must not make us wait, as a file can. */
+	if (!vhu_fd_is_stream(msg->fd[0])) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: SET_BACKEND_REQ_FD: the descriptor is not a pipe or socket pair",
+			dev->name);
+		return -EBADF;
+	}
+	vhu_backend_set(&dev->backend, vhu_msg_take_fd(msg, 0));
 	return 0;
+}
+
+/*
+ * Said when rings run, and between two messages: QEMU ignores what comes while its device is not
+ * started, and a device whose rings are stopped says nothing ("Suspended device state"). What there
+ * is no room for is tried again with each message that was served, and when the user asks again.
+ */
+void vhu_dev_say_due(struct vublk_dev *dev)
+{
+	struct vhu_backend *backend = &dev->backend;
+	int err;
+
+	if (!backend->config_changed || dev->row || dev->pending || dev->leaving ||
+	    !vhu_vring_any_served(dev))
+		return;
+	backend->config_changed = false;
+	if (!has_backend_channel(dev))
+		return;
+	err = vhu_backend_send(backend, VHU_BACKEND_CONFIG_CHANGE_MSG, NULL, 0);
+	backend->config_changed = err == -EAGAIN;
+	if (err && err != -EAGAIN)
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: the front-end cannot be told that the configuration space has "
+			"changed: its channel for that: %s",
+			dev->name, strerror(-err));
+}
+
+int vublk_dev_config_changed(struct vublk_dev *dev)
+{
+	if (dev->sock < 0)
+		return -ENOTCONN;
+	dev->backend.config_changed = true;
+	vhu_dev_say_due(dev);
+	if (dev->backend.config_changed)
+		return dev->backend.full ? -EAGAIN : 0;
+	return has_backend_channel(dev) ? 0 : -EOPNOTSUPP;
 }
 
 /* ---- in-flight tracking ---- */

@@ -28,6 +28,7 @@
 
 #include "shared/dirty_log.h"
 #include "shared/inflight.h"
+#include "vhu/backend.h"
 #include "vhu/msg.h"
 #include "vhu/ring_state.h"
 #include "vhu/session.h"
@@ -57,7 +58,7 @@ struct vublk_dev {
 	struct vhu_inflight *inflight; /* NULL: nothing is tracked */
 	struct vhu_dirty_log *log;     /* NULL: nobody wants to know what is written */
 	int log_fd;                    /* signalled when something was, -1: none */
-	int backend_fd;                /* the channel for requests of the back-end, -1: none */
+	struct vhu_backend backend;    /* the channel for what we say of our own accord */
 	struct vhu_vring *vring;       /* params.num_queues of them */
 
 	/* The message outstanding. */
@@ -118,6 +119,9 @@ void vhu_vring_reset_all(struct vublk_dev *dev);
 /* Does any ring run? */
 bool vhu_vring_any_running(const struct vublk_dev *dev);
 
+/* Does a worker have one, that is not about to stop? */
+bool vhu_vring_any_served(const struct vublk_dev *dev);
+
 /* The rings' part of vublk_dev_report(). */
 void vhu_vring_report(const struct vublk_dev *dev);
 
@@ -134,6 +138,9 @@ int vhu_vring_set_err(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_vring_set_enable(struct vublk_dev *dev, struct vhu_msg *msg);
 
 /* ---- vhu/dev.c ---- */
+
+/* Tells the front-end what it is to be told, if that can be now. */
+void vhu_dev_say_due(struct vublk_dev *dev);
 
 int vhu_dev_get_features(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_set_features(struct vublk_dev *dev, struct vhu_msg *msg);

@@ -277,6 +277,14 @@ bool vhu_vring_any_running(const struct vublk_dev *dev)
 	return false;
 }
 
+bool vhu_vring_any_served(const struct vublk_dev *dev)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++)
+		if (dev->vring[i].state == RING_RUNNING || dev->vring[i].state == RING_UPDATING)
+			return true;
+	return false;
+}
+
 void vhu_vring_stop_all(struct vublk_dev *dev, bool drain)
 {
 	for (unsigned i = 0; i < dev->params.num_queues; i++) {
@@ -299,16 +307,20 @@ void vhu_vring_reset_all(struct vublk_dev *dev)
 void vublk_queue_done(struct vublk_queue *queue, int err)
 {
 	struct vublk_dev *dev = queue->dev;
+	bool again;
 
 	if (err && !dev->err)
 		dev->err = err;
 	happen(dev, &dev->vring[queue->index], err ? RING_ERROR : RING_DONE);
 	if (--dev->pending)
 		return;
-	if (dev->leaving)
+	if (dev->leaving) {
 		vublk_dev_disconnect(dev);
-	else
-		dev->params.ops->resume(dev->params.opaque, !dev->row || !vhu_dispatch_finish(dev));
+		return;
+	}
+	again = !dev->row || !vhu_dispatch_finish(dev);
+	vhu_dev_say_due(dev);
+	dev->params.ops->resume(dev->params.opaque, again);
 }
 
 void vublk_queue_wait(struct vublk_queue *queue)
