@@ -28,6 +28,7 @@ src_libvublkd_la_SOURCES = \
 	src/disk/frontend.c src/disk/frontend.h \
 	src/disk/listener.c src/disk/listener.h \
 	src/disk/lock.c src/disk/lock.h \
+	src/disk/resize.c src/disk/resize.h \
 	src/disk/rings.c src/disk/rings.h \
 	src/disk/sharing.c src/disk/sharing.h \
 	src/image/blocks.c src/image/blocks.h \
@@ -41,6 +42,7 @@ src_libvublkd_la_SOURCES = \
 	src/image/memory_fence.c src/image/memory_fence.h \
 	src/image/null.c \
 	src/image/probe.c src/image/probe.h \
+	src/image/size.c src/image/size.h \
 	src/image/watch.c src/image/watch.h \
 	src/io/aio.c \
 	src/io/bounce.c src/io/bounce.h \

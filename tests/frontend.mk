@@ -44,6 +44,7 @@ proto_tests = \
 	tests/proto/test-message \
 	tests/proto/test-packed \
 	tests/proto/test-replace \
+	tests/proto/test-resize \
 	tests/proto/test-request \
 	tests/proto/test-sequential \
 	tests/proto/test-session \

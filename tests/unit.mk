@@ -24,6 +24,7 @@ unit_tests = \
 	tests/unit/test-guest-gate \
 	tests/unit/test-image \
 	tests/unit/test-image-device \
+	tests/unit/test-image-end \
 	tests/unit/test-image-lock \
 	tests/unit/test-iov \
 	tests/unit/test-listener \

@@ -66,6 +66,11 @@ static void report(struct signals *signals)
 	disk_report(daemon_of(signals)->disk);
 }
 
+static void hangup(struct signals *signals)
+{
+	disk_check_size(daemon_of(signals)->disk);
+}
+
 /*
  * On the thread for signals. The disk is not taken apart meanwhile; or if it is already, however
  * long that lasts, its path was the first to go.
@@ -127,6 +132,7 @@ static int start(struct daemon *daemon)
 			.stop_timeout = daemon->config->stop_timeout,
 			.stop = stop,
 			.report = report,
+			.hangup = hangup,
 			.give_up = give_up,
 		};
 		err = signals_watch(&daemon->signals);

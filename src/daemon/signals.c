@@ -27,6 +27,14 @@ static void report(struct call *call)
 	signals->report(signals);
 }
 
+static void hangup(struct call *call)
+{
+	struct signals *signals = container_of(call, struct signals, hangup_call);
+
+	atomic_store(&signals->hanging_up, false);
+	signals->hangup(signals);
+}
+
 /* Asks the control thread, and ends the process if that takes too long. */
 static _Noreturn void stop_in_time(struct signals *signals, int number)
 {
@@ -56,7 +64,9 @@ static void *wait_for_signals(void *arg)
 				mailbox_post(loop_mailbox(signals->loop), &signals->report_call);
 			break;
 		case SIGHUP:
-			log_info("SIGHUP: ignored; there is no configuration to reload");
+			log_info("SIGHUP: looking whether the image has grown");
+			if (!atomic_exchange(&signals->hanging_up, true))
+				mailbox_post(loop_mailbox(signals->loop), &signals->hangup_call);
 			break;
 		case SIGUSR2:
 			log_info("SIGUSR2: ignored");
@@ -83,6 +93,7 @@ int signals_watch(struct signals *signals)
 	sigprocmask(SIG_BLOCK, &signals->set, NULL);
 	signals->stop_call.run = stop;
 	signals->report_call.run = report;
+	signals->hangup_call.run = hangup;
 	err = thread_create(&thread, wait_for_signals, signals);
 	if (!err)
 		pthread_detach(thread);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What signals do. SIGTERM and SIGINT stop the process: the control thread is asked to, and if that
- * takes too long, the process ends all the same. SIGUSR1 asks it to log what it is at; SIGHUP and
- * SIGUSR2 are logged. A thread of its own waits for them, so that a stop does not depend on what
- * the others are at.
+ * takes too long, the process ends all the same. SIGUSR1 asks it to log what it is at, SIGHUP to
+ * look whether the image has grown; SIGUSR2 is logged. A thread of its own waits for them, so that
+ * a stop does not depend on what the others are at.
  */
 #ifndef DAEMON_SIGNALS_H
 #define DAEMON_SIGNALS_H
@@ -21,13 +21,14 @@ struct signals {
 	unsigned stop_timeout;             /* seconds */
 	void (*stop)(struct signals *);    /* control thread */
 	void (*report)(struct signals *);  /* control thread */
+	void (*hangup)(struct signals *);  /* control thread */
 	void (*give_up)(struct signals *); /* the thread for signals: the process ends now */
 
 	atomic_bool stopping; /* since the signal came */
 
 	sigset_t set;
-	struct call stop_call, report_call;
-	atomic_bool reporting; /* report_call is posted */
+	struct call stop_call, report_call, hangup_call;
+	atomic_bool reporting, hanging_up; /* report_call, hangup_call is posted */
 };
 
 /*

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "disk/frontend.h"
 #include "disk/rings.h"
+#include "image/end.h"
 #include "image/iopoll.h"
 
 struct disk {
@@ -122,6 +123,25 @@ void disk_introduce(const struct disk *disk)
 void disk_report(const struct disk *disk)
 {
 	frontend_report(&disk->frontend);
+}
+
+void disk_check_size(struct disk *disk)
+{
+	const struct image_end *end = rings_image_end(disk->rings);
+	unsigned long long limit, capacity;
+
+	if (rings_look_at_size(disk->rings))
+		return;
+	limit = image_end_limit(end);
+	capacity = image_end_capacity(end);
+	if (limit < capacity)
+		log_warning("%s: the disk still has %llu bytes, and fails beyond %llu, where the "
+			    "image was truncated: what was lost is not to be had back by making it "
+			    "longer; restore the image, and start vublkd and the guest again",
+			    disk->config->name, capacity, limit);
+	else
+		log_info("%s: the image has not grown, and the disk has %llu bytes",
+			 disk->config->name, capacity);
 }
 
 void disk_check_memory(struct disk *disk)

@@ -34,6 +34,9 @@ void disk_stop(struct disk *disk);
 void disk_introduce(const struct disk *disk);
 void disk_report(const struct disk *disk);
 
+/* Looks whether the image has grown, and logs its size if not. */
+void disk_check_size(struct disk *disk);
+
 /* Some front-end's memory was lost (vublk_guard_memory()): ends the session if it is this one's. */
 void disk_check_memory(struct disk *disk);
 

@@ -22,6 +22,7 @@
 #include "base/container.h"
 #include "base/log.h"
 #include "disk/lock.h"
+#include "disk/resize.h"
 #include "disk/sharing.h"
 #include "image/watch.h"
 #include "queue/queue.h"
@@ -38,6 +39,7 @@ struct rings {
 	struct blk_sync sync;
 	struct image_end end;
 	struct image_watch watch;
+	struct resize resize;
 	const struct disk_process *process;
 	struct queue_memory *memory; /* by worker: of this disk's queues there */
 	const struct disk_config *config;
@@ -79,6 +81,7 @@ static void forget(struct queue *queue)
 	if (--rings->n_queues)
 		return;
 	sharing_stop(&rings->sharing);
+	resize_stop(&rings->resize);
 	image_watch_stop(&rings->watch);
 	disk_lock_release(&rings->lock);
 }
@@ -243,6 +246,7 @@ static void queue_start(void *opaque, struct vublk_queue *vq)
 	vublk_queue_set_opaque(vq, queue);
 	if (!rings->n_queues++) {
 		image_watch_start(&rings->watch);
+		resize_start(&rings->resize);
 		sharing_start(&rings->sharing);
 	}
 	err = disk_lock_take(&rings->lock, rings->dev);
@@ -295,17 +299,23 @@ static void disconnected(void *opaque)
 	struct rings *rings = opaque;
 
 	rings->gave_up = false;
+	resize_end_session(&rings->resize);
 	io_errors_end_session(&rings->errors);
 	rings->events.disconnected(rings->opaque);
 }
 
 static void get_config(void *opaque, uint8_t space[VUBLK_MAX_CONFIG])
 {
-	const struct rings *rings = opaque;
+	struct rings *rings = opaque;
 	struct virtio_blk_config config;
 
-	blk_config_fill(&config, rings->shared.blk.image, rings->config->num_queues,
-			rings->config->seg_max, atomic_load(&rings->shared.blk.wce));
+	/* While rings run somebody looks all the time. */
+	if (!rings->n_queues)
+		image_watch_look(&rings->watch);
+	resize_read(&rings->resize);
+	blk_config_fill(&config, rings->shared.blk.image, image_end_capacity(&rings->end),
+			rings->config->num_queues, rings->config->seg_max,
+			atomic_load(&rings->shared.blk.wce));
 	memcpy(space, &config, sizeof(config));
 }
 
@@ -360,6 +370,23 @@ static const struct vublk_ops ops = {
 	.set_config = set_config,
 	.set_features = set_features,
 };
+
+/* ---- the image's size ---- */
+
+static void grown(struct image_watch *watch)
+{
+	resize_grown(&container_of(watch, struct rings, watch)->resize);
+}
+
+bool rings_look_at_size(struct rings *rings)
+{
+	return image_watch_look(&rings->watch);
+}
+
+const struct image_end *rings_image_end(const struct rings *rings)
+{
+	return &rings->end;
+}
 
 /* ---- life ---- */
 
@@ -430,11 +457,12 @@ int rings_create(struct rings **ringsp, const struct disk_config *config, const 
 	image_end_init(&rings->end, image, rings->config->name);
 	blk_sync_init(&rings->sync);
 	io_errors_init(&rings->errors, rings->config->name, process->loop);
-	image_watch_open(&rings->watch, &rings->end, process->loop);
+	image_watch_open(&rings->watch, &rings->end, process->loop, grown);
 	rings->memory = calloc(process->num_workers, sizeof(*rings->memory));
 	if (rings->memory)
 		err = vublk_dev_create(&rings->dev, &params);
 	sharing_init(&rings->sharing, rings->config->name, process->loop, rings->dev);
+	resize_init(&rings->resize, rings->config->name, process->loop, rings->dev, &rings->end);
 	if (err) {
 		rings_destroy(rings);
 		return err;

@@ -12,6 +12,7 @@
 #include "disk/disk_config.h"
 
 struct image;
+struct image_end;
 struct rings;
 struct vublk_dev;
 
@@ -31,6 +32,10 @@ int rings_create(struct rings **ringsp, const struct disk_config *config, const 
 
 /* The device must not be connected. NULL is allowed. */
 void rings_destroy(struct rings *rings);
+
+/* Looks whether the image has grown. Has it? Then that was logged, and the front-end is told. */
+bool rings_look_at_size(struct rings *rings);
+const struct image_end *rings_image_end(const struct rings *rings);
 
 /* The vhost-user device, which lives as long. */
 struct vublk_dev *rings_device(struct rings *rings);

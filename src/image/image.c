@@ -13,6 +13,7 @@
 #include "image/blocks.h"
 #include "image/format.h"
 #include "image/probe.h"
+#include "image/size.h"
 
 #define SECTOR         512u
 #define MAX_BLOCK_SIZE 4096u
@@ -106,27 +107,14 @@ static int choose_block_size(struct image *image, const struct image_options *op
 	return image->block_size < image->offset_align ? share_blocks(image, options) : 0;
 }
 
-/*
- * Can a file be as long as this? No offset is beyond INT64_MAX, and a file system may have a limit
- * below, which it tells who wants to go there.
- */
-static bool is_possible(const struct image *image, uint64_t size)
-{
-	if (size > INT64_MAX)
-		return false;
-	if (image->fd < 0 || image->is_device || image->read_only)
-		return true;
-	return lseek(image->fd, (off_t)size, SEEK_SET) >= 0 || errno != EINVAL;
-}
-
 /* Up to where each block can be read and, if it is to be, written. */
 static void choose_end(struct image *image, const char *name, uint64_t size)
 {
 	image->end = size;
-	image->size = round_up(size, SECTOR);
-	if (is_possible(image, image->size))
+	image->size = image_size_round(image_grows_by_writes(image) ? image->fd : -1, size,
+				       image->block_size);
+	if (image->size >= size)
 		return;
-	image->size = round_down(size, image->block_size);
 	log_info("%s: its last %" PRIu64 " bytes are not served: with O_DIRECT this file system "
 		 "reads whole blocks only, and they are not one",
 		 name, size - image->size);

@@ -2,8 +2,8 @@
 /*
  * The image: what is behind a disk. It is of a kind, which opens it, finds out about it, and keeps
  * others from it; what is made of that, its size, its alignments and what it can discard and zero,
- * is the same for all. Immutable once open, so every thread may read it. Trusts the host's kernel,
- * not the file's content or the path.
+ * is the same for all. Immutable once open, so every thread may read it; what becomes of its size
+ * then, image/end.h knows. Trusts the host's kernel, not the file's content or the path.
  */
 #ifndef IMAGE_IMAGE_H
 #define IMAGE_IMAGE_H
@@ -75,7 +75,7 @@ struct image {
 	bool read_only;
 	bool direct;  /* opened with O_DIRECT */
 	bool durable; /* writethrough: every write is to be durable before it completes */
-	uint64_t end; /* bytes that it really has */
+	uint64_t end; /* bytes that it really had when it was opened */
 	/* Rounded up to 512: a file may end before, reads there come short. Rounded down where no
 	 * file can end there. At most INT64_MAX. */
 	uint64_t size;
@@ -92,6 +92,12 @@ struct image {
 	bool unmap_zeroes;          /* write-zeroes with unmap may free space */
 	uint64_t max_write_zeroes;  /* bytes in one request, a multiple of block_size, 0: none */
 };
+
+/* Is it a file that writes can make longer, as far as its file system allows? */
+static inline bool image_grows_by_writes(const struct image *image)
+{
+	return image->fd >= 0 && !image->is_device && !image->read_only;
+}
 
 /*
  * Opens the image and finds out about it. On failure the error has been logged in one line that

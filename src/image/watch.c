@@ -17,7 +17,7 @@ static int put_up(const struct image_watch *watch)
 {
 	char path[32];
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", watch->end->fd);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", watch->end->image->fd);
 	return inotify_add_watch(watch->tripped.fd, path, IN_MODIFY | IN_ONESHOT);
 }
 
@@ -37,12 +37,21 @@ static void drain(const struct image_watch *watch)
 		;
 }
 
+bool image_watch_look(struct image_watch *watch)
+{
+	const bool grown = image_end_look(watch->end);
+
+	if (grown)
+		watch->grown(watch);
+	return grown;
+}
+
 static void tripped(struct loop_watch *loop_watch, uint32_t events)
 {
 	struct image_watch *watch = container_of(loop_watch, struct image_watch, tripped);
 
 	(void)events;
-	image_end_check(watch->end);
+	image_watch_look(watch);
 	drain(watch);
 	if (watch->running && !watch->pause.set)
 		loop_set_timer(watch->loop, &watch->pause, WATCH_PAUSE_NS);
@@ -53,10 +62,11 @@ static void paused(struct loop_timer *timer)
 	struct image_watch *watch = container_of(timer, struct image_watch, pause);
 
 	put_up(watch);
-	image_end_check(watch->end);
+	image_watch_look(watch);
 }
 
-void image_watch_open(struct image_watch *watch, struct image_end *end, struct loop *loop)
+void image_watch_open(struct image_watch *watch, struct image_end *end, struct loop *loop,
+		      void (*grown)(struct image_watch *watch))
 {
 	int err = 0;
 
@@ -65,8 +75,9 @@ void image_watch_open(struct image_watch *watch, struct image_end *end, struct l
 		.loop = loop,
 		.tripped = {.fd = -1, .ready = tripped},
 		.pause = {.fire = paused},
+		.grown = grown,
 	};
-	if (end->fd < 0 || end->is_device)
+	if (end->image->fd < 0 || end->image->is_device)
 		return;
 	watch->tripped.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (watch->tripped.fd < 0)
@@ -79,8 +90,8 @@ void image_watch_open(struct image_watch *watch, struct image_end *end, struct l
 		take_down(watch);
 		return;
 	}
-	log_info("%s: the image cannot be watched (inotify: %s): should it be truncated, the next "
-		 "read beyond its end tells",
+	log_info("%s: the image cannot be watched (inotify: %s): should it grow, SIGHUP has that "
+		 "noticed, and should it be truncated, the next read beyond its end",
 		 end->name, strerror(-err));
 	if (watch->tripped.fd >= 0)
 		close(watch->tripped.fd);
@@ -99,11 +110,11 @@ void image_watch_close(struct image_watch *watch)
 
 void image_watch_start(struct image_watch *watch)
 {
-	if (watch->tripped.fd < 0 || watch->running)
-		return;
-	watch->running = true;
-	put_up(watch);
-	image_end_check(watch->end);
+	if (watch->tripped.fd >= 0 && !watch->running) {
+		watch->running = true;
+		put_up(watch);
+	}
+	image_watch_look(watch);
 }
 
 void image_watch_stop(struct image_watch *watch)

@@ -207,7 +207,7 @@ int queue_begin(struct queue *queue)
 	if (!err) {
 		struct image_end *end = queue->disk->blk.end;
 
-		image_end_recognise(end, vublk_queue_note(queue->vq, end->identity));
+		image_end_recognise(end, vublk_queue_note(queue->vq, atomic_load(&end->identity)));
 		return 0;
 	}
 	queue_memory_end(queue);

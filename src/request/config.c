@@ -39,14 +39,14 @@ static uint32_t min_u32(uint64_t value, uint32_t limit)
 	return value < limit ? (uint32_t)value : limit;
 }
 
-void blk_config_fill(struct virtio_blk_config *config, const struct image *image,
+void blk_config_fill(struct virtio_blk_config *config, const struct image *image, uint64_t size,
 		     unsigned num_queues, unsigned seg_max, bool wce)
 {
 	const uint32_t blocks_per_physical = image->physical_block_size / image->block_size;
 	const uint32_t optimal = image->optimal_io_size / image->block_size;
 
 	memset(config, 0, sizeof(*config));
-	config->capacity = htole64(image->size / 512);
+	config->capacity = htole64(size / 512);
 	config->seg_max = htole32(seg_max);
 	config->blk_size = htole32(image->block_size);
 	config->physical_block_exp = (uint8_t)__builtin_ctz(blocks_per_physical);

@@ -26,8 +26,8 @@ uint64_t blk_config_features(const struct image *image);
 /* All feature bits (0-23) that the virtio-blk device type defines or once defined. */
 uint64_t blk_config_known_features(void);
 
-/* Fills in the configuration space. */
-void blk_config_fill(struct virtio_blk_config *config, const struct image *image,
+/* Fills in the configuration space; `size` is how many bytes the disk has now. */
+void blk_config_fill(struct virtio_blk_config *config, const struct image *image, uint64_t size,
 		     unsigned num_queues, unsigned seg_max, bool wce);
 
 #endif

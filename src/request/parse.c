@@ -76,9 +76,10 @@ static int check_range(const struct blk_disk *disk, uint64_t sector, uint64_t si
 	if (size % SECTOR)
 		return -EINVAL;
 	if (sector > capacity || size / SECTOR > capacity - sector) {
-		if (sector > disk->image->size / SECTOR ||
-		    size / SECTOR > disk->image->size / SECTOR - sector)
-			image_end_reached(disk->end, disk->image->size);
+		const uint64_t told = image_end_capacity(disk->end);
+
+		if (sector > told / SECTOR || size / SECTOR > told / SECTOR - sector)
+			image_end_reached(disk->end, told);
 		return -EINVAL;
 	}
 	if ((sector * SECTOR | size) & (disk->image->block_size - 1))

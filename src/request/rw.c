@@ -78,6 +78,7 @@ static void ask_size(struct blk_req *req, uint64_t done)
 {
 	req->io.op = IO_SIZE;
 	req->io.length = done;
+	req->io.offset = image_end_size(req->env->disk->end);
 	blk_req_submit(req, transferred);
 }
 
@@ -156,8 +157,8 @@ static void read_tail(struct blk_req *req, uint64_t size)
 }
 
 /*
- * The image's size, asked for when a read stopped after `done` bytes, or before a write that would
- * restore the size of a file that was truncated.
+ * The image's size, asked for when it was known to be io.offset, and a read had stopped after
+ * `done` bytes, or before a write that would restore the size of a file that was truncated.
  */
 static void size_known(struct blk_req *req)
 {
@@ -170,7 +171,7 @@ static void size_known(struct blk_req *req)
 		finish(req, (int)size);
 		return;
 	}
-	image_end_found(end, (uint64_t)size);
+	image_end_found(end, req->io.offset, (uint64_t)size);
 	if (req->offset + req->left > image_end_limit(end))
 		finish(req, -EIO);
 	else if (req->io.op == IO_WRITE)
@@ -221,7 +222,8 @@ static void unmerged(struct blk_req *req, uint64_t done)
 
 void blk_rw_begin(struct blk_req *req)
 {
-	if (req->io.op == IO_WRITE && req->offset + req->left >= req->env->disk->end->ask_at) {
+	if (req->io.op == IO_WRITE &&
+	    image_end_asks(req->env->disk->end, req->offset + req->left)) {
 		ask_size(req, 0);
 		return;
 	}

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define STATUS_DRIVER_OK \
@@ -22,6 +23,38 @@
 	 FE_BIT(VIRTIO_RING_F_INDIRECT_DESC) | FE_BIT(VIRTIO_RING_F_EVENT_IDX) | \
 	 FE_BIT(VHU_F_PROTOCOL_FEATURES) | FE_BIT(VIRTIO_F_VERSION_1))
 
+/* As QEMU has it; the next session gets another one. */
+static int give_channel(struct fe_dev *dev)
+{
+	int pair[2], ret;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	dev->channel.fd = pair[0];
+	ret = fe_tell(&dev->conn, VHU_SET_BACKEND_REQ_FD, NULL, 0, &pair[1], 1);
+	close(pair[1]);
+	return ret;
+}
+
+int fe_dev_config_changes(struct fe_dev *dev)
+{
+	struct vhu_header header;
+	int n = 0;
+
+	for (;;) {
+		const ssize_t got = recv(dev->channel.fd, &header, sizeof(header), MSG_DONTWAIT);
+
+		if (got < 0 && errno == EAGAIN)
+			return n;
+		if (got <= 0)
+			return got ? -errno : -EPIPE;
+		if (got != sizeof(header) || header.request != VHU_BACKEND_CONFIG_CHANGE_MSG ||
+		    header.flags != VHU_VERSION || header.size)
+			return -EPROTO;
+		n++;
+	}
+}
+
 static int negotiate_protocol(struct fe_dev *dev)
 {
 	struct fe_conn *conn = &dev->conn;
@@ -34,7 +67,10 @@ static int negotiate_protocol(struct fe_dev *dev)
 		FE_TRY(fe_ask_u64(conn, VHU_GET_QUEUE_NUM, &dev->max_queues));
 	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
 		FE_TRY(fe_ask_u64(conn, VHU_GET_MAX_MEM_SLOTS, &dev->max_slots));
-	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_CONFIG))
+	if (dev->options.channel)
+		FE_TRY(give_channel(dev));
+	/* QEMU reads it when its device is made, and not again when it has reconnected. */
+	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_CONFIG) && !(dev->options.channel && dev->n_queues))
 		FE_TRY(fe_get_config(conn, 0, FE_CONFIG_SIZE, &dev->config));
 	return 0;
 }
@@ -221,6 +257,9 @@ int fe_dev_stop(struct fe_dev *dev)
 void fe_dev_hang_up(struct fe_dev *dev)
 {
 	fe_conn_close(&dev->conn);
+	if (dev->channel.fd > 0)
+		fe_conn_close(&dev->channel);
+	dev->channel.fd = 0;
 }
 
 void fe_dev_close(struct fe_dev *dev)

@@ -40,12 +40,14 @@ struct fe_dev_options {
 	unsigned int queue_size; /* 0: 128 */
 	uint64_t mem_size;       /* of the one region made if `mem` is empty, bytes; 0: 32 MiB */
 	bool mem_slots;          /* ADD_MEM_REG instead of SET_MEM_TABLE */
+	bool channel;            /* give the back-end a channel, dev->channel */
 	bool packed;             /* packed rings; -ENOTSUP if they are not offered */
 };
 
 struct fe_dev {
 	struct fe_dev_options options;
 	struct fe_conn conn;
+	struct fe_conn channel; /* our end of the back-end's channel; .fd 0: none */
 	struct fe_mem mem;
 	uint64_t offered; /* virtio features */
 	uint64_t features;
@@ -87,6 +89,13 @@ int fe_dev_stop_vq(struct fe_dev *dev, unsigned int index);
 
 /* As QEMU does at `stop`: SET_STATUS 0, ENABLE 0, GET_VRING_BASE. */
 int fe_dev_stop(struct fe_dev *dev);
+
+/*
+ * How many times has the back-end said on its channel that the configuration space has changed?
+ * Takes what there is, and waits for nothing. -EPROTO: it has said something else; -EPIPE: it has
+ * closed the channel.
+ */
+int fe_dev_config_changes(struct fe_dev *dev);
 
 /* Hangs up. Memory and rings stay, for a start on a new connection. */
 void fe_dev_hang_up(struct fe_dev *dev);

@@ -82,7 +82,7 @@ static void check_config(void)
 	uint32_t blk_size;
 
 	memset(&config, 0xa5, sizeof(config));
-	blk_config_fill(&config, image, fuzz.num_queues, fuzz.seg_max, fuzz.wce);
+	blk_config_fill(&config, image, image->size, fuzz.num_queues, fuzz.seg_max, fuzz.wce);
 	blk_size = le32toh(config.blk_size);
 	FUZZ_CHECK(le64toh(config.capacity) == image->size / 512);
 	FUZZ_CHECK(blk_size == image->block_size && has(VIRTIO_BLK_F_BLK_SIZE));

@@ -101,6 +101,23 @@ static void a_smaller_one(void)
 	fe_inflight_free(&inflight);
 }
 
+/* Its guest is told (test-resize). */
+static void a_larger_one(void)
+{
+	begin(SIZE);
+	for (unsigned int i = 1; i <= 3; i++) {
+		kill_it();
+		REQUIRE_OK(truncate(server.image, (off_t)(SIZE << i)));
+		go_on();
+		CHECK_EQ(n_logged(OTHER), 0);
+	}
+	kill_it();
+	REQUIRE_OK(truncate(server.image, SIZE << 2));
+	go_on();
+	CHECK_EQ(n_logged(OTHER), 1);
+	fe_inflight_free(&inflight);
+}
+
 /* Without a region only what the guest asks for tells. */
 static void a_smaller_one_without_a_region(void)
 {
@@ -125,6 +142,7 @@ static const struct tap_case cases[] = {
 	{"tail_that_was_written", tail_that_was_written},
 	{"another_file", another_file},
 	{"a_smaller_one", a_smaller_one},
+	{"a_larger_one", a_larger_one},
 	{"a_smaller_one_without_a_region", a_smaller_one_without_a_region},
 	{0},
 };

@@ -56,7 +56,7 @@ static struct virtio_blk_config fill(const struct image *image)
 	struct virtio_blk_config config;
 
 	memset(&config, 0xff, sizeof(config));
-	blk_config_fill(&config, image, 4, seg_max, true);
+	blk_config_fill(&config, image, image->size, 4, seg_max, true);
 	return config;
 }
 
@@ -160,10 +160,10 @@ static void writeback_is_as_told(void)
 {
 	struct virtio_blk_config config;
 
-	blk_config_fill(&config, &plain, 256, 62, false);
+	blk_config_fill(&config, &plain, plain.size, 256, 62, false);
 	CHECK_EQ(config.wce, 0);
 	CHECK_EQ(config.num_queues, 256);
-	blk_config_fill(&config, &plain, 256, 62, true);
+	blk_config_fill(&config, &plain, plain.size, 256, 62, true);
 	CHECK_EQ(config.wce, 1);
 	CHECK_EQ(offsetof(struct virtio_blk_config, wce), 32);
 }

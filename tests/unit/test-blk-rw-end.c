@@ -143,7 +143,7 @@ static void nothing_goes_beyond_the_new_end(void)
 {
 	struct virtio_blk_discard_write_zeroes segment = {.sector = 16, .num_sectors = 8};
 
-	image_end_found(&blk_disk_end, START + SIZE - 512);
+	image_end_found(&blk_disk_end, DISK, START + SIZE - 512);
 	blk_begin_read(blk_buffer, SIZE);
 	blk_check_done(VIRTIO_BLK_S_IOERR, 0);
 	blk_begin_write(blk_buffer, SIZE);
@@ -159,8 +159,8 @@ static void nothing_goes_beyond_the_new_end(void)
 	blk_complete(SIZE - 512);
 	blk_check_done(VIRTIO_BLK_S_OK, 1);
 	/* Shorter still counts, longer does not: what was lost does not come back. */
-	image_end_found(&blk_disk_end, START);
-	image_end_found(&blk_disk_end, DISK);
+	image_end_found(&blk_disk_end, DISK, START);
+	image_end_found(&blk_disk_end, DISK, DISK);
 	CHECK_EQ(image_end_limit(&blk_disk_end), START);
 	check_truncated(DISK, START + SIZE - 512);
 }

@@ -133,6 +133,7 @@ struct gate_header gate_header(bool discard, uint64_t sector)
 void gate_make_disk(struct queue_disk *disk, struct image *image)
 {
 	static struct image_end end;
+	static struct image none;
 	static struct blk_sync sync;
 	static const struct memory_fence fence = {{-1, -1}};
 	static struct io_errors errors = {.posted = true};
@@ -148,9 +149,9 @@ void gate_make_disk(struct queue_disk *disk, struct image *image)
 				.can_discard = true,
 				.max_discard = 1 << 30};
 	blk_sync_init(&sync);
-	image_end_init(&end, image, "test");
-	end.fd = -1; /* nor asks for its size */
-	end.ask_at = UINT64_MAX;
+	none = *image;
+	none.fd = -1; /* nor asks for its size */
+	image_end_init(&end, &none, "test");
 	*disk = (struct queue_disk){
 		.blk = {.name = "test",
 			.serial = "",
