@@ -20,6 +20,7 @@ EXTRA_DIST += \
 	tests/guest/test-iopoll.sh \
 	tests/guest/test-kill.sh \
 	tests/guest/test-read-only.sh \
+	tests/guest/test-resize.sh \
 	tests/guest/test-small-ring.sh \
 	tests/guest/test-uml.sh \
 	tests/guest/test-yank.sh \
