@@ -14,6 +14,8 @@ EXTRA_DIST += \
 	tests/guest/init \
 	tests/guest/lib.sh \
 	tests/guest/load.sh \
+	tests/guest/migrate \
+	tests/guest/moves.sh \
 	tests/guest/test-basic.sh \
 	tests/guest/test-boot.sh \
 	tests/guest/test-features.sh \
@@ -21,6 +23,7 @@ EXTRA_DIST += \
 	tests/guest/test-kill.sh \
 	tests/guest/test-read-only.sh \
 	tests/guest/test-resize.sh \
+	tests/guest/test-save.sh \
 	tests/guest/test-small-ring.sh \
 	tests/guest/test-uml.sh \
 	tests/guest/test-yank.sh \

@@ -155,6 +155,7 @@ guest_begin()
 	WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/guest.XXXXXX") || exit 1
 	SOCKET=$WORK/s
 	GUEST_SCRIPT=$WORK/guest.sh
+	DAEMON_LOG=$WORK/daemon.log
 	CONSOLE=$WORK/console.log
 	trap guest_cleanup EXIT
 	trap 'exit 143' TERM INT HUP
@@ -165,8 +166,7 @@ guest_cleanup()
 {
 	local pid
 
-	for pid in "$GUEST_PID" "$DAEMON_PID"; do
-		[[ -n $pid ]] || continue
+	for pid in "$GUEST_PID" "$DAEMON_PID" ${OTHER_PIDS:-}; do
 		# User-mode Linux leads a group of its own; its helpers outlive it if it is killed alone.
 		kill -KILL "$pid" "-$pid" 2>/dev/null
 		wait "$pid" 2>/dev/null
@@ -226,12 +226,13 @@ qsd_command()
 			;;
 		--block-size=*) export+=",logical-block-size=${arg#*=}" ;;
 		--num-queues=*) export=${export/num-queues=4/num-queues=${arg#*=}} ;;
-		--discard=unmap) ;;
+		--discard=unmap | --log-level=*) ;;
 		*) skip_all "qemu-storage-daemon has nothing like $arg" ;;
 		esac
 	done
+	# vublkd's lock lets the disk migrate, its own does not.
 	COMMAND=(qemu-storage-daemon
-		--blockdev "driver=file,filename=$file,node-name=d,$disk"
+		--blockdev "driver=file,filename=$file,locking=off,node-name=d,$disk"
 		--export "type=vhost-user-blk,id=e,node-name=d,addr.type=unix,addr.path=$SOCKET,$export")
 }
 
@@ -254,7 +255,6 @@ daemon_start()
 		daemon_command "$@"
 	fi
 	DAEMON_COMMAND=("${COMMAND[@]}")
-	DAEMON_LOG=$WORK/daemon.log
 	DAEMON_RESTARTED=''
 	: >"$DAEMON_LOG"
 	daemon_launch
@@ -530,19 +530,26 @@ console_wait()
 	done < <(tr -d '\r\0' <"$CONSOLE" | sed -n "$from,${CONSOLE_HIT}p")
 }
 
-# guest_launch COMMAND...: starts it with its console on $CONSOLE and $GUEST_IN.
+# guest_launch COMMAND...: starts it with a new console on $CONSOLE and $GUEST_IN.
 guest_launch()
+{
+	: >"$CONSOLE"
+	: >"$WORK/guest.err"
+	CONSOLE_SEEN=0
+	BEATS_FROM=0
+	GUEST_EXPECTED=''
+	guest_spawn "$@"
+}
+
+# The same, on the console as it is.
+guest_spawn()
 {
 	GUEST_COMMAND=("$@")
 	rm -f "$WORK/console.in"
 	mkfifo "$WORK/console.in" || exit 1
 	# Opened for both so that neither end waits for the other, nor sees an end of file.
 	exec {GUEST_IN}<>"$WORK/console.in"
-	: >"$CONSOLE"
-	CONSOLE_SEEN=0
-	BEATS_FROM=0
-	GUEST_EXPECTED=''
-	"$@" <"$WORK/console.in" >"$CONSOLE" 2>"$WORK/guest.err" &
+	"$@" <"$WORK/console.in" >>"$CONSOLE" 2>>"$WORK/guest.err" &
 	GUEST_PID=$!
 }
 
@@ -637,17 +644,17 @@ find_kernel()
 }
 
 # Sets QEMU to the command line common to all guests: QUEUES queues (and processors, default 1)
-# of one disk on $SOCKET. QEMU_DISK_OPTIONS is appended to the device's.
+# of one disk on $SOCKET, and MEMORY (default 256M). QEMU_DISK_OPTIONS is appended to the device's.
 qemu_command()
 {
-	local queues=${QUEUES:-1} accel=tcg
+	local queues=${QUEUES:-1} memory=${MEMORY:-256M} accel=tcg
 
 	need qemu-system-x86_64 qemu-system-x86
 	[[ ${VUBLKD_TEST_KVM:-} == 1 ]] && accel=kvm
 	# shellcheck disable=SC2054 # the commas are QEMU's
 	QEMU=(qemu-system-x86_64 -nodefaults -no-user-config -display none
-		-machine "q35,accel=$accel,memory-backend=mem" -cpu max -smp "$queues" -m 256M
-		-object memory-backend-memfd,id=mem,size=256M,share=on
+		-machine "q35,accel=$accel,memory-backend=mem" -cpu max -smp "$queues" -m "$memory"
+		-object "memory-backend-memfd,id=mem,size=$memory,share=on"
 		-chardev "socket,id=c0,path=$SOCKET,reconnect=1"
 		-device "vhost-user-blk-pci,chardev=c0,num-queues=$queues${QEMU_DISK_OPTIONS:-}"
 		-chardev stdio,id=console,signal=off -serial chardev:console)
@@ -664,7 +671,8 @@ qemu_with_monitor()
 	MONITOR_READY=''
 }
 
-# qmp COMMAND [ARGUMENTS]: a QMP command, its arguments as JSON; returns when QEMU has answered.
+# qmp COMMAND [ARGUMENTS]: a QMP command, its arguments as JSON; returns when QEMU has answered, with
+# that line in QMP_ANSWER.
 qmp()
 {
 	local line
@@ -675,12 +683,22 @@ qmp()
 	fi
 	echo "{\"execute\": \"$1\"${2:+, \"arguments\": $2}}" >&"$MONITOR_IN"
 	while read -r -t "$STOP_DEADLINE" line <&"$MONITOR_OUT"; do
+		QMP_ANSWER=$line
 		case $line in
 		'{"return"'*) return 0 ;;
 		'{"error"'*) break ;;
 		esac
 	done
 	give_up "QEMU's monitor: $1: ${line:-no answer within $STOP_DEADLINE s}"
+}
+
+# The whole command line of a guest of ours that begins with initramfs $1.
+qemu_whole_command()
+{
+	qemu_command
+	[[ -z ${MONITOR:-} ]] || qemu_with_monitor
+	# init_on_alloc: memory that is read into is written by the device alone.
+	QEMU+=(-kernel "$KERNEL" -initrd "$1" -append "console=ttyS0 panic=-1 quiet init_on_alloc=0")
 }
 
 # qemu_start: boots $GUEST_SCRIPT's guest and waits for its init. MONITOR=1 makes qmp usable.
@@ -691,10 +709,8 @@ qemu_start()
 	find_kernel
 	base=$(initramfs pc "$MODULE_TREE" virtio_pci virtio_blk) || give_up "no initramfs"
 	initrd=$(with_guest_script "$base") || give_up "no initramfs"
-	qemu_command
-	[[ -z ${MONITOR:-} ]] || qemu_with_monitor
-	guest_launch "${QEMU[@]}" -kernel "$KERNEL" -initrd "$initrd" \
-		-append "console=ttyS0 panic=-1 quiet"
+	qemu_whole_command "$initrd"
+	guest_launch "${QEMU[@]}"
 	guest_wait_ready
 }
 
