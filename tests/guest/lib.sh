@@ -683,6 +683,7 @@ qmp()
 	fi
 	echo "{\"execute\": \"$1\"${2:+, \"arguments\": $2}}" >&"$MONITOR_IN"
 	while read -r -t "$STOP_DEADLINE" line <&"$MONITOR_OUT"; do
+		# shellcheck disable=SC2034 # it is our caller's
 		QMP_ANSWER=$line
 		case $line in
 		'{"return"'*) return 0 ;;

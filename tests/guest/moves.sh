@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-3-Clause
+# shellcheck disable=SC2034,SC2154 # lib.sh and load.sh use these, and have those
 #
 # A guest that moves to another QEMU, with another vublkd on the same image, both on this host.
 # Sourced after lib.sh and load.sh. Everything in lib.sh works on one side, the current one, which is
@@ -151,10 +152,9 @@ bandwidth()
 	qmp migrate-set-parameters "{\"max-bandwidth\": $1, \"downtime-limit\": $2}"
 }
 
-# migration_begin [SPEED]
 migration_begin()
 {
-	bandwidth "${1:-$PASS_BANDWIDTH}" 1
+	bandwidth $PASS_BANDWIDTH 1
 	qmp migrate "{\"uri\": \"unix:$MIGRATION\"}"
 	wait_until "$MIGRATION_DEADLINE" migration_has_passed 1 ||
 		give_up "the memory is not sent in time: $QMP_ANSWER"
