@@ -24,6 +24,7 @@ EXTRA_DIST += \
 	tests/meta/test-bootstrap.sh \
 	tests/meta/test-dist.sh \
 	tests/meta/test-layers.sh \
+	tests/meta/test-protocol.sh \
 	tests/meta/test-style.sh
 
 SANITIZED = sanitized
