@@ -377,6 +377,15 @@ static void tell_region(struct fuzz_input *in)
 	tell(VHU_SET_INFLIGHT_FD, &desc, sizeof(desc), fuzz.region_fd);
 }
 
+/* In a file that has other uses: what is marked there spoils them. */
+static void tell_log(struct fuzz_input *in)
+{
+	const struct vhu_log desc = {.size = fuzz_u8(in), .offset = fuzz_u16(in)};
+
+	tell(VHU_SET_LOG_BASE, &desc, sizeof(desc),
+	     fuzz_u8(in) & 1 ? fuzz.memory_fd : fuzz.region_fd);
+}
+
 static void write_memory(struct fuzz_input *in, uint8_t *memory)
 {
 	const uint16_t at = fuzz_u16(in);
@@ -450,7 +459,7 @@ static void goodbye(void)
 
 static void step(struct fuzz_input *in)
 {
-	switch (fuzz_u8(in) % 20) {
+	switch (fuzz_u8(in) % 22) {
 	case 0:
 		any_message(in);
 		break;
@@ -465,7 +474,8 @@ static void step(struct fuzz_input *in)
 				 (choice & 1 ? 1ull << VIRTIO_F_RING_PACKED : 0) |
 				 (choice & 2 ? 1ull << VIRTIO_RING_F_INDIRECT_DESC : 0) |
 				 (choice & 4 ? 1ull << VIRTIO_RING_F_EVENT_IDX : 0) |
-				 (choice & 8 ? 1ull << VHU_F_PROTOCOL_FEATURES : 0),
+				 (choice & 8 ? 1ull << VHU_F_PROTOCOL_FEATURES : 0) |
+				 (choice & 16 ? 1ull << VHU_F_LOG_ALL : 0),
 			 -1);
 		break;
 	}
@@ -512,6 +522,12 @@ static void step(struct fuzz_input *in)
 		break;
 	case 18:
 		stop_waiting(in);
+		break;
+	case 20:
+		tell_log(in);
+		break;
+	case 21:
+		tell(VHU_SET_LOG_FD, NULL, 0, fuzz.event_fd);
 		break;
 	default:
 		goodbye();

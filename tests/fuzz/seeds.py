@@ -84,6 +84,9 @@ def session():
                   BASE,
         "wait": features(6) + MEMORY + split + WAIT + start() + MEMORY + OVER + work(2, 2) + BASE,
         "withdrawn": features(6) + MEMORY + split + WAIT + start() + BASE + AGAIN,
+        "logged": bytes([3]) + u64(0x1b22b) + features(30) + MEMORY + split + start() +
+                  bytes([21]) + bytes([20, 64, 0, 0, 0]) + work(2, 2) + features(14) +
+                  work(1, 1) + BASE,
         "less memory": features(6) + MEMORY + split + start() + work(2, 0) + HALF + work(0, 2) +
                        BASE,
     }
