@@ -138,9 +138,9 @@ static_assert(sizeof(struct vhu_vring_state) == 8, "wire size");
 struct vhu_vring_addr {
 	uint32_t index;
 	uint32_t flags;
-	uint64_t desc; /* user addresses, */
-	uint64_t used; /* or IOVAs with VIRTIO_F_ACCESS_PLATFORM */
-	uint64_t avail;
+	uint64_t desc;  /* user addresses, */
+	uint64_t used;  /* or guest-physical ones with GPA_ADDRESSES, */
+	uint64_t avail; /* or IOVAs with VIRTIO_F_ACCESS_PLATFORM */
 	uint64_t log;
 };
 static_assert(sizeof(struct vhu_vring_addr) == 40, "wire size");

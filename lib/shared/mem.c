@@ -393,6 +393,15 @@ struct vhu_mem_piece vhu_mem_piece_at(const struct vhu_mem *mem, const void *hos
 	return (struct vhu_mem_piece){0};
 }
 
+void *vhu_mem_gpa(const struct vhu_mem *mem, uint64_t gpa, uint64_t size)
+{
+	const struct vhu_mem_piece piece =
+		mem ? vhu_mem_piece(mem, gpa) : (struct vhu_mem_piece){0};
+	const uint64_t offset = gpa - piece.gpa;
+
+	return piece.size && size <= piece.size - offset ? piece.host + offset : NULL;
+}
+
 void *vhu_mem_uva(const struct vhu_mem *mem, uint64_t uva, uint64_t size)
 {
 	for (unsigned i = 0; mem && i < mem->n; i++) {

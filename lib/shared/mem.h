@@ -75,6 +75,9 @@ struct vhu_mem_piece vhu_mem_piece(const struct vhu_mem *mem, uint64_t gpa);
 /* The region that lies at our address; its size is 0 if there is none. */
 struct vhu_mem_piece vhu_mem_piece_at(const struct vhu_mem *mem, const void *host);
 
+/* Our address of `size` bytes at a guest-physical one, or NULL unless they lie in one region. */
+void *vhu_mem_gpa(const struct vhu_mem *mem, uint64_t gpa, uint64_t size);
+
 /* Our address of `size` bytes at a user address, or NULL unless they lie in one region. */
 void *vhu_mem_uva(const struct vhu_mem *mem, uint64_t uva, uint64_t size);
 

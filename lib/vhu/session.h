@@ -30,7 +30,7 @@
 #define VHU_SESSION_VERSION 2 /* 0: there is no session */
 
 struct vhu_session_ring {
-	uint64_t desc, avail, used; /* user addresses */
+	uint64_t desc, avail, used; /* user addresses, or guest-physical (GPA_ADDRESSES) */
 	uint32_t size;              /* entries; 0: not known yet */
 	uint32_t base;              /* as in SET_VRING_BASE, or where it has stopped since */
 	/* Each is 0 or 1. */

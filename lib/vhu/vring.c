@@ -31,7 +31,7 @@ static const struct vhu_session_ring *agreed(const struct vhu_vring *vring)
 }
 
 /* The same, as the virtqueue wants to have it. */
-static struct vq_layout layout_of(const struct vhu_session_ring *ring)
+static struct vq_layout layout_of(const struct vublk_dev *dev, const struct vhu_session_ring *ring)
 {
 	return (struct vq_layout){
 		.size = ring->size,
@@ -39,6 +39,7 @@ static struct vq_layout layout_of(const struct vhu_session_ring *ring)
 		.avail = ring->avail,
 		.used = ring->used,
 		.base = ring->base,
+		.guest_physical = vhu_dev_has(dev, VHU_PROTOCOL_F_GPA_ADDRESSES),
 	};
 }
 
@@ -80,7 +81,7 @@ static struct vhu_dirty_log *log_of(struct vublk_dev *dev, const struct vhu_vrin
 
 static int ask_start(struct vublk_dev *dev, struct vhu_vring *vring)
 {
-	const struct vq_layout layout = layout_of(agreed(vring));
+	const struct vq_layout layout = layout_of(dev, agreed(vring));
 	int err = check_start(dev, vring);
 
 	if (!err)
@@ -200,7 +201,7 @@ int vhu_vring_reconcile(struct vublk_dev *dev, struct vhu_vring *vring)
  */
 static void remap_one(struct vublk_dev *dev, struct vhu_vring *vring)
 {
-	const struct vq_layout layout = layout_of(agreed(vring));
+	const struct vq_layout layout = layout_of(dev, agreed(vring));
 	struct vq_ring ring;
 	int err;
 
@@ -410,7 +411,7 @@ int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg)
 	if (!vring)
 		return -EINVAL;
 	ring = agreed(vring);
-	layout = layout_of(ring);
+	layout = layout_of(dev, ring);
 	layout.desc = addr.desc;
 	layout.avail = addr.avail;
 	layout.used = addr.used;

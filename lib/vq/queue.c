@@ -108,7 +108,7 @@ bool vq_is_size(unsigned size, uint64_t features)
 
 /* One of the three parts of a ring. */
 struct part {
-	uint64_t uva, size; /* bytes */
+	uint64_t addr, size; /* bytes */
 	unsigned align;
 	void *host;
 };
@@ -134,10 +134,11 @@ static void describe(struct part part[3], const struct vq_layout *layout, uint64
 }
 
 /* Finds the parts in memory; what is wrong, in words, or NULL. */
-static const char *find_parts(struct part part[3], const struct vhu_mem *mem)
+static const char *find_parts(struct part part[3], const struct vhu_mem *mem, bool guest_physical)
 {
 	for (unsigned i = 0; i < 3; i++) {
-		part[i].host = vhu_mem_uva(mem, part[i].uva, part[i].size);
+		part[i].host = guest_physical ? vhu_mem_gpa(mem, part[i].addr, part[i].size)
+					      : vhu_mem_uva(mem, part[i].addr, part[i].size);
 		if (!part[i].host)
 			return "is not in the memory shared";
 		/* With us: a front-end may place a region at any address. */
@@ -145,8 +146,8 @@ static const char *find_parts(struct part part[3], const struct vhu_mem *mem)
 			return "is not aligned";
 		/* Inside regions the sums cannot wrap around. */
 		for (unsigned k = 0; k < i; k++)
-			if (part[i].uva < part[k].uva + part[k].size &&
-			    part[k].uva < part[i].uva + part[i].size)
+			if (part[i].addr < part[k].addr + part[k].size &&
+			    part[k].addr < part[i].addr + part[i].size)
 				return "has parts that overlap";
 	}
 	return NULL;
@@ -161,7 +162,7 @@ int vq_translate(const struct vublk_queue *vq, const struct vq_layout *layout,
 
 	describe(part, layout, features);
 	if (vq_is_size(layout->size, features))
-		wrong = find_parts(part, mem);
+		wrong = find_parts(part, mem, layout->guest_physical);
 	if (wrong) {
 		vhu_log(VUBLK_LOG_WARNING,
 			"%s: queue %u: the %s ring of %u entries (descriptors 0x%llx, available "

@@ -138,7 +138,8 @@ struct vublk_queue {
 /* What SET_VRING_NUM, _ADDR and _BASE said, for vq_setup(). */
 struct vq_layout {
 	unsigned size;
-	uint64_t desc, avail, used; /* user addresses */
+	uint64_t desc, avail, used; /* user addresses, or */
+	bool guest_physical;        /* these (GPA_ADDRESSES) */
 	uint32_t base;              /* as in SET_VRING_BASE, see vq_base() */
 };
 

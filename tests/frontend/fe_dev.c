@@ -61,6 +61,8 @@ static int negotiate_protocol(struct fe_dev *dev)
 
 	FE_TRY(fe_ask_u64(conn, VHU_GET_PROTOCOL_FEATURES, &dev->protocol_offered));
 	dev->protocol = dev->protocol_offered & FE_DEV_PROTOCOL & ~dev->options.protocol_off;
+	if (dev->options.guest_physical)
+		dev->protocol |= dev->protocol_offered & FE_BIT(VHU_PROTOCOL_F_GPA_ADDRESSES);
 	FE_TRY(fe_tell_u64(conn, VHU_SET_PROTOCOL_FEATURES, dev->protocol));
 	conn->reply_ack = fe_dev_speaks(dev, VHU_PROTOCOL_F_REPLY_ACK);
 	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_MQ))
@@ -141,14 +143,21 @@ int fe_dev_make_vqs(struct fe_dev *dev)
 	return 0;
 }
 
+/* As this device names an address in SET_VRING_ADDR. */
+static uint64_t ring_addr(const struct fe_dev *dev, uint64_t gpa)
+{
+	return fe_dev_speaks(dev, VHU_PROTOCOL_F_GPA_ADDRESSES) ? gpa
+								: fe_user_addr(&dev->mem, gpa);
+}
+
 int fe_dev_set_addr(struct fe_dev *dev, unsigned int index)
 {
 	const struct fe_vq *vq = &dev->vq[index];
 	struct vhu_vring_addr addr = {
 		.index = index,
-		.desc = fe_user_addr(&dev->mem, vq->desc_gpa),
-		.avail = fe_user_addr(&dev->mem, vq->avail_gpa),
-		.used = fe_user_addr(&dev->mem, vq->used_gpa),
+		.desc = ring_addr(dev, vq->desc_gpa),
+		.avail = ring_addr(dev, vq->avail_gpa),
+		.used = ring_addr(dev, vq->used_gpa),
 	};
 
 	return fe_tell(&dev->conn, VHU_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0);

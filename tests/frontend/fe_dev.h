@@ -41,6 +41,7 @@ struct fe_dev_options {
 	uint64_t mem_size;       /* of the one region made if `mem` is empty, bytes; 0: 32 MiB */
 	bool mem_slots;          /* ADD_MEM_REG instead of SET_MEM_TABLE */
 	bool channel;            /* give the back-end a channel, dev->channel */
+	bool guest_physical;     /* GPA_ADDRESSES, if that is offered */
 	bool packed;             /* packed rings; -ENOTSUP if they are not offered */
 };
 

@@ -50,6 +50,62 @@ static void one_region(void)
 	regions_at_many_places(false, 1);
 }
 
+/* GPA_ADDRESSES: rings above and below 4 GiB. */
+static void guest_physical(uint64_t at, bool slots)
+{
+	needs_vublkd();
+	serve(16 * MIB);
+	greet(.guest_physical = true, .mem_slots = slots);
+	REQUIRE(fe_dev_speaks(&dev, VHU_PROTOCOL_F_GPA_ADDRESSES));
+	add_region(at, 2 * MIB, PAGE);
+	add_region(at + 4 * MIB, MIB, 0);
+	REQUIRE_OK(fe_dev_share_memory(&dev));
+	finish_attach();
+}
+
+static void guest_physical_ring_addresses(void)
+{
+	guest_physical(4 * FE_BIT(30), false);
+	check_region(0);
+	check_region(1);
+}
+
+/* The ring is where it says in the guest's memory, and nowhere else. */
+static void guest_physical_addresses_are_no_others(void)
+{
+	uint64_t truth;
+
+	guest_physical(MIB, true);
+	REQUIRE_OK(fe_dev_stop_vq(&dev, 0));
+	dev.protocol &= ~FE_BIT(VHU_PROTOCOL_F_GPA_ADDRESSES);
+	CHECK_EQ(fe_dev_set_addr(&dev, 0), FE_REFUSED); /* user addresses */
+	dev.protocol |= FE_BIT(VHU_PROTOCOL_F_GPA_ADDRESSES);
+	truth = dev.vq[0].desc_gpa;
+	for (uint64_t wrong = 0; wrong < 4 * MIB; wrong += MIB) {
+		/* below the memory, inside, at its end, behind it */
+		dev.vq[0].desc_gpa = wrong == MIB ? 3 * MIB - 16 : wrong;
+		if (wrong != 2 * MIB)
+			CHECK_EQ(fe_dev_set_addr(&dev, 0), FE_REFUSED);
+	}
+	dev.vq[0].desc_gpa = UINT64_MAX - 15;
+	CHECK_EQ(fe_dev_set_addr(&dev, 0), FE_REFUSED);
+	dev.vq[0].desc_gpa = truth;
+	REQUIRE_OK(fe_dev_start_vq(&dev, 0));
+	check_region(0);
+}
+
+static void guest_physical_ring_moves_with_its_memory(void)
+{
+	guest_physical(0, true);
+	REQUIRE_OK(fe_dev_remove_region(&dev, 1));
+	check_region(0);
+	REQUIRE_OK(fe_dev_add_region(&dev, 1));
+	check_region(1);
+	REQUIRE_OK(fe_dev_remove_region(&dev, 0));
+	REQUIRE_OK(fe_dev_add_region(&dev, 0));
+	check_region(0);
+}
+
 static void eight_regions(void)
 {
 	regions_at_many_places(false, 8);
@@ -385,6 +441,9 @@ static void ring_in_a_region_of_its_own(void)
 
 static const struct tap_case cases[] = {
 	{"one_region", one_region},
+	{"guest_physical_ring_addresses", guest_physical_ring_addresses},
+	{"guest_physical_addresses_are_no_others", guest_physical_addresses_are_no_others},
+	{"guest_physical_ring_moves_with_its_memory", guest_physical_ring_moves_with_its_memory},
 	{"eight_regions", eight_regions},
 	{"thirty_two_regions", thirty_two_regions},
 	{"thirty_two_slots", thirty_two_slots},

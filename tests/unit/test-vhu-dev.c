@@ -51,7 +51,8 @@ static void features_offered(void)
 		 SESSION_OFFERED | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |
 			 BIT(VHU_F_PROTOCOL_FEATURES) | BIT(VHU_F_LOG_ALL) |
 			 BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED));
-	CHECK_EQ(session_ask_u64(VHU_GET_PROTOCOL_FEATURES), SESSION_PROTOCOL);
+	CHECK_EQ(session_ask_u64(VHU_GET_PROTOCOL_FEATURES),
+		 SESSION_PROTOCOL | BIT(VHU_PROTOCOL_F_GPA_ADDRESSES));
 	CHECK_EQ(session_ask_u64(VHU_GET_QUEUE_NUM), SESSION_QUEUES);
 	CHECK_EQ(session_ask_u64(VHU_GET_MAX_MEM_SLOTS), 512);
 }
@@ -100,7 +101,7 @@ static void protocol_features_that_were_not_offered_are_refused(void)
 
 	for (unsigned bit = 0; bit < 64; bit++)
 		CHECK_EQ(session_tell_u64(VHU_SET_PROTOCOL_FEATURES, more | BIT(bit)),
-			 !(SESSION_PROTOCOL & BIT(bit)));
+			 !((SESSION_PROTOCOL | BIT(VHU_PROTOCOL_F_GPA_ADDRESSES)) & BIT(bit)));
 }
 
 /* 23 needs 20, and that needs 12. */
