@@ -37,6 +37,7 @@ unit_tests = \
 	tests/unit/test-vhu-backend \
 	tests/unit/test-vhu-dev \
 	tests/unit/test-vhu-dev-end \
+	tests/unit/test-vhu-dev-gpa \
 	tests/unit/test-vhu-dev-inflight \
 	tests/unit/test-vhu-dev-log \
 	tests/unit/test-vhu-dev-memory \

@@ -290,6 +290,7 @@ static bool has_what_it_needs(uint64_t features, unsigned bit, unsigned needed)
 int vhu_dev_set_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	const uint64_t wanted = msg->payload.u64;
+	const uint64_t change = wanted ^ dev->session->protocol_features;
 
 	if (wanted & ~PROTOCOL_FEATURES) {
 		vhu_log(VUBLK_LOG_WARNING, "%s: protocol features 0x%llx were not offered",
@@ -304,6 +305,13 @@ int vhu_dev_set_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg)
 			"%s: protocol features 0x%llx: 23 needs 20, and that needs 12", dev->name,
 			(unsigned long long)wanted);
 		return -EINVAL;
+	}
+	/* A ring that moves with its memory has to be where it was started. */
+	if (change & BIT(VHU_PROTOCOL_F_GPA_ADDRESSES) && vhu_vring_any_running(dev)) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: what ring addresses are (GPA_ADDRESSES) cannot change while rings run",
+			dev->name);
+		return -EBUSY;
 	}
 	vhu_session_set_protocol_features(dev->store, wanted);
 	return 0;
