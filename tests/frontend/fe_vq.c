@@ -193,6 +193,7 @@ void fe_vq_silence(struct fe_vq *vq, bool silent)
 
 void fe_vq_call_after(struct fe_vq *vq, unsigned int n)
 {
+	vq->silent = false;
 	vq->kind->want_call(vq, n);
 	FULL_FENCE();
 }

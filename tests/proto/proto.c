@@ -109,6 +109,15 @@ void check_round_trip(struct fe_blk *b, uint64_t sector, uint32_t len)
 	free(buf);
 }
 
+void proto_settle_calls(void)
+{
+	fe_vq_silence(blk.vq, true);
+	REQUIRE_OK(
+		fe_blk_submit(&blk, fe_blk_get(&blk), VIRTIO_BLK_T_GET_ID, 0, VIRTIO_BLK_ID_BYTES));
+	REQUIRE_EQ(fe_blk_drain(&blk), 0);
+	fe_vq_take_event(blk.vq->call_fd);
+}
+
 void check_serves(void)
 {
 	detach();

@@ -73,6 +73,14 @@ void proto_greet(const struct fe_dev_options *options);
 void detach(void);
 
 /*
+ * Takes the call of `blk`'s queue away, and the one that may be on its way for completions that
+ * were seen before they were announced: a request without a call follows them, and the back-end
+ * announces what it has done before it takes the next request. Nothing may be in flight. The queue
+ * is silent afterwards.
+ */
+void proto_settle_calls(void);
+
+/*
  * A new front-end: hangs up `dev` and connects afresh, writes and reads back, and looks at the
  * image itself. Ends with `dev` detached.
  */

@@ -208,7 +208,7 @@ static void event_on_the_next_lap(void)
 	for (unsigned int round = 0; round < 7 * 4 * 4; round++) {
 		unsigned int after = round % 4;
 
-		fe_vq_take_event(blk.vq->call_fd);
+		proto_settle_calls();
 		while ((slot = fe_blk_get(&blk)))
 			REQUIRE_OK(fe_blk_submit(&blk, slot, VIRTIO_BLK_T_GET_ID, 0, ID_LEN));
 		fe_vq_call_after(blk.vq, after);
