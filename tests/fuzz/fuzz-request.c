@@ -57,6 +57,7 @@ static struct {
 	bool odd;           /* a transfer has stopped within a block: such a file takes anything */
 	struct bounce_pool bounces;
 	uint8_t content[DISK], before[DISK]; /* now, and before the round */
+	uint64_t end;                        /* where the file ends now; a write may move it */
 	_Alignas(4096) uint8_t bounce[BUFFERS][BOUNCE_SIZE];
 	_Alignas(4096) uint8_t pool[POOL], pool_before[POOL];
 	struct iovec writable[REQUESTS * PIECES]; /* by the device */
@@ -127,10 +128,10 @@ static int64_t move(struct io *io, uint64_t most)
 		uint64_t n = io->iov[i].iov_len;
 
 		n = n < most - moved ? n : most - moved;
-		if (at >= fuzz.image.end && io->op == IO_READ)
+		if (at >= fuzz.end && io->op == IO_READ)
 			break;
-		if (io->op == IO_READ && n > fuzz.image.end - at)
-			n = fuzz.image.end - at;
+		if (io->op == IO_READ && n > fuzz.end - at)
+			n = fuzz.end - at;
 		FUZZ_CHECK(at + n <= DISK);
 		if (io->op == IO_READ)
 			memcpy(io->iov[i].iov_base, fuzz.content + at, n);
@@ -139,6 +140,8 @@ static int64_t move(struct io *io, uint64_t most)
 		at += n;
 		moved += n;
 	}
+	if (io->op == IO_WRITE && at > fuzz.end)
+		fuzz.end = at;
 	return (int64_t)moved;
 }
 
@@ -162,7 +165,7 @@ static int64_t execute(struct io *io, uint8_t how, uint16_t amount)
 	if (how % 16 == 2 && range)
 		return -EOPNOTSUPP;
 	if (io->op == IO_SIZE)
-		return (int64_t)fuzz.image.end;
+		return (int64_t)fuzz.end;
 	if (io->op == IO_SYNC)
 		return 0;
 	if (range) {
@@ -455,8 +458,9 @@ static void make_disk(struct fuzz_input *in)
 				    .finished = finished,
 				    .abandoned = abandoned,
 				    .malformed = malformed};
-	memcpy(fuzz.content, noise(), fuzz.image.end);
-	memset(fuzz.content + fuzz.image.end, 0, DISK - fuzz.image.end);
+	fuzz.end = fuzz.image.end;
+	memcpy(fuzz.content, noise(), fuzz.end);
+	memset(fuzz.content + fuzz.end, 0, DISK - fuzz.end);
 }
 
 static void one_round(struct fuzz_input *in)

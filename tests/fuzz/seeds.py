@@ -116,6 +116,8 @@ def request():
         "merged": disk(0) + batch(one(1, 0, [0]), one(1, 1, [1]), one(1, 3, [2]),
                                   one(0, 9, [0])) + full,
         "tail": disk(8, 100) + batch(one(0, 120, [7])) + full,
+        "longer": disk(8, 100) + batch(one(1, 120, [7])) + bytes(2) + batch(one(0, 120, [7])) +
+                  full,
         "durable": disk(16) + batch(one(1, 8, [0]), one(2, 0, [])) + bytes([0, 0, 0, 1]) + full,
         "unaligned": disk(1) + batch(one(0, 8, [512, 1024], 12)) + full,
         "identity": disk(2) + batch(one(3, 0, [0])) + full,
