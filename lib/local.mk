@@ -18,6 +18,8 @@ lib_libvublk_la_SOURCES = \
 	lib/vhu/msg.c lib/vhu/msg.h \
 	lib/vhu/ring_state.c lib/vhu/ring_state.h \
 	lib/vhu/session.c lib/vhu/session.h \
+	lib/vhu/state.h \
+	lib/vhu/transfer.c \
 	lib/vhu/vring.c \
 	lib/vq/chain.c \
 	lib/vq/dirty.c lib/vq/dirty.h \

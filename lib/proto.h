@@ -199,6 +199,18 @@ struct vhu_inflight_desc {
 #define VHU_INFLIGHT_DESC_SIZE 20
 static_assert(sizeof(struct vhu_inflight_desc) == 24, "QEMU's size");
 
+/* "Device state transfer parameters" */
+struct vhu_transfer_params {
+	uint32_t direction;
+	uint32_t phase;
+};
+static_assert(sizeof(struct vhu_transfer_params) == 8, "wire size");
+#define VHU_TRANSFER_SAVE    0u
+#define VHU_TRANSFER_LOAD    1u
+#define VHU_TRANSFER_STOPPED 0u       /* the one phase there is */
+#define VHU_TRANSFER_NOFD    0x100ull /* in the reply: it comes without a descriptor */
+#define VHU_TRANSFER_ERROR   0xffull  /* in the reply: 0 is success */
+
 union vhu_payload {
 	uint64_t u64;
 	struct vhu_vring_state state;
@@ -208,6 +220,7 @@ union vhu_payload {
 	struct vhu_log log;
 	struct vhu_config config;
 	struct vhu_inflight_desc inflight;
+	struct vhu_transfer_params transfer;
 	uint8_t bytes[sizeof(struct vhu_mem_table)];
 };
 

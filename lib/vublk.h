@@ -92,6 +92,18 @@ struct vublk_ops {
 			  bool migration);
 	/* These are the features in force from now on; no queue runs. 0 after a reset. */
 	void (*set_features)(void *opaque, uint64_t features);
+	/*
+	 * What another back-end has to know of the device beyond what its front-end tells it, while
+	 * no queue runs; and here it comes: 0, or -errno if that cannot be ("Migrating back-end
+	 * state").
+	 */
+	uint32_t (*save_state)(void *opaque);
+	int (*load_state)(void *opaque, uint32_t state);
+	/*
+	 * Call vublk_dev_state_input() when `fd`, which stays the library's, is readable or at its
+	 * end; -1: no more, it will be closed. There is one at most. 0 or -errno.
+	 */
+	int (*watch_state)(void *opaque, int fd);
 };
 
 struct vublk_params {
@@ -126,6 +138,9 @@ int vublk_dev_input(struct vublk_dev *dev);
  * front-end, closes the socket and calls ops->disconnected(), maybe before this returns.
  */
 void vublk_dev_disconnect(struct vublk_dev *dev);
+
+/* What ops->watch_state() named is readable, or at its end. Reads a bounded number of bytes. */
+void vublk_dev_state_input(struct vublk_dev *dev);
 
 /*
  * The configuration space is another one now: the front-end is told, when rings run, if it can be

@@ -50,6 +50,7 @@ proto_tests = \
 	tests/proto/test-session \
 	tests/proto/test-short \
 	tests/proto/test-socket \
+	tests/proto/test-state \
 	tests/proto/test-stress \
 	tests/proto/test-truncate \
 	tests/proto/test-vring \

@@ -49,6 +49,7 @@ unit_tests = \
 	tests/unit/test-vhu-mem \
 	tests/unit/test-vhu-msg \
 	tests/unit/test-vhu-session \
+	tests/unit/test-vhu-transfer \
 	tests/unit/test-vhu-vring \
 	tests/unit/test-vhu-ring-state \
 	tests/unit/test-vhu-waiting \

@@ -86,6 +86,18 @@ static ssize_t read_now(int fd, void *to, size_t size)
 	return read(fd, to, size);
 }
 
+int vhu_fd_read(int fd, void *to, size_t size)
+{
+	ssize_t n;
+
+	do {
+		n = recv(fd, to, size, MSG_DONTWAIT);
+		if (n < 0 && errno == ENOTSOCK)
+			n = read_now(fd, to, size);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : (int)n;
+}
+
 int vhu_fd_drain(int fd)
 {
 	char bytes[64];

@@ -23,6 +23,12 @@ bool vhu_fd_can_notify(int fd);
 /* Can frames be written to it: is it a pipe, or one of such a pair? An eventfd takes numbers. */
 bool vhu_fd_is_stream(int fd);
 
+/*
+ * Reads at most `size` bytes (below 2 GiB) without waiting. How many; 0: it is at its end; -EAGAIN:
+ * there is nothing now; other -errno of read(2).
+ */
+int vhu_fd_read(int fd, void *to, size_t size);
+
 /* Reads it empty, or nearly so. 0, or -errno when it is no use any more (-EPIPE: closed). */
 int vhu_fd_drain(int fd);
 

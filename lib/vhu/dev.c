@@ -43,8 +43,8 @@ static_assert(VUBLK_MAX_CONFIG == VHU_MAX_CONFIG, "one number");
 	 BIT(VHU_PROTOCOL_F_BACKEND_REQ) | BIT(VHU_PROTOCOL_F_CONFIG) | \
 	 BIT(VHU_PROTOCOL_F_RESET_DEVICE) | BIT(VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS) | \
 	 BIT(VHU_PROTOCOL_F_STATUS) | BIT(VHU_PROTOCOL_F_INFLIGHT_SHMFD) | \
-	 BIT(VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) | BIT(VHU_PROTOCOL_F_GPA_ADDRESSES) | \
-	 BIT(VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN))
+	 BIT(VHU_PROTOCOL_F_DEVICE_STATE) | BIT(VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) | \
+	 BIT(VHU_PROTOCOL_F_GPA_ADDRESSES) | BIT(VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN))
 
 /* Messages served in one go, so that one front-end cannot keep the control thread. */
 #define MESSAGES_AT_ONCE 32
@@ -70,7 +70,7 @@ int vublk_dev_create(struct vublk_dev **devp, const struct vublk_params *params)
 	dev = calloc(1, sizeof(*dev));
 	if (!dev)
 		return -ENOMEM;
-	dev->sock = dev->log_fd = -1;
+	dev->sock = dev->log_fd = dev->transfer.fd = -1;
 	vhu_backend_init(&dev->backend);
 	dev->params = *params;
 	dev->offered = params->features | TRANSPORT_FEATURES;
@@ -167,6 +167,7 @@ static void forget(struct vublk_dev *dev)
 	dev->log_fd = -1;
 	dev->unlogged = false;
 	vhu_backend_close(&dev->backend);
+	vhu_transfer_forget(dev);
 	vhu_session_end(dev->store);
 	dev->row = NULL;
 	dev->err = 0;
@@ -642,6 +643,7 @@ int vhu_dev_reset_finish(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	(void)msg;
 	vhu_vring_reset_all(dev);
+	vhu_transfer_forget(dev);
 	vhu_inflight_put(dev->inflight);
 	dev->inflight = NULL;
 	vhu_session_reset(dev->store);

@@ -32,6 +32,7 @@
 #include "vhu/msg.h"
 #include "vhu/ring_state.h"
 #include "vhu/session.h"
+#include "vhu/state.h"
 #include "vq/ring.h"
 #include "vublk.h"
 
@@ -59,6 +60,7 @@ struct vublk_dev {
 	struct vhu_dirty_log *log;     /* NULL: nobody wants to know what is written */
 	int log_fd;                    /* signalled when something was, -1: none */
 	struct vhu_backend backend;    /* the channel for what we say of our own accord */
+	struct vhu_transfer transfer;  /* of the device's state, or the last one's result */
 	struct vhu_vring *vring;       /* params.num_queues of them */
 
 	/* The message outstanding. */
@@ -136,6 +138,14 @@ int vhu_vring_set_kick(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_vring_set_call(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_vring_set_err(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_vring_set_enable(struct vublk_dev *dev, struct vhu_msg *msg);
+
+/* ---- vhu/transfer.c ---- */
+
+/* Ends a transfer of the device's state that is under way; none has taken place. */
+void vhu_transfer_forget(struct vublk_dev *dev);
+
+int vhu_dev_set_device_state_fd(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_check_device_state(struct vublk_dev *dev, struct vhu_msg *msg);
 
 /* ---- vhu/dev.c ---- */
 

@@ -25,9 +25,11 @@ struct vhu_row {
 	uint8_t min_fds, max_fds;
 	/* The reply is payload.u64 or the like, so many bytes; 0: an ack, if it asks for one. */
 	uint16_t reply_size;
-	bool reply_is_ack;     /* who asked for an ack gets it in the reply */
-	bool empty_if_refused; /* the reply has a way to say so: it is empty */
-	uint64_t needs;        /* protocol feature bits, all of them */
+	bool reply_is_ack; /* who asked for an ack gets it in the reply */
+	/* The reply has a way to say that it is refused: it is empty, or is this u64 (not 0). */
+	bool empty_if_refused;
+	uint16_t refusal;
+	uint64_t needs; /* protocol feature bits, all of them */
 	bool vital;
 };
 
@@ -89,6 +91,13 @@ static const struct vhu_row rows[VHU_REQUEST_LIMIT] = {
 	/* "the back-end MAY accept messages with one file descriptor" */
 	[VHU_REM_MEM_REG] = {vhu_dev_rem_mem_reg, SIZE(sizeof(struct vhu_mem_reg)), .max_fds = 1,
 			     .needs = PF(CONFIGURE_MEM_SLOTS), .vital = true},
+	/* "must not both indicate an error and return a file descriptor" */
+	[VHU_SET_DEVICE_STATE_FD] = {vhu_dev_set_device_state_fd,
+				     SIZE(sizeof(struct vhu_transfer_params)), FDS(1),
+				     .reply_size = 8, .refusal = VHU_TRANSFER_NOFD | 1,
+				     .needs = PF(DEVICE_STATE)},
+	[VHU_CHECK_DEVICE_STATE] = {vhu_dev_check_device_state, .reply_size = 8, .refusal = 1,
+				    .needs = PF(DEVICE_STATE)},
 	[VHU_SET_STATUS] = {vhu_dev_set_status, U64, .needs = PF(STATUS)},
 	[VHU_GET_STATUS] = {vhu_dev_get_status, .reply_size = 8, .needs = PF(STATUS)},
 };
@@ -149,10 +158,12 @@ static int send_reply(struct vublk_dev *dev)
 
 	if (size == SAME_SIZE)
 		size = msg->header.size;
-	if (dev->err && !dev->row->empty_if_refused)
-		return dev->err;
-	if (dev->err)
+	if (dev->err && dev->row->refusal)
+		msg->payload.u64 = dev->row->refusal;
+	else if (dev->err && dev->row->empty_if_refused)
 		size = 0;
+	else if (dev->err)
+		return dev->err;
 	return vhu_msg_reply(msg, dev->sock, msg->raw, size);
 }
 

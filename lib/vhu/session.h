@@ -6,7 +6,8 @@
  * Whoever has it and the descriptors that came with the messages (the connection, memory, the
  * in-flight region, the log of dirty pages, three a ring) can go on with the session. So what
  * follows from these is not in it (maps, where a ring lies in them, which state it is in), nor what
- * one process is at (answers that are pending, a ring's position while it runs).
+ * one process is at (answers that are pending, a ring's position while it runs, a transfer of the
+ * device's state).
  *
  * It is written by the setters below and by nobody else: they take the store, of which others know
  * nothing, and who has a vhu_session has it to read. A setter checks nothing, allocates nothing and

@@ -76,6 +76,29 @@ static void resume(void *opaque, bool again)
 		leave(frontend);
 }
 
+static void state_ready(struct loop_watch *watch, uint32_t events)
+{
+	struct frontend *frontend = container_of(watch, struct frontend, state_watch);
+
+	(void)events;
+	vublk_dev_state_input(rings_device(frontend->rings));
+}
+
+static int watch_state(void *opaque, int fd)
+{
+	struct frontend *frontend = opaque;
+	int err;
+
+	unwatch(frontend, &frontend->state_watch);
+	if (fd < 0)
+		return 0;
+	frontend->state_watch = (struct loop_watch){.fd = fd, .ready = state_ready};
+	err = loop_watch(frontend->loop, &frontend->state_watch, EPOLLIN);
+	if (err)
+		frontend->state_watch.fd = -1;
+	return err;
+}
+
 static int serve(struct frontend *frontend, int fd)
 {
 	int err = vublk_dev_connect(rings_device(frontend->rings), fd);
@@ -182,6 +205,7 @@ static void disconnected(void *opaque)
 const struct rings_events frontend_events = {
 	.resume = resume,
 	.disconnected = disconnected,
+	.watch_state = watch_state,
 };
 
 /* ---- life ---- */
@@ -193,7 +217,7 @@ int frontend_start(struct frontend *frontend, struct loop *loop, struct rings *r
 	frontend->loop = loop;
 	frontend->rings = rings;
 	frontend->listener = listener;
-	frontend->listen_watch.fd = frontend->conn_watch.fd = -1;
+	frontend->listen_watch.fd = frontend->conn_watch.fd = frontend->state_watch.fd = -1;
 	frontend->accept_timer.fire = accept_again;
 	rings_set_identity(rings, listener_identity(listener));
 	if (listener->connected) {

@@ -21,10 +21,11 @@ struct frontend {
 	struct loop *loop;
 	struct rings *rings;
 	struct listener *listener;
-	struct loop_watch listen_watch, conn_watch; /* .fd is -1 while not watched */
-	bool connected;                             /* until disconnected() */
-	bool announced;                             /* its coming was logged */
-	bool leaving;                               /* rings_disconnect() was called */
+	/* .fd is -1 while not watched */
+	struct loop_watch listen_watch, conn_watch, state_watch;
+	bool connected; /* until disconnected() */
+	bool announced; /* its coming was logged */
+	bool leaving;   /* rings_disconnect() was called */
 	bool stopping;
 	struct loop_timer accept_timer; /* when there were no descriptors left */
 	void (*ended)(struct frontend *frontend, int status);

@@ -359,6 +359,31 @@ static void set_features(void *opaque, uint64_t features)
 		atomic_store(&rings->shared.blk.wce, false);
 }
 
+/* Of what the driver may write, the front-end of another back-end tells it nothing. */
+static uint32_t save_state(void *opaque)
+{
+	struct rings *rings = opaque;
+
+	return atomic_load(&rings->shared.blk.wce);
+}
+
+static int load_state(void *opaque, uint32_t state)
+{
+	struct rings *rings = opaque;
+
+	if (state > 1)
+		return -EINVAL;
+	atomic_store(&rings->shared.blk.wce, state);
+	return 0;
+}
+
+static int watch_state(void *opaque, int fd)
+{
+	struct rings *rings = opaque;
+
+	return rings->events.watch_state(rings->opaque, fd);
+}
+
 static const struct vublk_ops ops = {
 	.queue_start = queue_start,
 	.queue_cancel = queue_cancel,
@@ -369,6 +394,9 @@ static const struct vublk_ops ops = {
 	.get_config = get_config,
 	.set_config = set_config,
 	.set_features = set_features,
+	.save_state = save_state,
+	.load_state = load_state,
+	.watch_state = watch_state,
 };
 
 /* ---- the image's size ---- */

@@ -20,6 +20,7 @@ struct vublk_dev;
 struct rings_events {
 	void (*resume)(void *opaque, bool again); /* see struct vublk_ops */
 	void (*disconnected)(void *opaque);
+	int (*watch_state)(void *opaque, int fd);
 };
 
 /*

@@ -329,6 +329,49 @@ static void abandon(void)
 	for_both(one_abandon);
 }
 
+/*
+ * The same, with two daemons that are there at once, as when a guest moves: the second one, waiting
+ * for the image, gets a copy of the region, and finishes what is in it.
+ */
+static void one_hand_over(const struct crash_config *c)
+{
+	const uint64_t record = FE_BIT(VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT);
+	const uint64_t skip = FE_BIT(VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN);
+	static const char *const options[] = {"--num-workers=1", "--poll=off", NULL};
+	struct crash_config deep = *c;
+	unsigned int left = 0;
+
+	deep.options = options;
+	deep.n_queues = 4;
+	deep.queue_size = 1024;
+	deep.depth = 256;
+	crash_begin(&deep);
+	for (unsigned int i = 0; i < 4 || (!left && i < 40); i++) {
+		struct fe_inflight region;
+		struct fe_daemon first = server;
+
+		crash_pump(2000);
+		left += abandon_all(record | skip, VHU_GET_VRING_BASE_SKIP_DRAIN);
+		REQUIRE_OK(fe_inflight_copy(&region, &inflight, 0, 0));
+		snprintf(server.socket, sizeof(server.socket), "%s/%u.sock", dir, i);
+		snprintf(server.err_path, sizeof(server.err_path), "%s/%u.err", dir, i);
+		REQUIRE_OK(fe_daemon_serve(&server, options));
+		fe_dev_hang_up(&dev);
+		go_on_with(&region);
+		REQUIRE_EQ(fe_daemon_stop(&first, SIGTERM, NULL), 0);
+		fe_inflight_free(&inflight);
+		inflight = region;
+	}
+	tap_diag("%u requests were handed over", left);
+	CHECK(left > 0);
+	crash_end();
+}
+
+static void hand_over(void)
+{
+	for_both(one_hand_over);
+}
+
 /* A driver begins anew, with rings as they were at first. */
 static void clean_rings(void)
 {
@@ -485,6 +528,7 @@ static const struct tap_case cases[] = {
 	{"clean_stop", clean_stop},
 	{"stop_in_recovery", stop_in_recovery},
 	{"abandon", abandon},
+	{"hand_over", hand_over},
 	{"new_start", new_start},
 	{"again_and_again", again_and_again},
 	{"other_size", other_size},

@@ -152,6 +152,25 @@ static void set_features(void *opaque, uint64_t features)
 	(void)opaque, (void)features;
 }
 
+static uint32_t save_state(void *opaque)
+{
+	(void)opaque;
+	return 0;
+}
+
+static int load_state(void *opaque, uint32_t state)
+{
+	(void)opaque;
+	return state > 1 ? -EINVAL : 0;
+}
+
+static int watch_state(void *opaque, int fd)
+{
+	(void)opaque;
+	(void)fd;
+	return 0;
+}
+
 static const struct vublk_ops ops = {
 	.queue_start = queue_asked,
 	.resume = resume,
@@ -159,6 +178,9 @@ static const struct vublk_ops ops = {
 	.get_config = get_config,
 	.set_config = set_config,
 	.set_features = set_features,
+	.save_state = save_state,
+	.load_state = load_state,
+	.watch_state = watch_state,
 };
 
 /* ---- the front-end ---- */

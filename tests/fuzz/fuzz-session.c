@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -45,6 +46,8 @@ static struct {
 	struct vublk_dev *dev;
 	int peer;
 	int memory_fd, region_fd, event_fd;
+	int state_fd;  /* what the device reads a state from, -1: nothing */
+	int state_end; /* our end of the pipe for a state, -1: none */
 	uint8_t *memory, *region;
 	struct fuzz_queue queue[QUEUES];
 	bool wait;     /* queues that are started have to */
@@ -213,6 +216,26 @@ static void set_features(void *opaque, uint64_t features)
 	(void)opaque, (void)features;
 }
 
+static uint32_t save_state(void *opaque)
+{
+	(void)opaque;
+	return 0;
+}
+
+static int load_state(void *opaque, uint32_t state)
+{
+	(void)opaque;
+	return state > 1 ? -EINVAL : 0;
+}
+
+static int watch_state(void *opaque, int fd)
+{
+	(void)opaque;
+	FUZZ_CHECK((fd < 0) == (fuzz.state_fd >= 0) && (fd < 0 || fcntl(fd, F_GETFD) >= 0));
+	fuzz.state_fd = fd;
+	return 0;
+}
+
 static const struct vublk_ops ops = {
 	.queue_start = queue_start,
 	.queue_cancel = queue_cancel,
@@ -223,6 +246,9 @@ static const struct vublk_ops ops = {
 	.get_config = get_config,
 	.set_config = set_config,
 	.set_features = set_features,
+	.save_state = save_state,
+	.load_state = load_state,
+	.watch_state = watch_state,
 };
 
 /* ---- the front-end ---- */
@@ -386,6 +412,48 @@ static void tell_log(struct fuzz_input *in)
 	     fuzz_u8(in) & 1 ? fuzz.memory_fd : fuzz.region_fd);
 }
 
+static void close_state(void)
+{
+	if (fuzz.state_end >= 0)
+		close(fuzz.state_end);
+	fuzz.state_end = -1;
+}
+
+static void look_at_state(void)
+{
+	if (fuzz.state_fd >= 0)
+		vublk_dev_state_input(fuzz.dev);
+}
+
+/* Gives one end of a pipe away, perhaps the wrong one. */
+static void transfer_state(struct fuzz_input *in)
+{
+	const uint8_t choice = fuzz_u8(in);
+	const struct vhu_transfer_params params = {choice & 1, (choice & 14) == 14};
+	const int theirs = choice & 16 ? params.direction : !params.direction;
+	int pair[2];
+
+	close_state();
+	FUZZ_CHECK(!pipe2(pair, O_CLOEXEC | O_NONBLOCK));
+	fuzz.state_end = pair[!theirs];
+	tell(VHU_SET_DEVICE_STATE_FD, &params, sizeof(params), pair[theirs]);
+	close(pair[theirs]);
+}
+
+/* A state that is one, or a part of it, or not quite. */
+static void write_state(struct fuzz_input *in)
+{
+	struct vhu_state state = {VHU_STATE_MAGIC, VHU_STATE_VERSION, 1};
+	const uint8_t choice = fuzz_u8(in), at = fuzz_u8(in) % sizeof(state);
+
+	if (choice & 1)
+		((uint8_t *)&state)[at] = choice;
+	if (fuzz.state_end >= 0 &&
+	    write(fuzz.state_end, &state, choice & 2 ? at : sizeof(state)) < 0)
+		close_state(); /* it was the wrong end, or the device has enough */
+	look_at_state();
+}
+
 static void write_memory(struct fuzz_input *in, uint8_t *memory)
 {
 	const uint16_t at = fuzz_u16(in);
@@ -452,6 +520,8 @@ static void goodbye(void)
 	vublk_dev_disconnect(fuzz.dev);
 	FUZZ_CHECK(fuzz.finished);
 	FUZZ_CHECK(!memcmp(fuzz.dev->session, &no_session, sizeof(no_session)));
+	FUZZ_CHECK(fuzz.state_fd < 0);
+	close_state();
 	close(fuzz.peer);
 	for (unsigned i = 0; i < QUEUES; i++)
 		FUZZ_CHECK(!fuzz.queue[i].running && !fuzz.queue[i].waiting);
@@ -459,7 +529,7 @@ static void goodbye(void)
 
 static void step(struct fuzz_input *in)
 {
-	switch (fuzz_u8(in) % 22) {
+	switch (fuzz_u8(in) % 26) {
 	case 0:
 		any_message(in);
 		break;
@@ -529,6 +599,19 @@ static void step(struct fuzz_input *in)
 	case 21:
 		tell(VHU_SET_LOG_FD, NULL, 0, fuzz.event_fd);
 		break;
+	case 22:
+		transfer_state(in);
+		break;
+	case 23:
+		write_state(in);
+		break;
+	case 24:
+		close_state();
+		look_at_state();
+		break;
+	case 25:
+		tell(VHU_CHECK_DEVICE_STATE, NULL, 0, -1);
+		break;
 	default:
 		goodbye();
 		hello();
@@ -571,12 +654,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz.memory = make_memory("memory", &fuzz.memory_fd);
 		fuzz.region = make_memory("region", &fuzz.region_fd);
 		fuzz.event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		signal(SIGPIPE, SIG_IGN);
 	}
 	before = open_descriptors();
 	memset(fuzz.memory, 0, MEMORY);
 	memset(fuzz.region, 0, MEMORY);
 	memset(fuzz.queue, 0, sizeof(fuzz.queue));
 	fuzz.wait = false;
+	fuzz.state_fd = fuzz.state_end = -1;
 	FUZZ_CHECK(!vublk_dev_create(&fuzz.dev, &params));
 	hello();
 	while (in.left)

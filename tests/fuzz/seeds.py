@@ -84,6 +84,9 @@ def session():
                   BASE,
         "wait": features(6) + MEMORY + split + WAIT + start() + MEMORY + OVER + work(2, 2) + BASE,
         "withdrawn": features(6) + MEMORY + split + WAIT + start() + BASE + AGAIN,
+        "state": bytes([3]) + u64(0x9b22b) + b"".join(
+            bytes([22, direction, 23, wrong, 5, 24, 25])
+            for direction in (0, 1) for wrong in (0, 1, 2)),
         "logged": bytes([3]) + u64(0x1b22b) + features(30) + MEMORY + split + start() +
                   bytes([21]) + bytes([20, 64, 0, 0, 0]) + work(2, 2) + features(14) +
                   work(1, 1) + BASE,

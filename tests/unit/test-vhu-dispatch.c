@@ -42,6 +42,8 @@ static const struct expected table[] = {
 	{VHU_GET_MAX_MEM_SLOTS, 0, 0, 0, 0, PF(CONFIGURE_MEM_SLOTS), true},
 	{VHU_ADD_MEM_REG, 40, 40, 1, 1, PF(CONFIGURE_MEM_SLOTS), false},
 	{VHU_REM_MEM_REG, 40, 40, 0, 1, PF(CONFIGURE_MEM_SLOTS), false},
+	{VHU_SET_DEVICE_STATE_FD, 8, 8, 1, 1, PF(DEVICE_STATE), true},
+	{VHU_CHECK_DEVICE_STATE, 0, 0, 0, 0, PF(DEVICE_STATE), true},
 	{VHU_SET_STATUS, 8, 8, 0, 0, PF(STATUS), false},
 	{VHU_GET_STATUS, 0, 0, 0, 0, PF(STATUS), true},
 	{VHU_GET_VRING_BASE_SKIP_DRAIN, 8, 8, 0, 0, PF(GET_VRING_BASE_SKIP_DRAIN), true},
@@ -77,7 +79,14 @@ static const char *try_with(const struct expected *row, uint32_t size, unsigned 
 		fds[i] = session.peer.fd;
 	result = session_send(row->request, VHU_FLAG_NEED_REPLY, zeros, size, fds, n_fds);
 	snprintf(why, sizeof(why), "%s", session.refused);
-	if (*why && row->request == VHU_GET_CONFIG) {
+	if (*why && row->needs == PF(DEVICE_STATE)) {
+		struct fe_msg reply;
+
+		CHECK_EQ(result, 0);
+		REQUIRE_OK(fe_recv(&session.peer, &reply));
+		CHECK_EQ(reply.payload.u64, row->min_fds ? 0x101 : 1);
+		CHECK_EQ(reply.n_fds, 0);
+	} else if (*why && row->request == VHU_GET_CONFIG) {
 		struct fe_msg reply;
 
 		CHECK_EQ(result, 0);

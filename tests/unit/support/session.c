@@ -2,6 +2,7 @@
 /* See session.h. */
 #include "tests/unit/support/session.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -118,6 +119,32 @@ static void session_set_features(void *opaque, uint64_t features)
 	session_note("features:%llx ", (unsigned long long)features);
 }
 
+static uint32_t session_save_state(void *opaque)
+{
+	CHECK(opaque == &session);
+	return session.state;
+}
+
+static int session_load_state(void *opaque, uint32_t state)
+{
+	CHECK(opaque == &session);
+	session_note("load:%x ", state);
+	if (!session.state_err)
+		session.state = state;
+	return session.state_err;
+}
+
+static int session_watch_state(void *opaque, int fd)
+{
+	CHECK(opaque == &session);
+	CHECK((fd < 0) == (session.watched >= 0)); /* one, and it is open still */
+	CHECK(fd >= 0 || fcntl(session.watched, F_GETFD) >= 0);
+	if (fd >= 0 && session.watch_err)
+		return session.watch_err;
+	session.watched = fd;
+	return 0;
+}
+
 static void session_log(enum vublk_log_level level, const char *line)
 {
 	const char *why = strstr(line, "refused: ");
@@ -138,6 +165,9 @@ const struct vublk_ops session_ops = {
 	.get_config = session_get_config,
 	.set_config = session_set_config,
 	.set_features = session_set_features,
+	.save_state = session_save_state,
+	.load_state = session_load_state,
+	.watch_state = session_watch_state,
 };
 
 void session_check_at(const char *expected, unsigned line)
@@ -257,6 +287,7 @@ void session_open_raw(void)
 	};
 
 	vublk_set_log(session_log);
+	session.watched = -1;
 	REQUIRE_OK(vublk_dev_create(&session.dev, &params));
 	session_connect();
 }
@@ -284,6 +315,7 @@ void session_close(void)
 	while (session.n_answered < session.n_asked)
 		session_answer(0);
 	CHECK(strstr(session.events, "disconnected "));
+	CHECK_EQ(session.watched, -1);
 	vublk_dev_destroy(session.dev);
 	fe_vq_free(&session.ring);
 	fe_mem_free(&session.mem);

@@ -44,6 +44,10 @@ extern struct session {
 	bool wait;         /* queues that are started wait for session_wait_over() */
 	int start_err;     /* of every queue_start */
 	int config_err;    /* of every set_config */
+	uint32_t state;    /* of its own: what is saved, and was loaded */
+	int state_err;     /* of every load_state */
+	int watch_err;     /* of every watch_state with a descriptor */
+	int watched;       /* the descriptor of which vublk_dev_state_input() wants to hear */
 	char events[1024]; /* what it was asked, see session_check() */
 	struct {
 		enum session_question what;
