@@ -3,13 +3,15 @@
 # timeout: 600
 #
 # Each fuzz target runs its seeds, and then what libFuzzer makes of them, for a while each: a
-# minute in all. FUZZ_SECONDS lets each run longer. Without libFuzzer the seeds are all.
+# minute in all, and the same each time, so that what fails here fails again. With FUZZ_SECONDS each
+# runs longer, and somewhere else each time. Without libFuzzer the seeds are all.
 # shellcheck source-path=SCRIPTDIR source=../cli/lib.sh
 . "$(dirname "$0")/../cli/lib.sh"
 readonly FUZZ=$SRCDIR/tests/fuzz/fuzz SECONDS_EACH=${FUZZ_SECONDS:-12}
+readonly SEED=${FUZZ_SECONDS:+0}
 
 for target in $("$FUZZ" list); do
-	output=$("$FUZZ" "$target" "$SECONDS_EACH" -verbosity=0 2>&1)
+	output=$("$FUZZ" "$target" "$SECONDS_EACH" -verbosity=0 "-seed=${SEED:-1}" 2>&1)
 	case $? in
 	0)
 		case_is ok "$target: $(awk '/number_of_executed_units/ { print $2 }' <<<"$output") inputs" ''

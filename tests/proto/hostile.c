@@ -48,7 +48,12 @@ uint64_t elsewhere(uint64_t gpa)
 
 int outcome(void)
 {
-	uint64_t deadline = fe_deadline(FE_TIMEOUT_MS);
+	return outcome_within(FE_TIMEOUT_MS);
+}
+
+int outcome_within(unsigned int ms)
+{
+	uint64_t deadline = fe_deadline(ms);
 
 	fe_vq_raw_kick(vq);
 	while (!fe_vq_take_event(vq->err_fd)) {

@@ -41,6 +41,9 @@ uint64_t elsewhere(uint64_t gpa);
  */
 int outcome(void);
 
+/* The same where there may be none, after `ms` milliseconds. */
+int outcome_within(unsigned int ms);
+
 /* For what the device may find either way: the ring is broken, or the request failed. */
 void expect_refusal(void);
 
