@@ -143,6 +143,12 @@ void vublk_dev_disconnect(struct vublk_dev *dev);
 void vublk_dev_state_input(struct vublk_dev *dev);
 
 /*
+ * Sets or clears the flag in the notes of all queues, running or not, if there is an in-flight
+ * region; see vublk_queue_note(). When this returns it is there for the next process.
+ */
+void vublk_dev_flag_notes(struct vublk_dev *dev, bool flag);
+
+/*
  * The configuration space is another one now: the front-end is told, when rings run, if it can be
  * ("VHOST_USER_BACKEND_CONFIG_CHANGE_MSG"), and reads it. 0: it is told, or will be, once; -EAGAIN:
  * the channel is full: it is tried again with the front-end's next message, or call again;
@@ -260,12 +266,26 @@ bool vublk_queue_recovering(const struct vublk_queue *queue);
 bool vublk_queue_tracked(const struct vublk_queue *queue);
 
 /*
- * Notes 32 bits of the caller's in the in-flight region, in bytes that the specification has no use
- * for, and returns what an earlier process has noted for this queue, 0 if nothing: the region lives
- * as long as the guest's use of the device. The front-end can write there, too: compare it, and
- * that is all. 0 and nothing noted without a region. Worker, between begin and end.
+ * A note of the caller's for the next process, in bytes of a queue's in-flight region for which the
+ * specification has no use: the region lives as long as the guest's use of the device. The
+ * front-end can write there, too: compare the value, and take the flag for one that makes the
+ * device more careful.
  */
-uint32_t vublk_queue_note(struct vublk_queue *queue, uint32_t note);
+struct vublk_note {
+	uint32_t value; /* 0: none */
+	bool flag;
+};
+
+/* What was noted; nothing without a region. Worker, between begin and end. */
+struct vublk_note vublk_queue_noted(const struct vublk_queue *queue);
+
+/*
+ * Notes it, if there is a region. Who is killed meanwhile leaves this flag or that of the note
+ * before, and the value or none. Worker, between begin and end. Where vublk_dev_flag_notes() may be
+ * called at the same time, look at what the flag comes from afterwards, and note again if it has
+ * changed.
+ */
+void vublk_queue_note(struct vublk_queue *queue, const struct vublk_note *note);
 
 /*
  * Takes the next available chain. 1: *chain is valid until vublk_queue_push(); 0: there is none;

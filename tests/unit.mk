@@ -62,6 +62,7 @@ unit_tests = \
 	tests/unit/test-vq-split \
 	tests/unit/test-vq-track \
 	tests/unit/test-vq-track-kill \
+	tests/unit/test-vq-track-note \
 	tests/unit/test-vq-track-packed \
 	tests/unit/test-vq-track-recover-packed \
 	tests/unit/test-vq-track-recover-split \

@@ -591,6 +591,16 @@ static const char *state_name(const struct vhu_vring *vring)
 	return names[vring->state];
 }
 
+void vublk_dev_flag_notes(struct vublk_dev *dev, bool flag)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		void *region = vhu_inflight_queue(dev->inflight, i);
+
+		if (region)
+			vq_track_flag(region, vhu_inflight_is_packed(dev->inflight), flag);
+	}
+}
+
 void vhu_vring_report(const struct vublk_dev *dev)
 {
 	for (unsigned i = 0; i < dev->params.num_queues; i++) {

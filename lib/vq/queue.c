@@ -386,9 +386,15 @@ bool vublk_queue_recovering(const struct vublk_queue *vq)
 	return !vq->broken && vq->track && vq->track->next_recovered < vq->track->n_recovered;
 }
 
-uint32_t vublk_queue_note(struct vublk_queue *vq, uint32_t note)
+struct vublk_note vublk_queue_noted(const struct vublk_queue *vq)
 {
-	return vq->track ? vq_track_note(vq->track, vq->packed, note) : 0;
+	return vq->track ? vq_track_noted(vq->track, vq->packed) : (struct vublk_note){0};
+}
+
+void vublk_queue_note(struct vublk_queue *vq, const struct vublk_note *note)
+{
+	if (vq->track)
+		vq_track_note(vq->track, vq->packed, note);
 }
 
 bool vublk_queue_tracked(const struct vublk_queue *vq)

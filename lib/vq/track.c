@@ -145,23 +145,62 @@ int vq_track_recover(struct vublk_queue *vq)
 	return 0;
 }
 
-/* Back-ends that know nothing of notes may leave anything in these bytes. */
-#define NOTE_MARK 0xb7
+/*
+ * A note lies in the padding of the header, or of the first entry: four bytes, and one that says
+ * what there is. Back-ends that know nothing of notes may leave anything in them.
+ */
+enum {
+	NOTED = 0xb7,         /* a value */
+	NOTED_FLAGGED = 0xb6, /* a value and the flag */
+	FLAGGED = 0xb5,       /* the flag */
+	NOTHING_NOTED = 0,
+	NOTE_KIND = 4, /* where this is, behind the value */
+};
 
-uint32_t vq_track_note(const struct vq_track *track, bool packed, uint32_t note)
+static uint8_t *note_in(void *region, bool packed)
 {
-	uint8_t *at = packed ? track->packed->padding : track->split->desc[0].padding;
-	uint32_t earlier = 0;
+	return packed ? ((struct inflight_packed *)region)->padding
+		      : ((struct inflight_split *)region)->desc[0].padding;
+}
 
+static uint8_t *note_of(const struct vq_track *track, bool packed)
+{
+	return packed ? note_in(track->packed, true) : note_in(track->split, false);
+}
+
+struct vublk_note vq_track_noted(const struct vq_track *track, bool packed)
+{
+	const uint8_t *at = note_of(track, packed);
+	const uint8_t kind = __atomic_load_n(&at[NOTE_KIND], __ATOMIC_SEQ_CST);
+	struct vublk_note note = {.flag = kind == NOTED_FLAGGED || kind == FLAGGED};
+
+	for (unsigned i = 0; i < 4 && (kind == NOTED || kind == NOTED_FLAGGED); i++)
+		note.value |= (uint32_t)__atomic_load_n(&at[i], __ATOMIC_RELAXED) << 8 * i;
+	return note;
+}
+
+void vq_track_note(const struct vq_track *track, bool packed, const struct vublk_note *note)
+{
+	uint8_t kind = note->flag ? FLAGGED : NOTHING_NOTED;
+	uint8_t *at = note_of(track, packed);
+
+	__atomic_store_n(&at[NOTE_KIND], kind, __ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < 4; i++)
-		earlier |= (uint32_t)__atomic_load_n(&at[i], __ATOMIC_RELAXED) << 8 * i;
-	if (__atomic_load_n(&at[4], __ATOMIC_RELAXED) != NOTE_MARK)
-		earlier = 0;
-	__atomic_store_n(&at[4], 0, __ATOMIC_RELEASE);
-	for (unsigned i = 0; i < 4; i++)
-		__atomic_store_n(&at[i], (uint8_t)(note >> 8 * i), __ATOMIC_RELEASE);
-	__atomic_store_n(&at[4], NOTE_MARK, __ATOMIC_RELEASE);
-	return earlier;
+		__atomic_store_n(&at[i], (uint8_t)(note->value >> 8 * i), __ATOMIC_RELEASE);
+	/* A flag that was set meanwhile stays; vublk_dev_flag_notes()'s caller writes once more. */
+	__atomic_compare_exchange_n(&at[NOTE_KIND], &kind, note->flag ? NOTED_FLAGGED : NOTED,
+				    false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+void vq_track_flag(void *region, bool packed, bool flag)
+{
+	uint8_t *at = &note_in(region, packed)[NOTE_KIND];
+	const uint8_t kind = __atomic_load_n(at, __ATOMIC_SEQ_CST);
+
+	if (kind == NOTED || kind == NOTED_FLAGGED)
+		__atomic_store_n(at, flag ? NOTED_FLAGGED : NOTED, __ATOMIC_SEQ_CST);
+	else
+		__atomic_store_n(at, flag ? FLAGGED : NOTHING_NOTED, __ATOMIC_SEQ_CST);
 }
 
 int vq_track_corrupt(const struct vublk_queue *vq, const char *why)

@@ -90,8 +90,10 @@ bool vq_track_has_left(const struct vq_track *track, bool packed);
  */
 int vq_track_recover(struct vublk_queue *vq);
 
-/* See vublk_queue_note(). */
-uint32_t vq_track_note(const struct vq_track *track, bool packed, uint32_t note);
+/* See vublk_queue_noted() and vublk_queue_note(); vublk_dev_flag_notes(), of one queue's region. */
+struct vublk_note vq_track_noted(const struct vq_track *track, bool packed);
+void vq_track_note(const struct vq_track *track, bool packed, const struct vublk_note *note);
+void vq_track_flag(void *region, bool packed, bool flag);
 
 /* Logs why the region cannot be right; -EINVAL. */
 int vq_track_corrupt(const struct vublk_queue *vq, const char *why);

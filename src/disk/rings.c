@@ -319,6 +319,13 @@ static void get_config(void *opaque, uint8_t space[VUBLK_MAX_CONFIG])
 	memcpy(space, &config, sizeof(config));
 }
 
+/* The next process will be told by us only. */
+static void set_wce(struct rings *rings, bool on)
+{
+	atomic_store(&rings->shared.blk.wce, on);
+	vublk_dev_flag_notes(rings->dev, !on);
+}
+
 /* Only `wce` may be written: virtio 5.2.4, "writeback". */
 static int set_config(void *opaque, uint32_t offset, const uint8_t *data, uint32_t size,
 		      bool migration)
@@ -337,7 +344,7 @@ static int set_config(void *opaque, uint32_t offset, const uint8_t *data, uint32
 			    rings->config->name, size, offset, at);
 		return -EPERM;
 	}
-	atomic_store(&rings->shared.blk.wce, *data != 0);
+	set_wce(rings, *data != 0);
 	return 0;
 }
 
@@ -373,7 +380,7 @@ static int load_state(void *opaque, uint32_t state)
 
 	if (state > 1)
 		return -EINVAL;
-	atomic_store(&rings->shared.blk.wce, state);
+	set_wce(rings, state);
 	return 0;
 }
 

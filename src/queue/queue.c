@@ -192,6 +192,26 @@ static int get_files(struct queue *queue)
 	return err;
 }
 
+/*
+ * What the next process has to know, and the earlier one has left: which image it is; and whether
+ * the driver's write cache is off, of which it will not tell again.
+ */
+static void go_on_as_noted(struct queue *queue)
+{
+	const struct vublk_note earlier = vublk_queue_noted(queue->vq);
+	struct blk_disk *disk = &queue->disk->blk;
+	struct vublk_note note;
+
+	image_end_recognise(disk->end, earlier.value);
+	if (earlier.flag)
+		atomic_store(&disk->wce, false);
+	do {
+		note = (struct vublk_note){.value = atomic_load(&disk->end->identity),
+					   .flag = !atomic_load(&disk->wce)};
+		vublk_queue_note(queue->vq, &note);
+	} while (note.flag == atomic_load(&disk->wce));
+}
+
 int queue_begin(struct queue *queue)
 {
 	int err = get_files(queue);
@@ -205,9 +225,7 @@ int queue_begin(struct queue *queue)
 	if (!err)
 		err = watch_kick(queue);
 	if (!err) {
-		struct image_end *end = queue->disk->blk.end;
-
-		image_end_recognise(end, vublk_queue_note(queue->vq, atomic_load(&end->identity)));
+		go_on_as_noted(queue);
 		return 0;
 	}
 	queue_memory_end(queue);
@@ -391,7 +409,7 @@ static void publish(struct worker_task *task)
 /* ---- control thread ---- */
 
 int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *worker,
-		 const struct queue_disk *disk, struct queue_memory *memory)
+		 struct queue_disk *disk, struct queue_memory *memory)
 {
 	const unsigned size = vublk_queue_size(vq);
 	struct queue *queue = aligned_alloc(_Alignof(struct queue), sizeof(*queue));

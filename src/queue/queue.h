@@ -50,7 +50,7 @@ struct queue {
 	_Alignas(64) struct worker_task task;
 	struct vublk_queue *vq;
 	struct worker *worker;
-	const struct queue_disk *disk;
+	struct queue_disk *disk;
 	struct queue_memory *memory;
 	struct blk_env env;            /* of its requests */
 	int fence[MEMORY_FENCE_FILES]; /* handles with the target: held by it; -1: none */
@@ -80,7 +80,7 @@ struct queue {
  * Control thread.
  */
 int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *worker,
-		 const struct queue_disk *disk, struct queue_memory *memory);
+		 struct queue_disk *disk, struct queue_memory *memory);
 
 /* Nothing of it is in use any more. Control thread. */
 void queue_destroy(struct queue *queue);

@@ -487,7 +487,7 @@ static void work(struct fuzz_input *in)
 	vublk_queue_publish(queue->vq);
 	if (from & 1)
 		vublk_queue_want_kicks(queue->vq, true);
-	vublk_queue_note(queue->vq, from);
+	vublk_queue_note(queue->vq, &(struct vublk_note){from, from & 1});
 }
 
 static void stop_waiting(struct fuzz_input *in)

@@ -210,8 +210,8 @@ static void limit_locked_memory(void)
 }
 
 /*
- * Starts with 2 MiB of memory. The limit is that of all processes of this user: what other tests have
- * locked, or dead daemons whose rings the kernel has not yet taken down, goes away in time.
+ * Starts with 2 MiB of memory. The limit is that of all processes of this user: what other tests
+ * have locked, or dead daemons whose rings the kernel has not yet taken down, goes away in time.
  */
 static void start_within_the_limit(bool mem_slots)
 {

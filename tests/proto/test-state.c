@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A disk that goes on in another daemon: what its driver has set goes over as the device's state
- * ("Migrating back-end state"), which a front-end carries from one daemon to the other unread.
+ * ("Migrating back-end state"), which a front-end carries from one daemon to the other unread; and
+ * in the in-flight region, when the next daemon takes the place of one that is gone.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/frontend/fe_inflight.h"
 #include "tests/proto/proto.h"
 
 #define WCE   offsetof(struct virtio_blk_config, wce)
@@ -93,7 +95,7 @@ static void attach_stopped(void)
 	REQUIRE_OK(fe_dev_stop_vq(&dev, 0));
 }
 
-/* ---- cases ---- */
+/* ---- handed over ---- */
 
 static void goes_on_in_another_daemon(void)
 {
@@ -170,17 +172,17 @@ static void another_back_end(void)
 /* One that never comes to its end disturbs nobody, and goes with its session. */
 static void never_ends(void)
 {
-	int before, fd;
+	int fd;
 
 	needs_vublkd();
 	serve(MIB);
-	before = fe_daemon_count_fds(&server);
 	attach_stopped();
+	signal(SIGPIPE, SIG_IGN);
 	fd = begin_transfer(LOADS);
 	REQUIRE_OK(fe_dev_start_vq(&dev, 0));
 	check_round_trip(&blk, 0, 4096);
 	detach();
-	check_fds(before);
+	CHECK_EQ(fe_wait_for(is_closed, &fd, fe_deadline(FE_TIMEOUT_MS)), 1);
 	close(fd);
 	attach_stopped();
 	CHECK(check_transfer() != 0);
@@ -198,12 +200,109 @@ static void not_while_rings_run(void)
 	check_round_trip(&blk, 0, 4096);
 }
 
+/* ---- left behind ---- */
+
+static struct fe_inflight inflight;
+
+static void begin_tracked(const char *cache, unsigned int n_queues)
+{
+	const struct fe_dev_options options = {.packed = proto_packed, .n_queues = n_queues};
+
+	needs_vublkd();
+	serve(MIB, cache);
+	inflight = (struct fe_inflight){0};
+	REQUIRE_OK(fe_inflight_start(&dev, server.socket, &options, &inflight));
+	REQUIRE_OK(fe_blk_init(&blk, &dev, 0, 4, 64 * KIB));
+	check_round_trip(&blk, 0, 4096);
+}
+
+/* Killed, or asked to end; and QEMU goes on with the next one. */
+static void go_on(const char *cache, int signal)
+{
+	CHECK_EQ(fe_daemon_stop(&server, signal, NULL), signal == SIGKILL ? 128 + SIGKILL : 0);
+	serve_again(cache);
+	REQUIRE_OK(fe_inflight_reconnect(&dev, server.socket, &inflight, FE_BASE_QEMU));
+	check_round_trip(&blk, 0, 4096);
+}
+
+#define NONE    "--cache=none"
+#define THROUGH "--cache=writethrough"
+
+/* The driver has set it once, and flushes or does not flush accordingly for ever. */
+static void write_cache_stays_off(void)
+{
+	begin_tracked(NONE, 1);
+	CHECK_EQ(wce(), 1);
+	set_wce(0);
+	for (int i = 0; i < 3; i++) {
+		go_on(NONE, i == 1 ? SIGTERM : SIGKILL);
+		CHECK_EQ(wce(), 0);
+	}
+	set_wce(1);
+	for (int i = 0; i < 3; i++) {
+		go_on(NONE, i == 1 ? SIGTERM : SIGKILL);
+		CHECK_EQ(wce(), 1);
+	}
+	fe_inflight_free(&inflight);
+}
+
+static int is_off(void *arg)
+{
+	(void)arg;
+	return !wce();
+}
+
+/* With any queue that is started alone, and whether or not it ran when the driver did it. */
+static void each_queue_knows_it(void)
+{
+	begin_tracked(NONE, 4);
+	REQUIRE_OK(fe_dev_stop_vq(&dev, 2));
+	set_wce(0);
+	for (unsigned int i = 0; i < 4; i++) {
+		CHECK_EQ(fe_daemon_stop(&server, SIGKILL, NULL), 128 + SIGKILL);
+		serve_again(NONE);
+		REQUIRE_OK(fe_inflight_open(&dev, server.socket, &inflight));
+		REQUIRE_OK(fe_dev_start_vq(&dev, i));
+		/* It may have to wait for its image; and is asked by nobody before that. */
+		CHECK_EQ(fe_wait_for(is_off, NULL, fe_deadline(FE_TIMEOUT_MS)), 1);
+	}
+	fe_inflight_free(&inflight);
+}
+
+/* A driver that found it off does not flush, whatever the operator says since. */
+static void operator_turns_it_on(void)
+{
+	begin_tracked(THROUGH, 1);
+	CHECK_EQ(wce(), 0);
+	for (int i = 0; i < 2; i++) {
+		go_on(NONE, SIGTERM);
+		CHECK_EQ(wce(), 0);
+	}
+	fe_inflight_free(&inflight);
+}
+
+/* Another guest's disk is as it was configured. */
+static void new_region_knows_nothing(void)
+{
+	begin_tracked(NONE, 1);
+	set_wce(0);
+	fe_inflight_free(&inflight);
+	fe_blk_free(&blk);
+	fe_dev_close(&dev);
+	attach();
+	CHECK_EQ(wce(), 1);
+}
+
 static const struct tap_case cases[] = {
 	{"goes_on_in_another_daemon", goes_on_in_another_daemon},
 	{"loads_as_it_comes", loads_as_it_comes},
 	{"another_back_end", another_back_end},
 	{"never_ends", never_ends},
 	{"not_while_rings_run", not_while_rings_run},
+	{"write_cache_stays_off", write_cache_stays_off},
+	{"each_queue_knows_it", each_queue_knows_it},
+	{"operator_turns_it_on", operator_turns_it_on},
+	{"new_region_knows_nothing", new_region_knows_nothing},
 	{0},
 };
 
