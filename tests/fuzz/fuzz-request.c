@@ -302,8 +302,11 @@ static struct effect expected(const struct guest *guest)
 	const uint64_t sectors = image->size / SECTOR, sector = guest->header.sector;
 	struct effect e = {.status = -2};
 
-	if (guest->vague)
+	if (guest->vague) { /* its data goes on with the header: it may be any request */
+		e.writes = true;
+		e.size = DISK;
 		return e;
+	}
 	switch (guest->header.type) {
 	case VIRTIO_BLK_T_IN:
 	case VIRTIO_BLK_T_OUT:
