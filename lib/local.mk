@@ -11,6 +11,7 @@ lib_libvublk_la_SOURCES = \
 	lib/shared/gate.c lib/shared/gate.h \
 	lib/shared/guard.c lib/shared/guard.h \
 	lib/shared/inflight.c lib/shared/inflight.h \
+	lib/shared/iotlb.c lib/shared/iotlb.h \
 	lib/shared/mem.c lib/shared/mem.h \
 	lib/vhu/backend.c lib/vhu/backend.h \
 	lib/vhu/dev.c lib/vhu/dev.h \

@@ -46,6 +46,7 @@ unit_tests = \
 	tests/unit/test-vhu-fd \
 	tests/unit/test-vhu-guard \
 	tests/unit/test-vhu-inflight \
+	tests/unit/test-vhu-iotlb \
 	tests/unit/test-vhu-mem \
 	tests/unit/test-vhu-msg \
 	tests/unit/test-vhu-session \
