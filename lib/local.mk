@@ -13,9 +13,11 @@ lib_libvublk_la_SOURCES = \
 	lib/shared/inflight.c lib/shared/inflight.h \
 	lib/shared/iotlb.c lib/shared/iotlb.h \
 	lib/shared/mem.c lib/shared/mem.h \
+	lib/shared/view.c lib/shared/view.h \
 	lib/vhu/backend.c lib/vhu/backend.h \
 	lib/vhu/dev.c lib/vhu/dev.h \
 	lib/vhu/dispatch.c \
+	lib/vhu/iommu.c \
 	lib/vhu/msg.c lib/vhu/msg.h \
 	lib/vhu/ring_state.c lib/vhu/ring_state.h \
 	lib/vhu/session.c lib/vhu/session.h \
@@ -24,6 +26,7 @@ lib_libvublk_la_SOURCES = \
 	lib/vhu/vring.c \
 	lib/vq/chain.c \
 	lib/vq/dirty.c lib/vq/dirty.h \
+	lib/vq/iommu.c \
 	lib/vq/kill_point.c lib/vq/kill_point.h \
 	lib/vq/packed.c \
 	lib/vq/queue.c \

@@ -211,6 +211,22 @@ static_assert(sizeof(struct vhu_transfer_params) == 8, "wire size");
 #define VHU_TRANSFER_NOFD    0x100ull /* in the reply: it comes without a descriptor */
 #define VHU_TRANSFER_ERROR   0xffull  /* in the reply: 0 is success */
 
+/* "An IOTLB message": struct vhost_iotlb_msg, without or with what pads it. */
+struct vhu_iotlb_msg {
+	uint64_t iova;
+	uint64_t size;
+	uint64_t uaddr;
+	uint8_t perm; /* bits: 1 read, 2 write */
+	uint8_t type;
+	uint8_t padding[6];
+};
+#define VHU_IOTLB_MSG_SIZE    26
+#define VHU_IOTLB_MISS        1u
+#define VHU_IOTLB_UPDATE      2u
+#define VHU_IOTLB_INVALIDATE  3u
+#define VHU_IOTLB_ACCESS_FAIL 4u
+static_assert(sizeof(struct vhu_iotlb_msg) == 32, "the kernel's size");
+
 union vhu_payload {
 	uint64_t u64;
 	struct vhu_vring_state state;
@@ -221,6 +237,7 @@ union vhu_payload {
 	struct vhu_config config;
 	struct vhu_inflight_desc inflight;
 	struct vhu_transfer_params transfer;
+	struct vhu_iotlb_msg iotlb;
 	uint8_t bytes[sizeof(struct vhu_mem_table)];
 };
 

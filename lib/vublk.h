@@ -72,7 +72,8 @@ struct vublk_ops {
 	void (*queue_stop)(void *opaque, struct vublk_queue *queue, bool drain);
 	/*
 	 * Have the worker call vublk_queue_apply() on a running queue between two iterations, then
-	 * answer with vublk_queue_done(queue, 0).
+	 * answer with vublk_queue_done(queue, 0); but not before all chains have been pushed of
+	 * which it takes the memory away (vublk_update_revokes_of()).
 	 */
 	void (*queue_update)(void *opaque, struct vublk_queue *queue, struct vublk_update *update);
 	/*
@@ -90,6 +91,11 @@ struct vublk_ops {
 	 */
 	int (*set_config)(void *opaque, uint32_t offset, const uint8_t *data, uint32_t size,
 			  bool migration);
+	/*
+	 * On any thread, under no lock: have the control thread call vublk_dev_attend(), soon. Only
+	 * with VIRTIO_F_ACCESS_PLATFORM.
+	 */
+	void (*attend)(void *opaque);
 	/* These are the features in force from now on; no queue runs. 0 after a reset. */
 	void (*set_features)(void *opaque, uint64_t features);
 	/*
@@ -155,6 +161,13 @@ void vublk_dev_flag_notes(struct vublk_dev *dev, bool flag);
  * -EOPNOTSUPP: the front-end gave no channel, or cannot read it; -ENOTCONN: there is none.
  */
 int vublk_dev_config_changed(struct vublk_dev *dev);
+
+/*
+ * Asks the front-end for translations, and has queues look again that waited for some. Returns after
+ * how many ns it is to be called again at the latest, 0: when it is asked for. Without a session
+ * nothing happens.
+ */
+uint64_t vublk_dev_attend(struct vublk_dev *dev);
 
 /*
  * Logs what the session has agreed upon, and what each of its rings that was set up is at, in lines
@@ -323,6 +336,13 @@ void vublk_queue_apply(struct vublk_queue *queue, struct vublk_update *update);
 
 /* Does the change bring another memory map? */
 bool vublk_update_has_memory(const struct vublk_update *update);
+
+/*
+ * Does the change take translations away (VIRTIO_F_ACCESS_PLATFORM)? And does this chain, which was
+ * popped and is not pushed, have memory that they led to?
+ */
+bool vublk_update_revokes(const struct vublk_update *update);
+bool vublk_update_revokes_of(const struct vublk_update *update, const struct vublk_chain *chain);
 
 /* Does the change bring another kick descriptor (and close the one there is)? */
 bool vublk_update_has_kick(const struct vublk_update *update);

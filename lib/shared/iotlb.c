@@ -395,6 +395,27 @@ void vhu_iotlb_give_up(struct vhu_iotlb *iotlb)
 	pthread_rwlock_unlock(&iotlb->lock);
 }
 
+void vhu_iotlb_ask_again(struct vhu_iotlb *iotlb)
+{
+	pthread_rwlock_wrlock(&iotlb->lock);
+	iotlb->gave_up = false;
+	for (unsigned i = 0; i < iotlb->n_misses; i++)
+		if (iotlb->miss[i].state == MISS_ASKED)
+			iotlb->miss[i].state = MISS_NEW;
+	pthread_rwlock_unlock(&iotlb->lock);
+}
+
+bool vhu_iotlb_has_next_miss(struct vhu_iotlb *iotlb)
+{
+	bool has = false;
+
+	pthread_rwlock_rdlock(&iotlb->lock);
+	for (unsigned i = 0; i < iotlb->n_misses; i++)
+		has |= iotlb->miss[i].state == MISS_NEW;
+	pthread_rwlock_unlock(&iotlb->lock);
+	return has;
+}
+
 bool vhu_iotlb_next_miss(struct vhu_iotlb *iotlb, uint64_t now_ns, uint64_t number, uint64_t *iova,
 			 uint8_t *perm)
 {

@@ -84,8 +84,11 @@ void vhu_iotlb_invalidate(struct vhu_iotlb *iotlb, uint64_t iova, uint64_t size,
 /* The front-end says that nobody may do this at `iova`: such misses have failed. */
 void vhu_iotlb_refuse(struct vhu_iotlb *iotlb, uint64_t iova, uint8_t perm);
 
-/* No answer will ever come: all misses have failed, those to come too, until it is cleared. */
+/* No answer will ever come: all misses have failed, and those to come will. */
 void vhu_iotlb_give_up(struct vhu_iotlb *iotlb);
+
+/* There is somebody new to be asked, who was told of no miss yet. */
+void vhu_iotlb_ask_again(struct vhu_iotlb *iotlb);
 
 /*
  * Is there a miss that the front-end was not told of? Then it counts as told from now on, and goes
@@ -93,6 +96,9 @@ void vhu_iotlb_give_up(struct vhu_iotlb *iotlb);
  */
 bool vhu_iotlb_next_miss(struct vhu_iotlb *iotlb, uint64_t now_ns, uint64_t number, uint64_t *iova,
 			 uint8_t *perm);
+
+/* Would that be true? */
+bool vhu_iotlb_has_next_miss(struct vhu_iotlb *iotlb);
 
 /* It could not be told of that one after all. */
 void vhu_iotlb_put_back(struct vhu_iotlb *iotlb, uint64_t number);

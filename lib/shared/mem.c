@@ -21,7 +21,8 @@
 struct mapping {
 	atomic_uint refs;
 	void *base;
-	size_t size; /* bytes mapped */
+	size_t size;     /* bytes mapped */
+	uint64_t offset; /* of the first one in the file */
 	int guard;
 	struct file *file; /* NULL: there was no descriptor left for it */
 };
@@ -234,6 +235,7 @@ static int map_region(const struct vhu_mem *mem, const char *name, const struct 
 	/* A core dump is about us; the guest's secrets do not belong in it. */
 	madvise(mapping->base, mapping->size, MADV_DONTDUMP);
 	atomic_init(&mapping->refs, 1);
+	mapping->offset = r->mmap_offset - skip;
 	mapping->file = file_get(mem, fd);
 	*to = (struct region){r->guest_addr, r->user_addr, r->size, (uint8_t *)mapping->base + skip,
 			      mapping};
@@ -382,15 +384,56 @@ struct vhu_mem_piece vhu_mem_piece(const struct vhu_mem *mem, uint64_t gpa)
 	return (struct vhu_mem_piece){r->gpa, r->size, r->host};
 }
 
-struct vhu_mem_piece vhu_mem_piece_at(const struct vhu_mem *mem, const void *host)
+static const struct region *region_at(const struct vhu_mem *mem, const void *host)
 {
 	for (unsigned i = 0; i < mem->n; i++) {
 		const struct region *r = &mem->region[i];
 
 		if ((uintptr_t)host - (uintptr_t)r->host < r->size)
-			return (struct vhu_mem_piece){r->gpa, r->size, r->host};
+			return r;
+	}
+	return NULL;
+}
+
+struct vhu_mem_piece vhu_mem_piece_at(const struct vhu_mem *mem, const void *host)
+{
+	const struct region *r = region_at(mem, host);
+
+	return r ? (struct vhu_mem_piece){r->gpa, r->size, r->host} : (struct vhu_mem_piece){0};
+}
+
+struct vhu_mem_piece vhu_mem_piece_uva(const struct vhu_mem *mem, uint64_t uva)
+{
+	for (unsigned i = 0; i < mem->n; i++) {
+		const struct region *r = &mem->region[i];
+
+		if (uva - r->uva < r->size)
+			return (struct vhu_mem_piece){r->uva, r->size, r->host};
 	}
 	return (struct vhu_mem_piece){0};
+}
+
+bool vhu_mem_uva_at(const struct vhu_mem *mem, const void *host, uint64_t *uva)
+{
+	const struct region *r = region_at(mem, host);
+
+	if (r)
+		*uva = r->uva + (uint64_t)((const uint8_t *)host - r->host);
+	return r;
+}
+
+int vhu_mem_file_at(const struct vhu_mem *mem, const void *host, int *fd, uint64_t *offset)
+{
+	const struct region *r = region_at(mem, host);
+
+	if (!r)
+		return -EFAULT;
+	if (!r->mapping->file)
+		return -EBADF;
+	*fd = r->mapping->file->fd;
+	*offset = r->mapping->offset +
+		  (uint64_t)((const uint8_t *)host - (const uint8_t *)r->mapping->base);
+	return 0;
 }
 
 void *vhu_mem_gpa(const struct vhu_mem *mem, uint64_t gpa, uint64_t size)

@@ -75,6 +75,18 @@ struct vhu_mem_piece vhu_mem_piece(const struct vhu_mem *mem, uint64_t gpa);
 /* The region that lies at our address; its size is 0 if there is none. */
 struct vhu_mem_piece vhu_mem_piece_at(const struct vhu_mem *mem, const void *host);
 
+/* The same by user address: `gpa` of the piece is then the region's first user address. */
+struct vhu_mem_piece vhu_mem_piece_uva(const struct vhu_mem *mem, uint64_t uva);
+
+/* The user address of what lies at our address; false: nothing of the map does. */
+bool vhu_mem_uva_at(const struct vhu_mem *mem, const void *host, uint64_t *uva);
+
+/*
+ * The file that our address is a mapping of, and where in it, in bytes. -EFAULT: nothing of the map
+ * lies there; -EBADF: there was no descriptor left for it. The descriptor is the map's.
+ */
+int vhu_mem_file_at(const struct vhu_mem *mem, const void *host, int *fd, uint64_t *offset);
+
 /* Our address of `size` bytes at a guest-physical one, or NULL unless they lie in one region. */
 void *vhu_mem_gpa(const struct vhu_mem *mem, uint64_t gpa, uint64_t size);
 

@@ -24,8 +24,8 @@ static_assert(VUBLK_MAX_CONFIG == VHU_MAX_CONFIG, "one number");
 /* What the library does for any device type. */
 #define TRANSPORT_FEATURES \
 	(BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) | \
-	 BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VHU_F_LOG_ALL) | \
-	 BIT(VHU_F_PROTOCOL_FEATURES))
+	 BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | \
+	 BIT(VHU_F_LOG_ALL) | BIT(VHU_F_PROTOCOL_FEATURES))
 
 /*
  * What changes how rings or memory work: a driver that acknowledges one of these, though it was not
@@ -33,8 +33,8 @@ static_assert(VUBLK_MAX_CONFIG == VHU_MAX_CONFIG, "one number");
  * NOTIFY_ON_EMPTY: QEMU passes them on) are ignored.
  */
 #define KNOWN_TRANSPORT_FEATURES \
-	(TRANSPORT_FEATURES | BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_IN_ORDER) | \
-	 BIT(VIRTIO_F_ORDER_PLATFORM) | BIT(VIRTIO_F_SR_IOV) | BIT(38 /* NOTIFICATION_DATA */) | \
+	(TRANSPORT_FEATURES | BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_IN_ORDER) | BIT(VIRTIO_F_ORDER_PLATFORM) | \
+	 BIT(VIRTIO_F_SR_IOV) | BIT(38 /* NOTIFICATION_DATA */) | \
 	 BIT(39 /* NOTIF_CONFIG_DATA */) | BIT(VIRTIO_F_RING_RESET) | BIT(41 /* ADMIN_VQ */) | \
 	 BIT(43 /* SUSPEND */))
 
@@ -95,6 +95,7 @@ void vublk_dev_destroy(struct vublk_dev *dev)
 	if (!dev)
 		return;
 	vhu_session_store_free(dev->store);
+	vhu_iotlb_free(dev->iotlb);
 	free(dev->vring);
 	free(dev->name);
 	free(dev);
@@ -168,6 +169,7 @@ static void forget(struct vublk_dev *dev)
 	dev->unlogged = false;
 	vhu_backend_close(&dev->backend);
 	vhu_transfer_forget(dev);
+	vhu_iommu_prepare(dev, 0);
 	vhu_session_end(dev->store);
 	dev->row = NULL;
 	dev->err = 0;
@@ -221,7 +223,7 @@ struct vublk_files vublk_dev_files(const struct vublk_dev *dev)
 bool vublk_dev_memory_lost(const struct vublk_dev *dev)
 {
 	return vhu_mem_is_lost(dev->mem) || vhu_inflight_is_lost(dev->inflight) ||
-	       vhu_dirty_log_is_lost(dev->log);
+	       vhu_dirty_log_is_lost(dev->log) || vhu_vring_any_lost(dev);
 }
 
 /* ---- features ---- */
@@ -257,6 +259,10 @@ int vhu_dev_set_features(struct vublk_dev *dev, struct vhu_msg *msg)
 		vhu_log(VUBLK_LOG_WARNING, "%s: features cannot change while rings run", dev->name);
 		return -EBUSY;
 	}
+	if (change & BIT(VIRTIO_F_ACCESS_PLATFORM))
+		err = vhu_iommu_prepare(dev, features);
+	if (err)
+		return err;
 	if (change)
 		vhu_session_set_features(dev->store, features);
 	if (change & ~BIT(VHU_F_LOG_ALL))
@@ -535,6 +541,7 @@ int vhu_dev_set_backend_req_fd(struct vublk_dev *dev, struct vhu_msg *msg)
 		return -EBADF;
 	}
 	vhu_backend_set(&dev->backend, vhu_msg_take_fd(msg, 0));
+	vhu_iommu_new_channel(dev);
 	return 0;
 }
 
@@ -548,6 +555,7 @@ void vhu_dev_say_due(struct vublk_dev *dev)
 	struct vhu_backend *backend = &dev->backend;
 	int err;
 
+	vhu_iommu_say_due(dev);
 	if (!backend->config_changed || dev->row || dev->pending || dev->leaving ||
 	    !vhu_vring_any_served(dev))
 		return;
@@ -646,6 +654,7 @@ int vhu_dev_reset_finish(struct vublk_dev *dev, struct vhu_msg *msg)
 	vhu_transfer_forget(dev);
 	vhu_inflight_put(dev->inflight);
 	dev->inflight = NULL;
+	vhu_iommu_prepare(dev, 0);
 	vhu_session_reset(dev->store);
 	dev->params.ops->set_features(dev->params.opaque, 0);
 	return 0;

@@ -28,6 +28,7 @@
 
 #include "shared/dirty_log.h"
 #include "shared/inflight.h"
+#include "shared/iotlb.h"
 #include "vhu/backend.h"
 #include "vhu/msg.h"
 #include "vhu/ring_state.h"
@@ -61,14 +62,17 @@ struct vublk_dev {
 	int log_fd;                    /* signalled when something was, -1: none */
 	struct vhu_backend backend;    /* the channel for what we say of our own accord */
 	struct vhu_transfer transfer;  /* of the device's state, or the last one's result */
+	struct vhu_iotlb *iotlb;       /* with VIRTIO_F_ACCESS_PLATFORM; see vhu_iommu_table() */
+	uint64_t n_asked, n_answered;  /* translations, by the channel; answers come in order */
 	struct vhu_vring *vring;       /* params.num_queues of them */
 
 	/* The message outstanding. */
-	const struct vhu_row *row; /* NULL: there is none */
-	int err;                   /* handle()'s, or the first one that a queue answered */
-	bool unlogged;             /* a ring may have written before there was a log */
-	unsigned pending;          /* answers awaited, and a handler that is running */
-	bool leaving, stopping;    /* vublk_dev_disconnect() was called; has stopped the rings */
+	const struct vhu_row *row;  /* NULL: there is none */
+	int err;                    /* handle()'s, or the first one that a queue answered */
+	bool unlogged;              /* a ring may have written before there was a log */
+	unsigned pending;           /* answers awaited, and a handler that is running */
+	bool leaving, stopping;     /* vublk_dev_disconnect() was called; has stopped the rings */
+	struct vhu_revoked revoked; /* by an IOTLB message, until rings have done without */
 };
 
 /* Is this protocol feature negotiated? */
@@ -109,6 +113,19 @@ int vhu_vring_remap(struct vublk_dev *dev, struct vhu_mem *mem);
  */
 void vhu_vring_relog(struct vublk_dev *dev);
 
+/*
+ * Translations are gone, those of [first, last] maybe among them. Rings that lie there stop, until
+ * they are known again; all others do without, which may leave answers pending.
+ */
+void vhu_vring_revoke(struct vublk_dev *dev, uint64_t first, uint64_t last,
+		      const struct vhu_revoked *revoked);
+
+/* Has the rings look again that wait for translations. Answers may be pending. */
+void vhu_vring_tell_news(struct vublk_dev *dev);
+
+/* Starts rings that are known by now; asks for the others. Are there none of these? */
+bool vhu_vring_start_known(struct vublk_dev *dev);
+
 /* Asks every running ring to stop; see queue_stop about `drain`. */
 void vhu_vring_stop_all(struct vublk_dev *dev, bool drain);
 
@@ -123,6 +140,9 @@ bool vhu_vring_any_running(const struct vublk_dev *dev);
 
 /* Does a worker have one, that is not about to stop? */
 bool vhu_vring_any_served(const struct vublk_dev *dev);
+
+/* Has the front-end truncated the file of a ring that was mapped once more (shared/view.h)? */
+bool vhu_vring_any_lost(const struct vublk_dev *dev);
 
 /* The rings' part of vublk_dev_report(). */
 void vhu_vring_report(const struct vublk_dev *dev);
@@ -146,6 +166,25 @@ void vhu_transfer_forget(struct vublk_dev *dev);
 
 int vhu_dev_set_device_state_fd(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_check_device_state(struct vublk_dev *dev, struct vhu_msg *msg);
+
+/* ---- vhu/iommu.c ---- */
+
+/* The translations, if addresses are to be translated (VIRTIO_F_ACCESS_PLATFORM); else NULL. */
+struct vhu_iotlb *vhu_iommu_table(const struct vublk_dev *dev);
+
+/* Can the front-end be asked for one? */
+bool vhu_iommu_can_ask(const struct vublk_dev *dev);
+
+/* These features are to be in force: makes a table, or forgets what is in it. 0 or -ENOMEM. */
+int vhu_iommu_prepare(struct vublk_dev *dev, uint64_t features);
+
+/* There is another channel. */
+void vhu_iommu_new_channel(struct vublk_dev *dev);
+
+/* Has the user call vublk_dev_attend() if there is a reason to. */
+void vhu_iommu_say_due(struct vublk_dev *dev);
+
+int vhu_iommu_msg(struct vublk_dev *dev, struct vhu_msg *msg);
 
 /* ---- vhu/dev.c ---- */
 

@@ -70,6 +70,9 @@ static const struct vhu_row rows[VHU_REQUEST_LIMIT] = {
 	[VHU_GET_QUEUE_NUM] = {vhu_dev_get_queue_num, .reply_size = 8},
 	[VHU_SET_VRING_ENABLE] = {vhu_vring_set_enable, STATE},
 	[VHU_SET_BACKEND_REQ_FD] = {vhu_dev_set_backend_req_fd, FDS(1), .needs = PF(BACKEND_REQ)},
+	/* 26 bytes, or struct vhost_iotlb_msg's 32. */
+	[VHU_IOTLB_MSG] = {vhu_iommu_msg, .min_size = VHU_IOTLB_MSG_SIZE,
+			   .max_size = sizeof(struct vhu_iotlb_msg)},
 	/* "uses zero length of payload to indicate an error"; others have no such way. */
 	[VHU_GET_CONFIG] = {vhu_dev_get_config, .min_size = VHU_CONFIG_HEADER,
 			    .max_size = sizeof(struct vhu_config), .reply_size = SAME_SIZE,

@@ -20,7 +20,8 @@
  *	   '------------------------ done ------------'
  *
  * A ring whose memory is taken away drains, too (UNMAPPING), and is UNMAPPED until there is memory
- * that it lies in: then it goes on by itself.
+ * that it lies in: then it goes on by itself. So does one whose addresses are those of an IOMMU,
+ * when they are not translated any more, or not yet.
  */
 #ifndef VHU_RING_STATE_H
 #define VHU_RING_STATE_H
@@ -30,7 +31,7 @@
 enum ring_state {
 	RING_STOPPED,  /* no worker has it; everything may change */
 	RING_FAILED,   /* the same: it could not begin, and is not tried before something changes */
-	RING_UNMAPPED, /* the same: its memory is gone */
+	RING_UNMAPPED, /* the same: its memory is gone, or not known yet */
 	RING_WAITING,  /* asked to start, and put off: nobody has it, and it may be cancelled */
 	RING_HELD,     /* the same, but to be drained once it has begun; counted in `pending` */
 	RING_STARTING, /* asked to start */
@@ -49,7 +50,7 @@ enum ring_event {
 	RING_ABANDON,    /* it is to stop; what is not done stays in flight */
 	RING_CHANGED,    /* something that may have been why it could not begin */
 	RING_PLACED,     /* it has new addresses, or is the front-end's again */
-	RING_UNMAP,      /* there is new memory, and it does not lie in it */
+	RING_UNMAP,      /* it does not lie in the memory there is, or that is not known yet */
 	RING_REMAP,      /* there is new memory, and it does */
 	RING_UPDATE,     /* it has another descriptor */
 	RING_PUT_OFF,    /* the user cannot start it yet */

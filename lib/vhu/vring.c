@@ -10,6 +10,7 @@
 
 #include "log.h"
 #include "shared/fd.h"
+#include "shared/view.h"
 #include "vhu/dev.h"
 #include "vq/track.h"
 
@@ -40,6 +41,7 @@ static struct vq_layout layout_of(const struct vublk_dev *dev, const struct vhu_
 		.used = ring->used,
 		.base = ring->base,
 		.guest_physical = vhu_dev_has(dev, VHU_PROTOCOL_F_GPA_ADDRESSES),
+		.iotlb = vhu_iommu_table(dev),
 	};
 }
 
@@ -61,6 +63,13 @@ static int check_start(const struct vublk_dev *dev, const struct vhu_vring *vrin
 			"backend, as -object memory-backend-memfd,id=mem,share=on,size=SIZE "
 			"-machine memory-backend=mem, libvirt <memoryBacking> with <source "
 			"type='memfd'/> and <access mode='shared'/>",
+			dev->name, vring->vq.index);
+		return -EINVAL;
+	}
+	if (vhu_iommu_table(dev) && !vhu_iommu_can_ask(dev)) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: queue %u is started with VIRTIO_F_ACCESS_PLATFORM, but without a "
+			"channel (SET_BACKEND_REQ_FD) to ask for translations by",
 			dev->name, vring->vq.index);
 		return -EINVAL;
 	}
@@ -87,6 +96,10 @@ static int ask_start(struct vublk_dev *dev, struct vhu_vring *vring)
 	if (!err)
 		err = vq_setup(&vring->vq, &layout, dev->mem, dev->inflight,
 			       dev->session->features);
+	if (err == -EAGAIN) { /* it starts when the answer comes */
+		happen(dev, vring, RING_UNMAP);
+		return 0;
+	}
 	if (err) {
 		happen(dev, vring, RING_UNABLE);
 		return err;
@@ -211,6 +224,8 @@ static void remap_one(struct vublk_dev *dev, struct vhu_vring *vring)
 	if (vring->state == RING_RUNNING && !err) {
 		vring->update.ring = ring;
 	} else {
+		if (!err)
+			vq_ring_put(&ring);
 		vq_lease_put(vring->update.lease);
 		vring->update.lease = NULL;
 	}
@@ -227,7 +242,7 @@ int vhu_vring_remap(struct vublk_dev *dev, struct vhu_mem *mem)
 		vring->update = (struct vublk_update){0};
 		if (vring->state != RING_RUNNING)
 			continue;
-		vring->update.lease = vq_lease_new(mem);
+		vring->update.lease = vq_lease_new(mem, vhu_iommu_table(dev), i);
 		if (vring->update.lease)
 			continue;
 		while (i--)
@@ -264,6 +279,53 @@ static void relog(struct vublk_dev *dev, struct vhu_vring *vring)
 	apply(dev, vring, (struct vublk_update){.logging = true, .log = vhu_dirty_log_get(log)});
 }
 
+void vhu_vring_revoke(struct vublk_dev *dev, uint64_t first, uint64_t last,
+		      const struct vhu_revoked *revoked)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		struct vhu_vring *vring = &dev->vring[i];
+		const struct vq_layout layout = layout_of(dev, agreed(vring));
+
+		if (ring_is_stopped(vring->state))
+			continue;
+		if (vq_iommu_ring_lost(&layout, dev->session->features, first, last))
+			happen(dev, vring, RING_UNMAP);
+		else if (vring->state == RING_RUNNING)
+			apply(dev, vring, (struct vublk_update){.revoked = revoked});
+	}
+}
+
+void vhu_vring_tell_news(struct vublk_dev *dev)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		struct vhu_vring *vring = &dev->vring[i];
+
+		if (vhu_iotlb_take_waiting(dev->iotlb, i) && vring->state == RING_RUNNING)
+			apply(dev, vring, (struct vublk_update){0});
+	}
+}
+
+bool vhu_vring_start_known(struct vublk_dev *dev)
+{
+	bool all = true;
+
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		struct vhu_vring *vring = &dev->vring[i];
+		const struct vq_layout layout = layout_of(dev, agreed(vring));
+
+		if (vring->state != RING_UNMAPPED || !agreed(vring)->started ||
+		    !agreed(vring)->enabled)
+			continue;
+		if (vq_iommu_check_ring(i, &layout, dev->session->features) == -EAGAIN) {
+			all = false;
+			continue;
+		}
+		happen(dev, vring, RING_REMAP);
+		vhu_vring_reconcile(dev, vring);
+	}
+	return all;
+}
+
 void vhu_vring_relog(struct vublk_dev *dev)
 {
 	for (unsigned i = 0; i < dev->params.num_queues; i++)
@@ -283,6 +345,16 @@ bool vhu_vring_any_served(const struct vublk_dev *dev)
 	for (unsigned i = 0; i < dev->params.num_queues; i++)
 		if (dev->vring[i].state == RING_RUNNING || dev->vring[i].state == RING_UPDATING)
 			return true;
+	return false;
+}
+
+bool vhu_vring_any_lost(const struct vublk_dev *dev)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++)
+		for (unsigned k = 0; k < 3; k++)
+			if (!ring_is_stopped(dev->vring[i].state) &&
+			    vhu_view_is_lost(dev->vring[i].vq.ring.view[k]))
+				return true;
 	return false;
 }
 
@@ -429,7 +501,7 @@ int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg)
 		return -EBUSY;
 	}
 	/* As much as can be told before it is started. */
-	if (layout.size && dev->mem) {
+	if (layout.size && dev->mem && !layout.iotlb) {
 		struct vq_ring found;
 		int err =
 			vq_translate(&vring->vq, &layout, dev->mem, dev->session->features, &found);
@@ -575,7 +647,7 @@ static const char *state_name(const struct vhu_vring *vring)
 	static const char *const names[RING_STATES] = {
 		[RING_STOPPED] = "stopped",
 		[RING_FAILED] = "could not be started",
-		[RING_UNMAPPED] = "stopped, as its memory is not shared any more",
+		[RING_UNMAPPED] = "stopped, as its memory is not shared any more, or not known",
 		[RING_WAITING] = "waiting for the image",
 		[RING_HELD] = "waiting for the image",
 		[RING_STARTING] = "starting",

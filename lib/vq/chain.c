@@ -103,6 +103,30 @@ void vq_chain_end(struct vublk_chain *chain)
 	chain->lease->users++;
 }
 
+int vq_chain_append(struct vublk_queue *vq, struct vublk_chain *chain, void *host, uint64_t size,
+		    bool write)
+{
+	return append(vq, chain, host, size, write);
+}
+
+int vq_translate_elsewhere(struct vq_lease *lease, uint64_t addr, bool write, uint64_t *size,
+			   void **host)
+{
+	struct vhu_mem_piece piece;
+	uint64_t offset;
+	const int err = lease->translate(lease, addr, write, &piece);
+
+	if (err)
+		return err;
+	if (!lease->iotlb)
+		lease->last = piece;
+	offset = addr - piece.gpa;
+	if (*size > piece.size - offset)
+		*size = piece.size - offset;
+	*host = piece.host + offset;
+	return 0;
+}
+
 /* There is no such memory; or it is not known yet (-EAGAIN), which harms nobody. */
 static int no_memory(struct vublk_queue *vq, int err, const char *what, uint64_t addr, uint32_t len)
 {
@@ -110,6 +134,15 @@ static int no_memory(struct vublk_queue *vq, int err, const char *what, uint64_t
 		return err;
 	return vq_break(vq, "%s (0x%llx + %u) outside the memory shared", what,
 			(unsigned long long)addr, len);
+}
+
+/* The same of a buffer: with an IOMMU it is the request that fails. */
+static int no_buffer(struct vublk_queue *vq, struct vublk_chain *chain, int err, uint64_t addr,
+		     uint32_t len, bool write)
+{
+	if (chain->lease->iotlb && err == -EFAULT)
+		return vq_iommu_fault(vq, chain, addr, len, write);
+	return no_memory(vq, err, "a buffer", addr, len);
 }
 
 static inline __attribute__((always_inline)) int add(struct vublk_queue *vq,
@@ -127,10 +160,10 @@ static inline __attribute__((always_inline)) int add(struct vublk_queue *vq,
 	while (left) {
 		uint64_t size = left;
 		void *host;
-		int err = vq_translate_addr(chain->lease, gpa, &size, &host);
+		int err = vq_translate_addr(chain->lease, gpa, write, &size, &host);
 
 		if (__builtin_expect(err, 0))
-			return no_memory(vq, err, "a buffer", addr, len);
+			return no_buffer(vq, chain, err, addr, len, write);
 		err = append(vq, chain, host, size, write);
 		if (err)
 			return err;
@@ -159,7 +192,7 @@ static void find_table(struct table *table, struct vublk_queue *vq, struct vq_le
 {
 	uint64_t size = 16ull * n;
 	void *host;
-	const int err = vq_translate_addr(lease, gpa, &size, &host);
+	const int err = vq_translate_addr(lease, gpa, false, &size, &host);
 
 	*table = (struct table){vq, lease, gpa, !err && size == 16ull * n ? host : NULL};
 }
@@ -173,7 +206,7 @@ static int copy_pieces(const struct table *table, unsigned i, struct vring_desc 
 	while (done < sizeof(*desc)) {
 		uint64_t size = sizeof(*desc) - done;
 		void *host;
-		const int err = vq_translate_addr(table->lease, gpa + done, &size, &host);
+		const int err = vq_translate_addr(table->lease, gpa + done, false, &size, &host);
 
 		if (err)
 			return no_memory(table->vq, err, "an indirect table", gpa, sizeof(*desc));

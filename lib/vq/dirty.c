@@ -3,6 +3,7 @@
 #include "vq/dirty.h"
 
 #include "shared/dirty_log.h"
+#include "shared/view.h"
 
 /* Mostly one range is in the region where the last one was. */
 static void mark(struct vublk_queue *vq, struct vq_lease *lease, const void *at, size_t size)
@@ -16,8 +17,28 @@ static void mark(struct vublk_queue *vq, struct vq_lease *lease, const void *at,
 		vhu_dirty_log_mark(vq->log, piece->gpa + (uint64_t)(host - piece->host), size);
 }
 
+/* Marks what a view shows, where it is; false: it is none of the view's. */
+static bool mark_origin(struct vublk_queue *vq, const struct vhu_view *view, const void *at,
+			size_t size)
+{
+	while (size) {
+		size_t n = size;
+		const void *origin = vhu_view_origin(view, at, &n);
+
+		if (!origin)
+			return false;
+		mark(vq, vq->lease, origin, n);
+		at = (const char *)at + n;
+		size -= n;
+	}
+	return true;
+}
+
 void vq_dirty(struct vublk_queue *vq, const void *at, size_t size)
 {
+	for (unsigned i = 0; i < 3; i++)
+		if (vq->ring.view[i] && mark_origin(vq, vq->ring.view[i], at, size))
+			return;
 	mark(vq, vq->lease, at, size);
 }
 

@@ -137,6 +137,8 @@ int vq_packed_pop(struct vublk_queue *vq, struct vublk_chain *chain)
 	err = again ? walk_recovered(vq, chain) : walk(vq, chain);
 	if (err)
 		return err;
+	if (__builtin_expect(vq->faulted, 0))
+		vq_iommu_cut(vq, chain);
 	vq_chain_end(chain);
 	if (!again) { /* the others were counted at the start */
 		vq->in_use = (uint16_t)(vq->in_use + chain->num);

@@ -15,6 +15,8 @@
 #include "log.h"
 #include "shared/dirty_log.h"
 #include "shared/fd.h"
+#include "shared/iotlb.h"
+#include "shared/view.h"
 #include "vq/dirty.h"
 #include "vq/track.h"
 
@@ -65,23 +67,30 @@ int vq_break(struct vublk_queue *vq, const char *format, ...)
 
 /* ---- set-up: control thread ---- */
 
-static int find_in_map(struct vq_lease *lease, uint64_t addr, struct vhu_mem_piece *piece)
+static int find_in_map(struct vq_lease *lease, uint64_t addr, bool write,
+		       struct vhu_mem_piece *piece)
 {
 	const struct vhu_mem_piece found = vhu_mem_piece(lease->mem, addr);
 
+	(void)write;
 	if (!found.size)
 		return -EFAULT;
 	*piece = found;
 	return 0;
 }
 
-struct vq_lease *vq_lease_new(struct vhu_mem *mem)
+struct vq_lease *vq_lease_new(struct vhu_mem *mem, struct vhu_iotlb *iotlb, unsigned index)
 {
 	struct vq_lease *lease = aligned_alloc(_Alignof(struct vq_lease), sizeof(*lease));
 
 	if (lease)
 		*lease = (struct vq_lease){
-			.mem = vhu_mem_get(mem), .translate = find_in_map, .users = 1};
+			.mem = vhu_mem_get(mem),
+			.translate = iotlb ? vq_iommu_translate : find_in_map,
+			.iotlb = iotlb,
+			.queue = index,
+			.users = 1,
+		};
 	return lease;
 }
 
@@ -106,40 +115,49 @@ bool vq_is_size(unsigned size, uint64_t features)
 	return size >= 2 && size <= VQ_MAX_SIZE && !(size & (size - 1));
 }
 
-/* One of the three parts of a ring. */
-struct part {
-	uint64_t addr, size; /* bytes */
-	unsigned align;
-	void *host;
-};
-
 /*
  * Sizes and alignments of a ring's parts: virtio 2.7 and 2.8.10.1. In SET_VRING_ADDR the driver
  * event suppression of a packed ring goes by the name of available, the device's by that of used.
  */
-static void describe(struct part part[3], const struct vq_layout *layout, uint64_t features)
+void vq_describe(struct vq_part part[3], const struct vq_layout *layout, uint64_t features)
 {
 	const uint64_t n = layout->size, event = has(features, VIRTIO_RING_F_EVENT_IDX) ? 2 : 0;
+	const bool packed = has(features, VIRTIO_F_RING_PACKED);
 
-	part[0] = (struct part){layout->desc, 16 * n, VRING_DESC_ALIGN_SIZE, NULL};
-	if (has(features, VIRTIO_F_RING_PACKED)) {
-		part[1] = (struct part){layout->avail, 4, 4, NULL};
-		part[2] = (struct part){layout->used, 4, 4, NULL};
-	} else {
-		part[1] = (struct part){layout->avail, 4 + 2 * n + event, VRING_AVAIL_ALIGN_SIZE,
-					NULL};
-		part[2] =
-			(struct part){layout->used, 4 + 8 * n + event, VRING_USED_ALIGN_SIZE, NULL};
-	}
+	part[0] = (struct vq_part){.addr = layout->desc,
+				   .size = 16 * n,
+				   .align = VRING_DESC_ALIGN_SIZE,
+				   .write = packed};
+	part[1] = (struct vq_part){.addr = layout->avail,
+				   .size = packed ? 4 : 4 + 2 * n + event,
+				   .align = packed ? 4 : VRING_AVAIL_ALIGN_SIZE};
+	part[2] = (struct vq_part){.addr = layout->used,
+				   .size = packed ? 4 : 4 + 8 * n + event,
+				   .align = packed ? 4 : VRING_USED_ALIGN_SIZE,
+				   .write = true};
+}
+
+/* Where one part is in our address space. 0 or -errno. */
+static int find_part(struct vq_part *part, const struct vq_layout *layout,
+		     const struct vhu_mem *mem)
+{
+	if (layout->iotlb)
+		return vq_iommu_find_part(part, layout->iotlb, mem);
+	part->host = layout->guest_physical ? vhu_mem_gpa(mem, part->addr, part->size)
+					    : vhu_mem_uva(mem, part->addr, part->size);
+	return part->host ? 0 : -EFAULT;
 }
 
 /* Finds the parts in memory; what is wrong, in words, or NULL. */
-static const char *find_parts(struct part part[3], const struct vhu_mem *mem, bool guest_physical)
+static const char *find_parts(struct vq_part part[3], const struct vq_layout *layout,
+			      const struct vhu_mem *mem)
 {
 	for (unsigned i = 0; i < 3; i++) {
-		part[i].host = guest_physical ? vhu_mem_gpa(mem, part[i].addr, part[i].size)
-					      : vhu_mem_uva(mem, part[i].addr, part[i].size);
-		if (!part[i].host)
+		const int err = find_part(&part[i], layout, mem);
+
+		if (err && err != -EFAULT)
+			return "lies scattered, and cannot be mapped as one";
+		if (err)
 			return "is not in the memory shared";
 		/* With us: a front-end may place a region at any address. */
 		if ((uintptr_t)part[i].host % part[i].align)
@@ -158,12 +176,19 @@ int vq_translate(const struct vublk_queue *vq, const struct vq_layout *layout,
 {
 	const bool packed = has(features, VIRTIO_F_RING_PACKED);
 	const char *wrong = "has a wrong size";
-	struct part part[3];
+	struct vq_part part[3];
 
-	describe(part, layout, features);
-	if (vq_is_size(layout->size, features))
-		wrong = find_parts(part, mem, layout->guest_physical);
+	*ring = (struct vq_ring){0};
+	vq_describe(part, layout, features);
+	if (vq_is_size(layout->size, features)) {
+		if (layout->iotlb && vq_iommu_check_ring(vq->index, layout, features) == -EAGAIN)
+			return -EAGAIN;
+		wrong = find_parts(part, layout, mem);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		ring->view[i] = part[i].view;
 	if (wrong) {
+		vq_ring_put(ring);
 		vhu_log(VUBLK_LOG_WARNING,
 			"%s: queue %u: the %s ring of %u entries (descriptors 0x%llx, available "
 			"0x%llx, used 0x%llx) %s",
@@ -184,6 +209,13 @@ int vq_translate(const struct vublk_queue *vq, const struct vq_layout *layout,
 	return 0;
 }
 
+void vq_ring_put(struct vq_ring *ring)
+{
+	for (unsigned i = 0; i < 3; i++)
+		vhu_view_free(ring->view[i]);
+	*ring = (struct vq_ring){0};
+}
+
 int vq_setup(struct vublk_queue *vq, const struct vq_layout *layout, struct vhu_mem *mem,
 	     struct vhu_inflight *inflight, uint64_t features)
 {
@@ -191,6 +223,7 @@ int vq_setup(struct vublk_queue *vq, const struct vq_layout *layout, struct vhu_
 
 	if (err)
 		return err;
+	vq->faulted = vq->fault_told = false;
 	vq->size = (uint16_t)layout->size;
 	vq->packed = has(features, VIRTIO_F_RING_PACKED);
 	/* Legacy drivers exist that use tables which they have not negotiated (Windows). */
@@ -202,7 +235,7 @@ int vq_setup(struct vublk_queue *vq, const struct vq_layout *layout, struct vhu_
 	vq->kicks_wanted = true;
 	vq->n_pushed = vq->in_use = 0;
 	vq->n_taken = 0;
-	vq->lease = vq_lease_new(mem);
+	vq->lease = vq_lease_new(mem, layout->iotlb, vq->index);
 	vq->pushed = calloc(vq->size, sizeof(*vq->pushed));
 	err = vq->lease && vq->pushed ? 0 : -ENOMEM;
 	if (!err && inflight)
@@ -222,7 +255,7 @@ void vq_teardown(struct vublk_queue *vq)
 	vq->log = NULL;
 	free(vq->pushed);
 	vq->pushed = NULL;
-	vq->ring = (struct vq_ring){0};
+	vq_ring_put(&vq->ring);
 }
 
 void vq_find_base(struct vublk_queue *vq)
@@ -329,8 +362,10 @@ int vublk_queue_pop(struct vublk_queue *vq, struct vublk_chain *chain)
 	if (vq->broken)
 		return -EPROTO;
 	got = vq->packed ? vq_packed_pop(vq, chain) : vq_split_pop(vq, chain);
-	if (got < 0)
+	if (got < 0) {
+		vq->faulted = false;
 		vq_chain_release(vq, chain);
+	}
 	return got;
 }
 
@@ -415,6 +450,7 @@ void vublk_queue_apply(struct vublk_queue *vq, struct vublk_update *update)
 	if (update->lease) {
 		vq_lease_put(vq->lease);
 		vq->lease = update->lease;
+		vq_ring_put(&vq->ring);
 		vq->ring = update->ring;
 		update->lease = NULL;
 	}
@@ -436,6 +472,24 @@ void vublk_queue_apply(struct vublk_queue *vq, struct vublk_update *update)
 		replace_fd(&vq->call_fd, update->call_fd);
 		vq_inject_call(vq);
 	}
+}
+
+bool vublk_update_revokes(const struct vublk_update *update)
+{
+	return update->revoked;
+}
+
+bool vublk_update_revokes_of(const struct vublk_update *update, const struct vublk_chain *chain)
+{
+	for (unsigned i = 0; i < chain->n_out + chain->n_in; i++) {
+		const struct iovec *iov = &chain->iov[i];
+		uint64_t uva;
+
+		if (vhu_mem_uva_at(chain->lease->mem, iov->iov_base, &uva) &&
+		    vhu_revoked_has(update->revoked, uva, uva + (iov->iov_len - 1)))
+			return true;
+	}
+	return false;
 }
 
 bool vublk_update_has_memory(const struct vublk_update *update)

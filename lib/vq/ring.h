@@ -30,6 +30,9 @@
 
 struct vhu_dirty_log;
 struct vhu_inflight;
+struct vhu_iotlb;
+struct vhu_revoked;
+struct vhu_view;
 struct vq_track;
 
 #define VQ_MAX_SIZE 32768 /* virtio 2.7, 2.8: the largest ring */
@@ -43,31 +46,34 @@ struct vq_lease {
 	_Alignas(64) struct vhu_mem *mem;
 	struct vhu_mem_piece last; /* where the last address was found: most are in one region */
 	/*
-	 * How an address is translated that is not there: 0 and *piece, which holds it; -EFAULT:
-	 * there is nothing; -EAGAIN: not known yet, ask again after an update of the queue.
+	 * How an address is translated that is not there, for the device to read or to write: 0 and
+	 * *piece, which holds it; -EFAULT: there is nothing that it may; -EAGAIN: not known yet,
+	 * ask again after an update of the queue.
 	 */
-	int (*translate)(struct vq_lease *lease, uint64_t addr, struct vhu_mem_piece *piece);
+	int (*translate)(struct vq_lease *lease, uint64_t addr, bool write,
+			 struct vhu_mem_piece *piece);
+	struct vhu_iotlb *iotlb;     /* of the device: addresses are IOVAs; NULL: guest-physical */
+	unsigned queue;              /* whose lease it is */
 	struct vhu_mem_piece marked; /* where the last range was that was marked as dirty */
 	unsigned users; /* chains, and the queue itself while the lease is its current one */
 };
+
+/* Where it was not found last. With an IOMMU that is always so: what was true then may not be. */
+int vq_translate_elsewhere(struct vq_lease *lease, uint64_t addr, bool write, uint64_t *size,
+			   void **host);
 
 /*
  * Our address of one that a descriptor names, fast where one was found last: the only way from the
  * one to the other. *size (bytes, > 0) is cut to what lies in one piece there. 0, or what
  * translate() says. Worker.
  */
-static inline int vq_translate_addr(struct vq_lease *lease, uint64_t addr, uint64_t *size,
-				    void **host)
+static inline int vq_translate_addr(struct vq_lease *lease, uint64_t addr, bool write,
+				    uint64_t *size, void **host)
 {
-	uint64_t offset = addr - lease->last.gpa;
+	const uint64_t offset = addr - lease->last.gpa;
 
-	if (__builtin_expect(offset >= lease->last.size, 0)) {
-		const int err = lease->translate(lease, addr, &lease->last);
-
-		if (err)
-			return err;
-		offset = addr - lease->last.gpa;
-	}
+	if (__builtin_expect(offset >= lease->last.size, 0))
+		return vq_translate_elsewhere(lease, addr, write, size, host);
 	if (*size > lease->last.size - offset)
 		*size = lease->last.size - offset;
 	*host = lease->last.host + offset;
@@ -88,6 +94,7 @@ struct vq_ring {
 			struct vring_packed_desc_event *device;
 		} packed;
 	};
+	struct vhu_view *view[3]; /* owned; of parts that lie scattered (shared/view.h), or NULL */
 };
 
 /* A request that was pushed and is not yet published. */
@@ -113,6 +120,8 @@ struct vublk_queue {
 
 	/* The worker's own while running. */
 	bool broken;
+	bool faulted; /* the chain being popped names what the front-end does not let us have */
+	bool fault_told;
 	bool kicks_wanted;
 	bool called;     /* split: called_idx is valid; packed: the driver was called once */
 	bool avail_wrap; /* packed: the wrap counters of the two positions */
@@ -126,6 +135,7 @@ struct vublk_queue {
 	unsigned allocated;       /* elements of the arrays that long chains have allocated */
 	uint16_t in_use;          /* packed: slots popped and not published */
 	unsigned n_taken;         /* requests popped and not published */
+	unsigned lost_in;         /* if faulted: the last writable byte, after so many `in` */
 	struct vq_pushed *pushed; /* as many as the ring has entries */
 
 	/* The control thread's. */
@@ -139,15 +149,17 @@ struct vublk_queue {
 struct vq_layout {
 	unsigned size;
 	uint64_t desc, avail, used; /* user addresses, or */
-	bool guest_physical;        /* these (GPA_ADDRESSES) */
+	bool guest_physical;        /* these (GPA_ADDRESSES), or */
+	struct vhu_iotlb *iotlb;    /* IOVAs, if this is not NULL */
 	uint32_t base;              /* as in SET_VRING_BASE, see vq_base() */
 };
 
 /* A change to a running queue; what is not to change is NULL or false. */
 struct vublk_update {
-	struct vq_lease *lease; /* a new memory map, with ... */
-	struct vq_ring ring;    /* ... the ring's place in it */
-	bool logging;           /* mark in this log (a reference) from now on; NULL: in none */
+	struct vq_lease *lease;            /* a new memory map, with ... */
+	struct vq_ring ring;               /* ... the ring's place in it */
+	const struct vhu_revoked *revoked; /* translations that are gone, until it is done */
+	bool logging; /* mark in this log (a reference) from now on; NULL: in none */
 	struct vhu_dirty_log *log;
 	bool kick, call, err; /* replace these descriptors by: */
 	int kick_fd, call_fd, err_fd;
@@ -161,10 +173,56 @@ void vq_reset(struct vublk_queue *vq);
 
 /*
  * Finds a ring in a memory map: -EINVAL, with the reason logged, unless its size is right, its
- * parts are aligned (virtio 2.7, 2.8.10.1), each in one region, and do not overlap.
+ * parts are aligned (virtio 2.7, 2.8.10.1), each in one region, and do not overlap. With IOVAs a
+ * part may be in pieces; -EAGAIN: not all of it is known, and the front-end is asked. What was
+ * found is the caller's, for vq_ring_put().
  */
 int vq_translate(const struct vublk_queue *vq, const struct vq_layout *layout,
 		 const struct vhu_mem *mem, uint64_t features, struct vq_ring *ring);
+
+/* Nothing of the ring is used any more. */
+void vq_ring_put(struct vq_ring *ring);
+
+/* ---- vq/iommu.c: rings and chains that IOVAs name ---- */
+
+/* A part of a ring. */
+struct vq_part {
+	uint64_t addr, size; /* bytes */
+	unsigned align;
+	bool write; /* by the device */
+	void *host;
+	struct vhu_view *view;
+};
+
+/* The parts of a ring (virtio 2.7, 2.8.10.1), not found yet. */
+void vq_describe(struct vq_part part[3], const struct vq_layout *layout, uint64_t features);
+
+/*
+ * Is all that a ring needs known, as far as its addresses tell? 0; -EAGAIN: the front-end is asked;
+ * -EFAULT: it has said no.
+ */
+int vq_iommu_check_ring(unsigned index, const struct vq_layout *layout, uint64_t features);
+
+/* Does the ring touch these IOVAs, or something that is not known any more? Asks nobody. */
+bool vq_iommu_ring_lost(const struct vq_layout *layout, uint64_t features, uint64_t first,
+			uint64_t last);
+
+/* Finds a part: 0; -EAGAIN and -EFAULT as above; -errno: it is scattered, and cannot be mapped. */
+int vq_iommu_find_part(struct vq_part *part, struct vhu_iotlb *iotlb, const struct vhu_mem *mem);
+
+/* The lease's translate(), by its IOTLB. */
+int vq_iommu_translate(struct vq_lease *lease, uint64_t addr, bool write,
+		       struct vhu_mem_piece *piece);
+
+/*
+ * A buffer may not be used: the chain is a request that fails. 0; -EAGAIN: whether it can be
+ * answered so is not known yet.
+ */
+int vq_iommu_fault(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t addr, uint32_t len,
+		   bool write);
+
+/* All of such a chain has been seen: nothing is left of it but its last writable byte, if any. */
+void vq_iommu_cut(struct vublk_queue *vq, struct vublk_chain *chain);
 
 /* Can a ring have so many entries with these features? */
 bool vq_is_size(unsigned size, uint64_t features);
@@ -203,8 +261,11 @@ static inline uint32_t vq_packed_base(uint16_t avail, bool avail_wrap, uint16_t 
  */
 void vq_find_base(struct vublk_queue *vq);
 
-/* A lease on a map, or NULL without memory. The update that carries it passes it on. */
-struct vq_lease *vq_lease_new(struct vhu_mem *mem);
+/*
+ * A lease on a map, of queue `index`, or NULL without memory. The update that carries it passes it
+ * on. `iotlb` outlives it.
+ */
+struct vq_lease *vq_lease_new(struct vhu_mem *mem, struct vhu_iotlb *iotlb, unsigned index);
 
 /* A user less. */
 void vq_lease_put(struct vq_lease *lease);
@@ -272,6 +333,10 @@ int vq_chain_add(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t add
 /* Adds the buffers of an indirect table (virtio 2.7.5.3, 2.8.7). Errors as above. */
 int vq_chain_add_indirect(struct vublk_queue *vq, struct vublk_chain *chain, uint64_t addr,
 			  uint32_t len);
+
+/* Adds one host range to the readable or the writable ones. Errors as above. */
+int vq_chain_append(struct vublk_queue *vq, struct vublk_chain *chain, void *host, uint64_t size,
+		    bool write);
 
 /* The chain is complete: it holds the lease from now on. */
 void vq_chain_end(struct vublk_chain *chain);

@@ -130,6 +130,8 @@ static int pop_again(struct vublk_queue *vq, struct vublk_chain *chain)
 	err = walk(vq, chain, head);
 	if (err)
 		return err;
+	if (__builtin_expect(vq->faulted, 0))
+		vq_iommu_cut(vq, chain);
 	vq_chain_end(chain);
 	chain->id = head;
 	track->next_recovered++;
@@ -155,6 +157,8 @@ int vq_split_pop(struct vublk_queue *vq, struct vublk_chain *chain)
 		err = vq_track_split_take(vq, head);
 	if (err)
 		return err;
+	if (__builtin_expect(vq->faulted, 0))
+		vq_iommu_cut(vq, chain);
 	vq_chain_end(chain);
 	chain->id = head;
 	vq->next_avail++;

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <linux/virtio_config.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +47,10 @@ struct rings {
 	struct vublk_dev *dev;
 	struct rings_events events;
 	void *opaque;
+
+	atomic_bool attends; /* `attend` is posted */
+	struct call attend;
+	struct loop_timer attend_timer;
 
 	unsigned n_queues; /* started, or waiting for the lock */
 	unsigned n_draining;
@@ -120,12 +125,20 @@ static void updated(struct call *call)
 	vublk_queue_done(queue->vq, queue->err);
 }
 
+static void revoked_on_worker(struct queue *queue)
+{
+	answer(queue, updated);
+}
+
 static void update_on_worker(struct call *call)
 {
 	struct queue *queue = container_of(call, struct queue, call);
 
 	queue->err = queue_apply(queue, queue->update);
-	answer(queue, updated);
+	if (vublk_update_revokes(queue->update))
+		queue_revoke(queue, queue->update, revoked_on_worker);
+	else
+		answer(queue, updated);
 }
 
 static void ended(struct call *call)
@@ -287,6 +300,43 @@ static void queue_update(void *opaque, struct vublk_queue *vq, struct vublk_upda
 	call_worker(queue, update_on_worker);
 }
 
+/* ---- translations ---- */
+
+static void attend_now(struct rings *rings)
+{
+	const uint64_t again = vublk_dev_attend(rings->dev);
+
+	if (again)
+		loop_set_timer(rings->process->loop, &rings->attend_timer, again);
+	else
+		loop_clear_timer(rings->process->loop, &rings->attend_timer);
+}
+
+static void attend_called(struct call *call)
+{
+	struct rings *rings = container_of(call, struct rings, attend);
+
+	/* Whoever comes after this posts it again. */
+	atomic_store(&rings->attends, false);
+	attend_now(rings);
+}
+
+static void attend_again(struct loop_timer *timer)
+{
+	attend_now(container_of(timer, struct rings, attend_timer));
+}
+
+/* Any thread. */
+static void attend(void *opaque)
+{
+	struct rings *rings = opaque;
+
+	if (!atomic_exchange(&rings->attends, true))
+		mailbox_post(loop_mailbox(rings->process->loop), &rings->attend);
+}
+
+/* ---- the session ---- */
+
 static void resume(void *opaque, bool again)
 {
 	struct rings *rings = opaque;
@@ -299,6 +349,7 @@ static void disconnected(void *opaque)
 	struct rings *rings = opaque;
 
 	rings->gave_up = false;
+	loop_clear_timer(rings->process->loop, &rings->attend_timer);
 	resize_end_session(&rings->resize);
 	io_errors_end_session(&rings->errors);
 	rings->events.disconnected(rings->opaque);
@@ -396,6 +447,7 @@ static const struct vublk_ops ops = {
 	.queue_cancel = queue_cancel,
 	.queue_stop = queue_stop,
 	.queue_update = queue_update,
+	.attend = attend,
 	.resume = resume,
 	.disconnected = disconnected,
 	.get_config = get_config,
@@ -459,6 +511,8 @@ int rings_create(struct rings **ringsp, const struct disk_config *config, const 
 	rings->opaque = opaque;
 	rings->last_waiting = &rings->waiting;
 	rings->drain_timer.fire = drain_lasts;
+	rings->attend.run = attend_called;
+	rings->attend_timer.fire = attend_again;
 	rings->shared = (struct queue_disk){
 		.blk = {.name = rings->config->name,
 			.serial = config->serial,

@@ -30,7 +30,8 @@ static struct queue *queue_of_req(struct blk_req *req)
 static bool may_pop(const struct queue *queue)
 {
 	/* What is in flight is done before a ring is drained, also what an earlier process took. */
-	return !queue->stopping || (!queue->env.abandoning && vublk_queue_recovering(queue->vq));
+	return !queue->stopping ||
+	       (!queue->env.abandoning && !queue->gave_up && vublk_queue_recovering(queue->vq));
 }
 
 /* There is something to pop, or may be. */
@@ -234,6 +235,32 @@ put_files:
 	return err;
 }
 
+/* Has any request the memory that the change takes away? */
+static bool uses_revoked(const struct queue *queue, const struct vublk_update *update)
+{
+	for (unsigned i = 0; i < queue->n_touched; i++)
+		if (queue->slot[i].active && vublk_update_revokes_of(update, &queue->slot[i].chain))
+			return true;
+	return false;
+}
+
+/* If that was the last one, whoever asked hears of it. */
+static void check_revoked(struct queue *queue)
+{
+	if (uses_revoked(queue, queue->revoking))
+		return;
+	queue->revoking = NULL;
+	queue->revoked(queue);
+}
+
+void queue_revoke(struct queue *queue, struct vublk_update *update,
+		  void (*revoked)(struct queue *queue))
+{
+	queue->revoked = revoked;
+	queue->revoking = update;
+	check_revoked(queue);
+}
+
 int queue_apply(struct queue *queue, struct vublk_update *update)
 {
 	const bool kick = vublk_update_has_kick(update);
@@ -319,6 +346,14 @@ static enum task_state service(struct worker_task *task)
 		}
 		put_slot(queue, req);
 		queue->starved = got == -EAGAIN;
+		/*
+		 * What waits for the front-end while the front-end waits for the queue's end stays
+		 * in the in-flight region.
+		 */
+		if (got == -EAGAIN && queue->stopping && !queue->in_flight && !n) {
+			queue->gave_up = true;
+			worker_needs_publish(queue->worker, &queue->task);
+		}
 		state = got ? TASK_WAITS : TASK_EMPTY;
 		if (vublk_queue_broken(vq)) {
 			worker_poll(queue->worker, &queue->task, false);
@@ -397,6 +432,8 @@ static void publish(struct worker_task *task)
 	struct queue *queue = queue_of(task);
 
 	vublk_queue_publish(queue->vq);
+	if (queue->revoking)
+		check_revoked(queue);
 	if (!queue->stopping || queue->in_flight || may_pop(queue))
 		return;
 	worker_forget(queue->worker, &queue->task);

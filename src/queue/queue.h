@@ -61,14 +61,17 @@ struct queue {
 	unsigned n_slots, n_touched;
 	struct blk_req *free;
 	unsigned in_flight;
-	bool starved; /* a chain waits until another one is completed */
+	bool starved; /* a chain waits until another one is completed, or its memory is known */
 
 	bool stopping;       /* env.abandoning: and without doing what is in flight */
+	bool gave_up;        /* stopping, and what an earlier process took cannot be had */
 	bool kicked, popped; /* ever: see disk/sharing.h */
 	bool registers;      /* its memory is registered, or would be; queue/memory.c */
 
 	/* The control thread's request outstanding; see disk/rings.c. */
 	void (*drained)(struct queue *queue);
+	void (*revoked)(struct queue *queue);
+	struct vublk_update *revoking; /* memory that requests may have still; NULL: none */
 	struct call call;
 	struct vublk_update *update;
 	int err;
@@ -104,6 +107,13 @@ int queue_begin(struct queue *queue);
 
 /* Takes over a change of the virtqueue. 0 or -errno (the new kick descriptor is no use). */
 int queue_apply(struct queue *queue, struct vublk_update *update);
+
+/*
+ * After queue_apply() of a change that takes translations away: revoked() is called on the worker's
+ * thread, at once or later, when no request has memory that they led to. The change stays.
+ */
+void queue_revoke(struct queue *queue, struct vublk_update *update,
+		  void (*revoked)(struct queue *queue));
 
 /*
  * Pops nothing more from now on; drained() is called on the worker's thread when everything has

@@ -174,6 +174,11 @@ static void queue_stop(void *opaque, struct vublk_queue *vq, bool drain)
 	vublk_queue_done(vq, 0);
 }
 
+static void attend(void *opaque)
+{
+	(void)opaque;
+}
+
 static void queue_update(void *opaque, struct vublk_queue *vq, struct vublk_update *update)
 {
 	(void)opaque;
@@ -241,6 +246,7 @@ static const struct vublk_ops ops = {
 	.queue_cancel = queue_cancel,
 	.queue_stop = queue_stop,
 	.queue_update = queue_update,
+	.attend = attend,
 	.resume = resume,
 	.disconnected = disconnected,
 	.get_config = get_config,

@@ -29,7 +29,7 @@ static const struct {
 	{RING_ABANDON, "SFUSHsndudm", "...C...A..."},
 	{RING_CHANGED, "SSUWHsnRudm", ".>........."},
 	{RING_PLACED, "SSSWHsnRudm", ".>>........"},
-	{RING_UNMAP, "SFUUHsnmudm", "...C...D..."},
+	{RING_UNMAP, "SFUUHUnmudm", "...C.>.D..."},
 	{RING_REMAP, "SFSSHsnuudm", "..>C...U..."},
 	{RING_UPDATE, "SFUWHsnuudm", ".......U..."},
 	{RING_PUT_OFF, "SFUWHWnRudm", ".....-....."},
@@ -109,7 +109,7 @@ static int change(enum ring_state state, enum ring_event event)
 	const int answered = is_asked(state) && (event == RING_DONE || event == RING_ERROR);
 
 	/* A start that could not be asked for was not counted. */
-	if (step.action == RING_TELL)
+	if (step.action == RING_TELL || (state == RING_STARTING && event == RING_UNMAP))
 		return -1;
 	return asks(step.action) + (step.action == RING_HOLD) - (step.action == RING_UNHOLD) -
 	       answered;

@@ -469,10 +469,12 @@ static struct {
 	unsigned n;
 } pages;
 
-static int translate_later(struct vq_lease *lease, uint64_t addr, struct vhu_mem_piece *piece)
+static int translate_later(struct vq_lease *lease, uint64_t addr, bool write,
+			   struct vhu_mem_piece *piece)
 {
 	const uint64_t page = addr & ~UINT64_C(4095);
 
+	(void)write;
 	for (unsigned i = 0; i < pages.n; i++) {
 		if (pages.known[i] != page)
 			continue;

@@ -196,7 +196,7 @@ static void data_in_a_region_that_has_gone(void)
 	offer(RING_DATA + PAGE, 8);
 	REQUIRE_EQ(vublk_queue_pop(&ring.vq, &ring.chain), 1);
 	REQUIRE_OK(vhu_mem_remove(&map, "test", ring.map, &ring.mem.region[1].wire));
-	update.lease = vq_lease_new(map);
+	update.lease = vq_lease_new(map, NULL, 0);
 	update.ring = ring.vq.ring;
 	vublk_queue_apply(&ring.vq, &update);
 	look();

@@ -409,7 +409,7 @@ static void new_error_descriptor_of_a_broken_ring(void)
 static void move_ring(void)
 {
 	struct vhu_mem *map = ring_map();
-	struct vublk_update update = {.lease = vq_lease_new(map)};
+	struct vublk_update update = {.lease = vq_lease_new(map, NULL, 0)};
 
 	REQUIRE(update.lease);
 	REQUIRE_OK(vq_translate(&ring.vq, &ring.layout, map, 0, &update.ring));

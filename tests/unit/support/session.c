@@ -85,6 +85,12 @@ static void session_queue_update(void *opaque, struct vublk_queue *queue,
 	session_ask_user(SESSION_UPDATE, queue, update, 0);
 }
 
+static void session_attend(void *opaque)
+{
+	CHECK(opaque == &session);
+	session.attends = true;
+}
+
 static void session_resume(void *opaque, bool again)
 {
 	CHECK(opaque == &session);
@@ -160,6 +166,7 @@ const struct vublk_ops session_ops = {
 	.queue_cancel = session_queue_cancel,
 	.queue_stop = session_queue_stop,
 	.queue_update = session_queue_update,
+	.attend = session_attend,
 	.resume = session_resume,
 	.disconnected = session_disconnected,
 	.get_config = session_get_config,

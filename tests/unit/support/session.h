@@ -41,6 +41,7 @@ extern struct session {
 
 	/* The device's user. */
 	bool later;        /* answers wait for session_answer() */
+	bool attends;      /* vublk_dev_attend() is to be called */
 	bool wait;         /* queues that are started wait for session_wait_over() */
 	int start_err;     /* of every queue_start */
 	int config_err;    /* of every set_config */
