@@ -46,6 +46,7 @@ unit_tests = \
 	tests/unit/test-vhu-fd \
 	tests/unit/test-vhu-guard \
 	tests/unit/test-vhu-inflight \
+	tests/unit/test-vhu-iommu \
 	tests/unit/test-vhu-iotlb \
 	tests/unit/test-vhu-mem \
 	tests/unit/test-vhu-msg \
@@ -53,6 +54,7 @@ unit_tests = \
 	tests/unit/test-vhu-transfer \
 	tests/unit/test-vhu-vring \
 	tests/unit/test-vhu-ring-state \
+	tests/unit/test-vhu-view \
 	tests/unit/test-vhu-waiting \
 	tests/unit/test-vq \
 	tests/unit/test-vq-chain \

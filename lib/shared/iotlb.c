@@ -28,6 +28,7 @@ struct miss {
 	uint64_t since_ns;
 	uint64_t number;
 	uint8_t perm;
+	bool insufficient; /* there was an update without this permission; maybe another's answer */
 	enum miss_state state;
 };
 
@@ -301,7 +302,7 @@ static int note_miss(struct vhu_iotlb *iotlb, uint64_t iova, uint8_t perm, bool 
 	return -EAGAIN;
 }
 
-/* An entry has come: what was asked within is known now, or it is known that it may not be done. */
+/* An entry has come: what was asked within is known now, if it says enough. */
 static void settle_misses(struct vhu_iotlb *iotlb, const struct entry *entry)
 {
 	for (unsigned i = iotlb->n_misses; i--;) {
@@ -312,7 +313,7 @@ static void settle_misses(struct vhu_iotlb *iotlb, const struct entry *entry)
 		if ((entry->perm & miss->perm) == miss->perm)
 			remove_miss(iotlb, i);
 		else
-			fail_now(iotlb, miss);
+			miss->insufficient = true;
 	}
 	there_is_news(iotlb);
 }
@@ -458,13 +459,13 @@ void vhu_iotlb_put_back(struct vhu_iotlb *iotlb, uint64_t number)
 	pthread_rwlock_unlock(&iotlb->lock);
 }
 
-void vhu_iotlb_refuse_number(struct vhu_iotlb *iotlb, uint64_t number)
+void vhu_iotlb_acknowledge(struct vhu_iotlb *iotlb, uint64_t number, bool refused)
 {
 	struct miss *miss;
 
 	pthread_rwlock_wrlock(&iotlb->lock);
 	miss = find_asked(iotlb, number);
-	if (miss)
+	if (miss && (refused || miss->insufficient))
 		fail_now(iotlb, miss);
 	pthread_rwlock_unlock(&iotlb->lock);
 }

@@ -27,7 +27,7 @@
 
 /* How long a front-end that does not answer is waited for; and what failed is known for so long. */
 #define VHU_IOTLB_TIMEOUT_NS UINT64_C(5000000000)
-#define VHU_IOTLB_FAILED_NS  UINT64_C(1000000000)
+#define VHU_IOTLB_FAILED_NS  UINT64_C(50000000)
 
 /* What may be done at an address: bits of the messages' "permissions flags". */
 enum vhu_iotlb_perm {
@@ -67,7 +67,7 @@ void vhu_iotlb_clear(struct vhu_iotlb *iotlb);
 /*
  * From now on `size` bytes at `iova` are those at `uaddr`. What was known of them is taken away,
  * unless it was the same, and if there is no room for one more, another entry is. Misses that this
- * answers are over; those that it does not have failed. *revoked is filled in. 0; -EINVAL: it is
+ * answers are over. *revoked is filled in. 0; -EINVAL: it is
  * empty, wraps around, or has no such permission; -ENOMEM.
  */
 int vhu_iotlb_update(struct vhu_iotlb *iotlb, uint64_t iova, uint64_t size, uint64_t uaddr,
@@ -103,8 +103,11 @@ bool vhu_iotlb_has_next_miss(struct vhu_iotlb *iotlb);
 /* It could not be told of that one after all. */
 void vhu_iotlb_put_back(struct vhu_iotlb *iotlb, uint64_t number);
 
-/* The answer to number so-and-so is that it cannot be; nothing happens if it is over already. */
-void vhu_iotlb_refuse_number(struct vhu_iotlb *iotlb, uint64_t number);
+/*
+ * Number so-and-so was acknowledged: it has failed if it was refused, or if there was an update
+ * without the permission. Nothing happens if it is over already.
+ */
+void vhu_iotlb_acknowledge(struct vhu_iotlb *iotlb, uint64_t number, bool refused);
 
 /*
  * Lets those fail that have waited for too long, and forgets what has failed long ago. Is there

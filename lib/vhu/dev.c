@@ -24,7 +24,7 @@ static_assert(VUBLK_MAX_CONFIG == VHU_MAX_CONFIG, "one number");
 /* What the library does for any device type. */
 #define TRANSPORT_FEATURES \
 	(BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) | \
-	 BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | \
+	 BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_RING_PACKED) | \
 	 BIT(VHU_F_LOG_ALL) | BIT(VHU_F_PROTOCOL_FEATURES))
 
 /*
@@ -33,7 +33,7 @@ static_assert(VUBLK_MAX_CONFIG == VHU_MAX_CONFIG, "one number");
  * NOTIFY_ON_EMPTY: QEMU passes them on) are ignored.
  */
 #define KNOWN_TRANSPORT_FEATURES \
-	(TRANSPORT_FEATURES | BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_IN_ORDER) | BIT(VIRTIO_F_ORDER_PLATFORM) | \
+	(TRANSPORT_FEATURES | BIT(VIRTIO_F_IN_ORDER) | BIT(VIRTIO_F_ORDER_PLATFORM) | \
 	 BIT(VIRTIO_F_SR_IOV) | BIT(38 /* NOTIFICATION_DATA */) | \
 	 BIT(39 /* NOTIF_CONFIG_DATA */) | BIT(VIRTIO_F_RING_RESET) | BIT(41 /* ADMIN_VQ */) | \
 	 BIT(43 /* SUSPEND */))
@@ -259,7 +259,7 @@ int vhu_dev_set_features(struct vublk_dev *dev, struct vhu_msg *msg)
 		vhu_log(VUBLK_LOG_WARNING, "%s: features cannot change while rings run", dev->name);
 		return -EBUSY;
 	}
-	if (change & BIT(VIRTIO_F_ACCESS_PLATFORM))
+	if (!vhu_vring_any_running(dev))
 		err = vhu_iommu_prepare(dev, features);
 	if (err)
 		return err;

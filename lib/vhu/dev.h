@@ -178,6 +178,12 @@ bool vhu_iommu_can_ask(const struct vublk_dev *dev);
 /* These features are to be in force: makes a table, or forgets what is in it. 0 or -ENOMEM. */
 int vhu_iommu_prepare(struct vublk_dev *dev, uint64_t features);
 
+/*
+ * A ring was stopped. With the last one all translations are forgotten: a front-end whose device is
+ * stopped tells of no change (QEMU).
+ */
+void vhu_iommu_ring_stopped(struct vublk_dev *dev);
+
 /* There is another channel. */
 void vhu_iommu_new_channel(struct vublk_dev *dev);
 

@@ -65,6 +65,16 @@ int vhu_iommu_prepare(struct vublk_dev *dev, uint64_t features)
 	return dev->iotlb || !(features >> VIRTIO_F_ACCESS_PLATFORM & 1) ? 0 : -ENOMEM;
 }
 
+void vhu_iommu_ring_stopped(struct vublk_dev *dev)
+{
+	bool any = !dev->iotlb || vhu_vring_any_running(dev);
+
+	for (unsigned i = 0; i < dev->params.num_queues; i++)
+		any |= dev->session->ring[i].started;
+	if (!any)
+		vhu_iotlb_clear(dev->iotlb);
+}
+
 void vhu_iommu_new_channel(struct vublk_dev *dev)
 {
 	dev->n_asked = dev->n_answered = 0;
@@ -125,6 +135,11 @@ int vhu_iommu_msg(struct vublk_dev *dev, struct vhu_msg *msg)
 			dev->name);
 		return -EINVAL;
 	}
+	vhu_log(VUBLK_LOG_DEBUG,
+		"%s: IOTLB message of type %u: 0x%llx, %llu bytes, user address 0x%llx, "
+		"permissions %u",
+		dev->name, iotlb.type, (unsigned long long)iotlb.iova,
+		(unsigned long long)iotlb.size, (unsigned long long)iotlb.uaddr, iotlb.perm);
 	dev->revoked = (struct vhu_revoked){0};
 	switch (iotlb.type) {
 	case VHU_IOTLB_UPDATE:
@@ -199,8 +214,7 @@ static int take_answers(struct vublk_dev *dev)
 			return got;
 		if (request != VHU_BACKEND_IOTLB_MSG)
 			continue;
-		if (u64)
-			vhu_iotlb_refuse_number(dev->iotlb, dev->n_answered);
+		vhu_iotlb_acknowledge(dev->iotlb, dev->n_answered, u64);
 		dev->n_answered++;
 	}
 	return 0;

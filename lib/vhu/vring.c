@@ -564,6 +564,7 @@ int vhu_vring_get_base_finish(struct vublk_dev *dev, struct vhu_msg *msg)
 	vhu_fd_close(vring->vq.kick_fd);
 	vring->vq.kick_fd = -1;
 	msg->payload.state.num = agreed(vring)->base;
+	vhu_iommu_ring_stopped(dev);
 	vhu_session_set_ring_told(dev->store, vring->vq.index);
 	return 0;
 }

@@ -644,18 +644,20 @@ find_kernel()
 }
 
 # Sets QEMU to the command line common to all guests: QUEUES queues (and processors, default 1)
-# of one disk on $SOCKET, and MEMORY (default 256M). QEMU_DISK_OPTIONS is appended to the device's.
+# of one disk on $SOCKET, and MEMORY (default 256M). QEMU_DISK_OPTIONS is appended to the device's,
+# QEMU_MACHINE_OPTIONS to the machine's; QEMU_IOMMU are the words that come before the disk.
 qemu_command()
 {
 	local queues=${QUEUES:-1} memory=${MEMORY:-256M} accel=tcg
 
 	need qemu-system-x86_64 qemu-system-x86
 	[[ ${VUBLKD_TEST_KVM:-} == 1 ]] && accel=kvm
-	# shellcheck disable=SC2054 # the commas are QEMU's
+	# shellcheck disable=SC2054,SC2206 # the commas are QEMU's, and QEMU_IOMMU are words
 	QEMU=(qemu-system-x86_64 -nodefaults -no-user-config -display none
-		-machine "q35,accel=$accel,memory-backend=mem" -cpu max -smp "$queues" -m "$memory"
+		-machine "q35,accel=$accel,memory-backend=mem${QEMU_MACHINE_OPTIONS:-}" -cpu max -smp "$queues" -m "$memory"
 		-object "memory-backend-memfd,id=mem,size=$memory,share=on"
 		-chardev "socket,id=c0,path=$SOCKET,reconnect=1"
+		${QEMU_IOMMU:-}
 		-device "vhost-user-blk-pci,chardev=c0,num-queues=$queues${QEMU_DISK_OPTIONS:-}"
 		-chardev stdio,id=console,signal=off -serial chardev:console)
 }
@@ -693,13 +695,14 @@ qmp()
 	give_up "QEMU's monitor: $1: ${line:-no answer within $STOP_DEADLINE s}"
 }
 
-# The whole command line of a guest of ours that begins with initramfs $1.
+# The whole command line of a guest of ours that begins with initramfs $1; KERNEL_OPTIONS are its
+# kernel's.
 qemu_whole_command()
 {
 	qemu_command
 	[[ -z ${MONITOR:-} ]] || qemu_with_monitor
 	# init_on_alloc: memory that is read into is written by the device alone.
-	QEMU+=(-kernel "$KERNEL" -initrd "$1" -append "console=ttyS0 panic=-1 quiet init_on_alloc=0")
+	QEMU+=(-kernel "$KERNEL" -initrd "$1" -append "console=ttyS0 panic=-1 quiet init_on_alloc=0${KERNEL_OPTIONS:+ $KERNEL_OPTIONS}")
 }
 
 # qemu_start: boots $GUEST_SCRIPT's guest and waits for its init. MONITOR=1 makes qmp usable.

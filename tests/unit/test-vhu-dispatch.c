@@ -245,7 +245,7 @@ static void failure_is_acknowledged_as_such(void)
 {
 	CHECK_EQ(session_tell_state(VHU_SET_VRING_NUM, 0, 3), 1);
 	CHECK_EQ(session_tell_state(VHU_SET_VRING_NUM, 0, 4), 0);
-	CHECK_EQ(session_tell_u64(VHU_SET_FEATURES, 1ull << VIRTIO_F_ACCESS_PLATFORM), 1);
+	CHECK_EQ(session_tell_u64(VHU_SET_FEATURES, 1ull << VIRTIO_F_IN_ORDER), 1);
 	CHECK_EQ(session_tell_u64(VHU_SET_PROTOCOL_FEATURES, PF(XEN_MMAP)), 1);
 }
 
@@ -272,7 +272,7 @@ static void vital_failure_ends_the_connection(void)
 	const struct vhu_mem_reg reg = {0};
 	const struct vhu_inflight_desc none = {0};
 
-	check_vital(VHU_SET_FEATURES, 1ull << VIRTIO_F_ACCESS_PLATFORM);
+	check_vital(VHU_SET_FEATURES, 1ull << VIRTIO_F_IN_ORDER);
 	check_vital(VHU_SET_PROTOCOL_FEATURES, PF(XEN_MMAP));
 	check_vital(VHU_SET_MEM_TABLE, 1 /* region, that did not come */);
 	CHECK(session_send(VHU_REM_MEM_REG, 0, &reg, sizeof(reg), NULL, 0) < 0);

@@ -260,7 +260,12 @@ static void who_waits_is_told(void)
 static void answer_without_the_permission_is_a_no(void)
 {
 	CHECK_EQ(find(0, 0x5000, W), -EAGAIN);
+	REQUIRE(next(1, 1));
+	vhu_iotlb_acknowledge(iotlb, 1, false);
+	CHECK_EQ(find(0, 0x5000, W), -EAGAIN);
 	CHECK_OK(update(0x5000, PAGE, 0x70000, R));
+	CHECK_EQ(find(0, 0x5000, W), -EAGAIN); /* it may have been another one's answer */
+	vhu_iotlb_acknowledge(iotlb, 1, false);
 	CHECK_EQ(find(0, 0x5000, W), -EFAULT);
 	CHECK_OK(find(0, 0x5000, R));
 	CHECK_OK(update(0x5000, PAGE, 0x70000, RW));
@@ -272,7 +277,7 @@ static void what_is_refused_fails_for_a_while(void)
 	CHECK_EQ(find(0, 0x5000, R), -EAGAIN);
 	CHECK_EQ(find(0, 0x6000, R), -EAGAIN);
 	REQUIRE(next(1, 10) && next(1, 11));
-	vhu_iotlb_refuse_number(iotlb, 10);
+	vhu_iotlb_acknowledge(iotlb, 10, true);
 	CHECK(vhu_iotlb_take_news(iotlb));
 	CHECK_EQ(find(0, 0x5000, R), -EFAULT);
 	CHECK_EQ(find(0, 0x6000, R), -EAGAIN);
