@@ -20,6 +20,8 @@ tests_frontend_libfrontend_la_SOURCES = \
 	tests/frontend/fe_image.h \
 	tests/frontend/fe_inflight.c \
 	tests/frontend/fe_inflight.h \
+	tests/frontend/fe_iommu.c \
+	tests/frontend/fe_iommu.h \
 	tests/frontend/fe_loop.c \
 	tests/frontend/fe_loop.h \
 	tests/frontend/fe_mem.c \

@@ -82,6 +82,8 @@ int fe_dev_negotiate(struct fe_dev *dev)
 	FE_TRY(fe_tell(&dev->conn, VHU_SET_OWNER, NULL, 0, NULL, 0));
 	FE_TRY(fe_ask_u64(&dev->conn, VHU_GET_FEATURES, &dev->offered));
 	dev->features = dev->offered & OUR_FEATURES & ~dev->options.features_off;
+	if (dev->options.iommu)
+		dev->features |= dev->offered & FE_BIT(VIRTIO_F_ACCESS_PLATFORM);
 	if (dev->options.packed) {
 		if (!(dev->offered & FE_BIT(VIRTIO_F_RING_PACKED)))
 			return -ENOTSUP;
@@ -146,8 +148,10 @@ int fe_dev_make_vqs(struct fe_dev *dev)
 /* As this device names an address in SET_VRING_ADDR. */
 static uint64_t ring_addr(const struct fe_dev *dev, uint64_t gpa)
 {
-	return fe_dev_speaks(dev, VHU_PROTOCOL_F_GPA_ADDRESSES) ? gpa
-								: fe_user_addr(&dev->mem, gpa);
+	const bool as_is = fe_dev_has(dev, VIRTIO_F_ACCESS_PLATFORM) ||
+			   fe_dev_speaks(dev, VHU_PROTOCOL_F_GPA_ADDRESSES);
+
+	return as_is ? gpa : fe_user_addr(&dev->mem, gpa);
 }
 
 int fe_dev_set_addr(struct fe_dev *dev, unsigned int index)

@@ -43,6 +43,7 @@ struct fe_dev_options {
 	bool mem_slots;          /* ADD_MEM_REG instead of SET_MEM_TABLE */
 	bool channel;            /* give the back-end a channel, dev->channel */
 	bool guest_physical;     /* GPA_ADDRESSES, if that is offered */
+	bool iommu;              /* VIRTIO_F_ACCESS_PLATFORM: what is gpa elsewhere is an IOVA */
 	bool packed;             /* packed rings; -ENOTSUP if they are not offered */
 };
 

@@ -57,9 +57,6 @@ END
 QEMU_DISK_OPTIONS=,iommu_platform=on,ats=on,disable-legacy=on
 QEMU_MACHINE_OPTIONS=,kernel-irqchip=split
 QEMU_IOMMU='-device intel-iommu,device-iotlb=on,intremap=off'
-# Until the guest's kernel has set it up, and when it has let go of it, there is nothing behind.
-GUEST_EXPECTED='vtd_iova_to_slpte|vtd_iommu_translate|Unexpected IOTLB|Fail to lookup the translated'
-
 truncate -s "$size" "$image"
 daemon_start "--blk-file=$image" --num-queues=2
 # Strict: QEMU 7.2 tells of no other invalidations, unless the guest uses ATS.
@@ -71,6 +68,8 @@ guest_call rebind
 guest_call verify "$sum"
 guest_reboot
 guest_call verify "$sum"
+# Until the guest's kernel has set it up, and when it has let go of it, there is nothing behind.
+GUEST_EXPECTED='vtd_iova_to_slpte|vtd_iommu_translate|Unexpected IOTLB|Fail to lookup the translated'
 guest_poweroff
 daemon_stop
 check_image_fsck "$image"
