@@ -163,9 +163,9 @@ void vublk_dev_flag_notes(struct vublk_dev *dev, bool flag);
 int vublk_dev_config_changed(struct vublk_dev *dev);
 
 /*
- * Asks the front-end for translations, and has queues look again that waited for some. Returns after
- * how many ns it is to be called again at the latest, 0: when it is asked for. Without a session
- * nothing happens.
+ * Asks the front-end for translations, and has queues look again that waited for some. Returns
+ * after how many ns it is to be called again at the latest, 0: when it is asked for. Without a
+ * session nothing happens.
  */
 uint64_t vublk_dev_attend(struct vublk_dev *dev);
 

@@ -33,6 +33,7 @@ unit_tests = \
 	tests/unit/test-mailbox \
 	tests/unit/test-options \
 	tests/unit/test-poll-policy \
+	tests/unit/test-queue-revoke \
 	tests/unit/test-values \
 	tests/unit/test-vhu-backend \
 	tests/unit/test-vhu-dev \

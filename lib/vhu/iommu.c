@@ -5,8 +5,8 @@
  *
  * Theory of operation. Whoever finds no translation leaves a miss in the table and goes on with
  * something else. It is asked for on the back-end channel, with an acknowledgement where there is
- * REPLY_ACK, for a front-end that has nothing at that address says so in no other way. The answer is
- * an update, which comes as a message; then rings that wait look again. A front-end that says
+ * REPLY_ACK, for a front-end that has nothing at that address says so in no other way. The answer
+ * is an update, which comes as a message; then rings that wait look again. A front-end that says
  * nothing at all is waited for as long as VHU_IOTLB_TIMEOUT_NS.
  *
  * Nothing waits in a message for such an answer, for a front-end (QEMU) that waits for the

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An IOMMU between the driver and its memory. The driver, which is all of fe_vq and fe_blk, sees the
- * addresses of its region as ever: they are IOVAs. Behind each page of them is any page of the
+ * An IOMMU between the driver and its memory. The driver, which is all of fe_vq and fe_blk, sees
+ * the addresses of its region as ever: they are IOVAs. Behind each page of them is any page of the
  * memory's file, and another one after fe_iommu_move(); the back-end knows the file by its user
  * addresses, which are like nothing else here, and has to ask.
  *
@@ -30,8 +30,8 @@ struct fe_iommu {
 };
 
 /*
- * Gives the device, which has no memory yet, a region of `size` bytes (whole pages) at `iova`, whose
- * pages come in an order that `state` makes. 0 or -errno.
+ * Gives the device, which has no memory yet, a region of `size` bytes (whole pages) at `iova`,
+ * whose pages come in an order that `state` makes. 0 or -errno.
  */
 int fe_iommu_begin(struct fe_iommu *iommu, struct fe_dev *dev, uint64_t iova, uint64_t size,
 		   uint64_t *state);
@@ -45,8 +45,8 @@ int fe_iommu_tell(struct fe_iommu *iommu, unsigned int type, uint64_t iova, uint
 		  uint64_t uaddr, unsigned int perm);
 
 /*
- * Takes a page away, and puts another one of the file, with the same bytes, behind its IOVA. The old
- * one is filled with `garbage`. 0 or -errno.
+ * Takes a page away, and puts another one of the file, with the same bytes, behind its IOVA. The
+ * old one is filled with `garbage`. 0 or -errno.
  */
 int fe_iommu_move(struct fe_iommu *iommu, uint64_t iova, uint8_t garbage);
 
