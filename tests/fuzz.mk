@@ -13,5 +13,7 @@ EXTRA_DIST += \
 	tests/fuzz/ring_model.h \
 	tests/fuzz/ring_model_blk.c \
 	tests/fuzz/seeds.py \
+	tests/fuzz/session_user.c \
+	tests/fuzz/session_user.h \
 	tests/fuzz/standalone.c \
 	tests/fuzz/test-fuzz.sh

@@ -23,239 +23,20 @@
 #include "lib/vhu/dev.h"
 #include "lib/vublk.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/session_user.h"
 
 #define MEMORY   65536u /* bytes of guest memory, and of a region */
 #define USER     0x100000u
-#define QUEUES   3u
-#define CHAINS   24u
 #define FEATURES 0x7full
-
-struct slot {
-	struct vublk_chain chain;
-	struct iovec iov[4];
-	bool popped;
-};
-
-struct fuzz_queue {
-	struct vublk_queue *vq;
-	bool waiting, running;
-	struct slot slot[CHAINS];
-};
 
 static struct {
 	struct vublk_dev *dev;
 	int peer;
+	int channel; /* our end of the back-end's, or -1 */
 	int memory_fd, region_fd, event_fd;
-	int state_fd;  /* what the device reads a state from, -1: nothing */
 	int state_end; /* our end of the pipe for a state, -1: none */
 	uint8_t *memory, *region;
-	struct fuzz_queue queue[QUEUES];
-	bool wait;     /* queues that are started have to */
-	bool over;     /* the connection has to end */
-	bool finished; /* it has ended */
 } fuzz;
-
-/* ---- the user ---- */
-
-static volatile uint8_t sink;
-
-/* All of it must be there. */
-static void touch(const struct vublk_chain *chain)
-{
-	uint64_t size = 0;
-
-	for (unsigned i = 0; i < chain->n_out; i++) {
-		const uint8_t *base = chain->out[i].iov_base;
-
-		FUZZ_CHECK(chain->out[i].iov_len > 0);
-		sink = base[0] ^ base[chain->out[i].iov_len - 1];
-		size += chain->out[i].iov_len;
-	}
-	FUZZ_CHECK(size == chain->out_size);
-	size = 0;
-	for (unsigned i = 0; i < chain->n_in; i++) {
-		uint8_t *base = chain->in[i].iov_base;
-
-		FUZZ_CHECK(chain->in[i].iov_len > 0);
-		base[0] ^= 1;
-		base[chain->in[i].iov_len - 1] ^= 1;
-		size += chain->in[i].iov_len;
-	}
-	FUZZ_CHECK(size == chain->in_size);
-}
-
-static void push(struct fuzz_queue *queue, struct slot *slot)
-{
-	/* Its memory is there as long as it is held, whatever the front-end has taken away. */
-	touch(&slot->chain);
-	vublk_queue_push(queue->vq, &slot->chain,
-			 slot->chain.in_size > UINT32_MAX ? UINT32_MAX
-							  : (uint32_t)slot->chain.in_size);
-	slot->popped = false;
-}
-
-/* One more chain; false: there is none, or no place for it. */
-static bool pop(struct fuzz_queue *queue)
-{
-	for (unsigned i = 0; i < CHAINS; i++) {
-		struct slot *slot = &queue->slot[i];
-		int ret;
-
-		if (slot->popped)
-			continue;
-		vublk_chain_init(&slot->chain, slot->iov, 4);
-		ret = vublk_queue_pop(queue->vq, &slot->chain);
-		FUZZ_CHECK(ret <= 1);
-		slot->popped = ret == 1;
-		if (slot->popped)
-			touch(&slot->chain);
-		return slot->popped;
-	}
-	return false;
-}
-
-static void begin(struct fuzz_queue *queue)
-{
-	const int err = vublk_queue_begin(queue->vq);
-
-	queue->running = !err;
-	vublk_queue_done(queue->vq, err);
-}
-
-static void queue_start(void *opaque, struct vublk_queue *vq)
-{
-	struct fuzz_queue *queue = &fuzz.queue[vublk_queue_index(vq)];
-
-	(void)opaque;
-	FUZZ_CHECK(!queue->running && !queue->waiting);
-	queue->vq = vq;
-	queue->waiting = fuzz.wait;
-	if (queue->waiting)
-		vublk_queue_wait(vq);
-	else
-		begin(queue);
-}
-
-static void queue_cancel(void *opaque, struct vublk_queue *vq)
-{
-	struct fuzz_queue *queue = &fuzz.queue[vublk_queue_index(vq)];
-
-	(void)opaque;
-	FUZZ_CHECK(queue->waiting);
-	queue->waiting = false;
-}
-
-static void queue_stop(void *opaque, struct vublk_queue *vq, bool drain)
-{
-	struct fuzz_queue *queue = &fuzz.queue[vublk_queue_index(vq)];
-	const bool drop = !drain && vublk_queue_tracked(vq);
-	bool again;
-
-	(void)opaque;
-	FUZZ_CHECK(queue->running);
-	do {
-		again = false;
-		for (unsigned i = 0; i < CHAINS; i++) {
-			struct slot *slot = &queue->slot[i];
-
-			if (slot->popped && drop)
-				vublk_queue_abandon(vq, &slot->chain);
-			else if (slot->popped)
-				push(queue, slot);
-			slot->popped = false;
-		}
-		/* What an earlier process took is done, too. */
-		while (!drop && vublk_queue_recovering(vq) && pop(queue))
-			again = true;
-		vublk_queue_publish(vq);
-	} while (again);
-	vublk_queue_end(vq);
-	queue->running = false;
-	vublk_queue_done(vq, 0);
-}
-
-static void attend(void *opaque)
-{
-	(void)opaque;
-}
-
-static void queue_update(void *opaque, struct vublk_queue *vq, struct vublk_update *update)
-{
-	(void)opaque;
-	FUZZ_CHECK(fuzz.queue[vublk_queue_index(vq)].running);
-	vublk_queue_apply(vq, update);
-	vublk_queue_done(vq, 0);
-}
-
-static void resume(void *opaque, bool again)
-{
-	(void)opaque;
-	fuzz.over |= !again;
-}
-
-static void disconnected(void *opaque)
-{
-	(void)opaque;
-	fuzz.finished = true;
-}
-
-static void get_config(void *opaque, uint8_t config[VUBLK_MAX_CONFIG])
-{
-	(void)opaque;
-	memset(config, 0x5a, VUBLK_MAX_CONFIG);
-}
-
-static int set_config(void *opaque, uint32_t offset, const uint8_t *data, uint32_t size,
-		      bool migration)
-{
-	(void)opaque;
-	FUZZ_CHECK(offset <= VUBLK_MAX_CONFIG && size <= VUBLK_MAX_CONFIG - offset);
-	for (uint32_t i = 0; i < size; i++)
-		if (data[i] == 0x77 && !migration)
-			return -EPERM;
-	return 0;
-}
-
-static void set_features(void *opaque, uint64_t features)
-{
-	(void)opaque, (void)features;
-}
-
-static uint32_t save_state(void *opaque)
-{
-	(void)opaque;
-	return 0;
-}
-
-static int load_state(void *opaque, uint32_t state)
-{
-	(void)opaque;
-	return state > 1 ? -EINVAL : 0;
-}
-
-static int watch_state(void *opaque, int fd)
-{
-	(void)opaque;
-	FUZZ_CHECK((fd < 0) == (fuzz.state_fd >= 0) && (fd < 0 || fcntl(fd, F_GETFD) >= 0));
-	fuzz.state_fd = fd;
-	return 0;
-}
-
-static const struct vublk_ops ops = {
-	.queue_start = queue_start,
-	.queue_cancel = queue_cancel,
-	.queue_stop = queue_stop,
-	.queue_update = queue_update,
-	.attend = attend,
-	.resume = resume,
-	.disconnected = disconnected,
-	.get_config = get_config,
-	.set_config = set_config,
-	.set_features = set_features,
-	.save_state = save_state,
-	.load_state = load_state,
-	.watch_state = watch_state,
-};
 
 /* ---- the front-end ---- */
 
@@ -285,7 +66,7 @@ static void check_session(void)
 	}
 	if (n < VHU_MEM_MAX_SLOTS)
 		FUZZ_CHECK(!memcmp(&session->region[n], &no_region, sizeof(no_region)));
-	FUZZ_CHECK(!memcmp(&session->ring[QUEUES], &no_ring, sizeof(no_ring)));
+	FUZZ_CHECK(!memcmp(&session->ring[FUZZ_QUEUES], &no_ring, sizeof(no_ring)));
 }
 
 static void take_replies(void)
@@ -318,7 +99,7 @@ static void send_message(uint32_t request, uint32_t flags, const void *payload, 
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(8 * sizeof(int))] = {0};
 	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
 
-	if (fuzz.over)
+	if (fuzz_user.over)
 		return;
 	if (n_fds) {
 		struct cmsghdr *c = (void *)control;
@@ -333,7 +114,7 @@ static void send_message(uint32_t request, uint32_t flags, const void *payload, 
 	if (sendmsg(fuzz.peer, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		return;
 	if (vublk_dev_input(fuzz.dev) < 0)
-		fuzz.over = true;
+		fuzz_user.over = true;
 	check_session();
 	take_replies();
 }
@@ -388,7 +169,7 @@ static void share_memory(struct fuzz_input *in)
 static void tell_addresses(struct fuzz_input *in)
 {
 	const struct vhu_vring_addr addr = {
-		.index = fuzz_u8(in) % QUEUES,
+		.index = fuzz_u8(in) % FUZZ_QUEUES,
 		.desc = USER + fuzz_u8(in) * 256u,
 		.avail = USER + fuzz_u8(in) * 256u,
 		.used = USER + fuzz_u8(in) * 256u,
@@ -402,7 +183,7 @@ static void tell_region(struct fuzz_input *in)
 	const struct vhu_inflight_desc desc = {
 		.mmap_size = fuzz_u16(in) + 1u,
 		.mmap_offset = fuzz_u8(in) & ~7u,
-		.num_queues = fuzz_u8(in) % (QUEUES + 2),
+		.num_queues = fuzz_u8(in) % (FUZZ_QUEUES + 2),
 		.queue_size = 1u << fuzz_u8(in) % 10,
 	};
 
@@ -427,7 +208,7 @@ static void close_state(void)
 
 static void look_at_state(void)
 {
-	if (fuzz.state_fd >= 0)
+	if (fuzz_user.state_fd >= 0)
 		vublk_dev_state_input(fuzz.dev);
 }
 
@@ -460,6 +241,59 @@ static void write_state(struct fuzz_input *in)
 	look_at_state();
 }
 
+/* Whoever has asked hears nothing any more. */
+static void close_channel(void)
+{
+	if (fuzz.channel >= 0)
+		close(fuzz.channel);
+	fuzz.channel = -1;
+}
+
+static void give_channel(void)
+{
+	int pair[2];
+
+	FUZZ_CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
+	close_channel();
+	tell(VHU_SET_BACKEND_REQ_FD, NULL, 0, pair[1]);
+	close(pair[1]);
+	fuzz.channel = pair[0];
+}
+
+static void tell_iotlb(struct fuzz_input *in)
+{
+	const struct vhu_iotlb_msg iotlb = {
+		.type = fuzz_u8(in) % 6,
+		.perm = fuzz_u8(in) % 5,
+		.iova = USER + fuzz_u8(in) * 256u,
+		.uaddr = USER + fuzz_u8(in) * 256u,
+		.size = fuzz_u16(in),
+	};
+
+	tell(VHU_IOTLB_MSG, &iotlb, sizeof(iotlb), -1);
+}
+
+/* The device asks, and is answered, with anything. */
+static void attend_and_answer(struct fuzz_input *in)
+{
+	const uint8_t choice = fuzz_u8(in);
+	struct vhu_header header = {VHU_BACKEND_IOTLB_MSG, VHU_VERSION | VHU_FLAG_REPLY, 8};
+	uint8_t answer[sizeof(header) + 8] = {0}, asked[64];
+
+	vublk_dev_attend(fuzz.dev);
+	if (fuzz.channel < 0)
+		return;
+	while (recv(fuzz.channel, asked, sizeof(asked), MSG_DONTWAIT) > 0)
+		;
+	header.flags ^= choice >> 4;
+	memcpy(answer, &header, sizeof(header));
+	answer[sizeof(header)] = choice & 1;
+	if (choice & 2 && send(fuzz.channel, answer, choice & 4 ? 7 : sizeof(answer),
+			       MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		close_channel();
+	vublk_dev_attend(fuzz.dev);
+}
+
 static void write_memory(struct fuzz_input *in, uint8_t *memory)
 {
 	const uint16_t at = fuzz_u16(in);
@@ -471,42 +305,6 @@ static void write_memory(struct fuzz_input *in, uint8_t *memory)
 		memory[(at + i) % MEMORY] = bytes[i];
 }
 
-/* ---- the worker ---- */
-
-static void work(struct fuzz_input *in)
-{
-	struct fuzz_queue *queue = &fuzz.queue[fuzz_u8(in) % QUEUES];
-	const uint8_t pops = fuzz_u8(in) % 16, pushes = fuzz_u8(in) % 16;
-	const uint8_t from = fuzz_u8(in);
-
-	if (!queue->running)
-		return;
-	vublk_queue_want_kicks(queue->vq, false);
-	for (unsigned i = 0; i < pops && pop(queue); i++)
-		;
-	for (unsigned i = 0; i < pushes; i++) {
-		struct slot *slot = &queue->slot[(from + i * 5u) % CHAINS];
-
-		if (slot->popped)
-			push(queue, slot);
-	}
-	vublk_queue_publish(queue->vq);
-	if (from & 1)
-		vublk_queue_want_kicks(queue->vq, true);
-	vublk_queue_note(queue->vq, &(struct vublk_note){from, from & 1});
-}
-
-static void stop_waiting(struct fuzz_input *in)
-{
-	struct fuzz_queue *queue = &fuzz.queue[fuzz_u8(in) % QUEUES];
-
-	if (!queue->waiting)
-		return;
-	queue->waiting = false;
-	vublk_queue_wait_over(queue->vq);
-	begin(queue);
-}
-
 /* ---- a run ---- */
 
 static void hello(void)
@@ -515,7 +313,7 @@ static void hello(void)
 
 	FUZZ_CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
 	fuzz.peer = pair[0];
-	fuzz.over = fuzz.finished = false;
+	fuzz_user.over = fuzz_user.finished = false;
 	FUZZ_CHECK(!vublk_dev_connect(fuzz.dev, pair[1]));
 }
 
@@ -524,18 +322,19 @@ static void goodbye(void)
 	static const struct vhu_session no_session;
 
 	vublk_dev_disconnect(fuzz.dev);
-	FUZZ_CHECK(fuzz.finished);
+	FUZZ_CHECK(fuzz_user.finished);
 	FUZZ_CHECK(!memcmp(fuzz.dev->session, &no_session, sizeof(no_session)));
-	FUZZ_CHECK(fuzz.state_fd < 0);
+	FUZZ_CHECK(fuzz_user.state_fd < 0);
 	close_state();
+	close_channel();
 	close(fuzz.peer);
-	for (unsigned i = 0; i < QUEUES; i++)
-		FUZZ_CHECK(!fuzz.queue[i].running && !fuzz.queue[i].waiting);
+	for (unsigned i = 0; i < FUZZ_QUEUES; i++)
+		FUZZ_CHECK(!fuzz_user.queue[i].running && !fuzz_user.queue[i].waiting);
 }
 
 static void step(struct fuzz_input *in)
 {
-	switch (fuzz_u8(in) % 26) {
+	switch (fuzz_u8(in) % 29) {
 	case 0:
 		any_message(in);
 		break;
@@ -551,7 +350,8 @@ static void step(struct fuzz_input *in)
 				 (choice & 2 ? 1ull << VIRTIO_RING_F_INDIRECT_DESC : 0) |
 				 (choice & 4 ? 1ull << VIRTIO_RING_F_EVENT_IDX : 0) |
 				 (choice & 8 ? 1ull << VHU_F_PROTOCOL_FEATURES : 0) |
-				 (choice & 16 ? 1ull << VHU_F_LOG_ALL : 0),
+				 (choice & 16 ? 1ull << VHU_F_LOG_ALL : 0) |
+				 (choice & 32 ? 1ull << VIRTIO_F_ACCESS_PLATFORM : 0),
 			 -1);
 		break;
 	}
@@ -562,22 +362,22 @@ static void step(struct fuzz_input *in)
 		share_memory(in);
 		break;
 	case 5:
-		tell_state(VHU_SET_VRING_NUM, fuzz_u8(in) % QUEUES, fuzz_u8(in));
+		tell_state(VHU_SET_VRING_NUM, fuzz_u8(in) % FUZZ_QUEUES, fuzz_u8(in));
 		break;
 	case 6:
 		tell_addresses(in);
 		break;
 	case 7:
-		tell_state(VHU_SET_VRING_BASE, fuzz_u8(in) % QUEUES, fuzz_u16(in));
+		tell_state(VHU_SET_VRING_BASE, fuzz_u8(in) % FUZZ_QUEUES, fuzz_u16(in));
 		break;
 	case 8:
-		tell_u64(VHU_SET_VRING_KICK, fuzz_u8(in) % QUEUES, fuzz.event_fd);
+		tell_u64(VHU_SET_VRING_KICK, fuzz_u8(in) % FUZZ_QUEUES, fuzz.event_fd);
 		break;
 	case 9:
-		tell_state(VHU_SET_VRING_ENABLE, fuzz_u8(in) % QUEUES, fuzz_u8(in) & 1);
+		tell_state(VHU_SET_VRING_ENABLE, fuzz_u8(in) % FUZZ_QUEUES, fuzz_u8(in) & 1);
 		break;
 	case 10:
-		tell_state(VHU_GET_VRING_BASE, fuzz_u8(in) % QUEUES, 0);
+		tell_state(VHU_GET_VRING_BASE, fuzz_u8(in) % FUZZ_QUEUES, 0);
 		break;
 	case 11:
 		tell_region(in);
@@ -591,13 +391,13 @@ static void step(struct fuzz_input *in)
 		break;
 	case 15:
 	case 16:
-		work(in);
+		fuzz_user_work(in);
 		break;
 	case 17:
-		fuzz.wait = fuzz_u8(in) & 1;
+		fuzz_user.wait = fuzz_u8(in) & 1;
 		break;
 	case 18:
-		stop_waiting(in);
+		fuzz_user_stop_waiting(in);
 		break;
 	case 20:
 		tell_log(in);
@@ -617,6 +417,15 @@ static void step(struct fuzz_input *in)
 		break;
 	case 25:
 		tell(VHU_CHECK_DEVICE_STATE, NULL, 0, -1);
+		break;
+	case 26:
+		give_channel();
+		break;
+	case 27:
+		tell_iotlb(in);
+		break;
+	case 28:
+		attend_and_answer(in);
 		break;
 	default:
 		goodbye();
@@ -650,8 +459,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.name = "fuzz",
 		.features = FEATURES,
 		.known_features = FEATURES | 1 << 14,
-		.num_queues = QUEUES,
-		.ops = &ops,
+		.num_queues = FUZZ_QUEUES,
+		.ops = &fuzz_user_ops,
 	};
 	struct fuzz_input in = {data, size};
 	unsigned before;
@@ -665,9 +474,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	before = open_descriptors();
 	memset(fuzz.memory, 0, MEMORY);
 	memset(fuzz.region, 0, MEMORY);
-	memset(fuzz.queue, 0, sizeof(fuzz.queue));
-	fuzz.wait = false;
-	fuzz.state_fd = fuzz.state_end = -1;
+	memset(fuzz_user.queue, 0, sizeof(fuzz_user.queue));
+	fuzz_user.wait = false;
+	fuzz_user.state_fd = fuzz.state_end = -1;
+	fuzz.channel = -1;
 	FUZZ_CHECK(!vublk_dev_create(&fuzz.dev, &params));
 	hello();
 	while (in.left)

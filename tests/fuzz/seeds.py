@@ -54,7 +54,13 @@ def packed(addr, length, buffer_id, flags):
     return struct.pack("<QIHH", addr, length, buffer_id, flags)
 
 
+def iotlb(kind, perm, iova, uaddr, size):
+    return bytes([27, kind, perm, iova, uaddr]) + u16(size)
+
+
 BASE = bytes([10, Q])
+CHANNEL = bytes([26])
+ATTEND = bytes([28, 0])
 AGAIN = bytes([19])
 WAIT = bytes([17, 1])
 OVER = bytes([18, Q])
@@ -90,6 +96,9 @@ def session():
         "logged": bytes([3]) + u64(0x1b22b) + features(30) + MEMORY + split + start() +
                   bytes([21]) + bytes([20, 64, 0, 0, 0]) + work(2, 2) + features(14) +
                   work(1, 1) + BASE,
+        "iommu": bytes([3]) + u64(0x228) + features(46) + MEMORY + CHANNEL + split + start() +
+                 ATTEND + iotlb(2, 3, 0, 0, 0xffff) + ATTEND + work(2, 0) + iotlb(3, 0, 0, 0, 1) +
+                 ATTEND + iotlb(2, 3, 0, 0, 0xffff) + ATTEND + work(2, 2) + BASE,
         "less memory": features(6) + MEMORY + split + start() + work(2, 0) + HALF + work(0, 2) +
                        BASE,
     }
