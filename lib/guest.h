@@ -29,11 +29,14 @@ static inline void guest_release16(uint16_t *at, uint16_t value)
 	__atomic_store_n((uint16_t *)vublk_guest_writable(at), value, __ATOMIC_RELEASE);
 }
 
-/* A used element, which is not looked at before the used index has moved over it. */
+/*
+ * A used element, which is not looked at before the used index has moved over it. It may lie across
+ * two pages.
+ */
 static inline void guest_store_used(struct vring_used_elem *at, uint32_t id, uint32_t len)
 {
-	at = vublk_guest_writable(at);
-	*at = (struct vring_used_elem){.id = id, .len = len};
+	*(uint32_t *)vublk_guest_writable(&at->id) = id;
+	*(uint32_t *)vublk_guest_writable(&at->len) = len;
 }
 
 /* The same in a packed ring: all but the flags. */
