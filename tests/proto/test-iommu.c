@@ -3,8 +3,10 @@
  * A disk behind an IOMMU (VIRTIO_F_ACCESS_PLATFORM): pages of rings, tables and data lie scattered,
  * have to be asked for, and are taken away while requests are under way.
  */
+#define _GNU_SOURCE
 #include <poll.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -409,6 +411,49 @@ static void translations_that_cannot_be(void)
 	end();
 }
 
+/* ---- the log of dirty pages ---- */
+
+static uint8_t allowed[(MEM_SIZE / PAGE + 64) / 8];
+
+static void allow(uint64_t iova, uint64_t size)
+{
+	for (uint64_t at = iova & ~(uint64_t)(PAGE - 1); at < iova + size; at += PAGE) {
+		const uint32_t page = iommu.behind[(at - IOVA) / PAGE];
+
+		allowed[page / 8] |= (uint8_t)(1u << page % 8);
+	}
+}
+
+/* What is translated is marked where it is, by guest-physical addresses. */
+static void pages_are_logged_where_they_are(void)
+{
+	const struct vhu_log log = {sizeof(allowed), 0};
+	const int file = memfd_create("log", MFD_CLOEXEC);
+	uint8_t marks[sizeof(allowed)];
+	const struct fe_vq *vq;
+
+	begin();
+	vq = blk.vq;
+	memset(allowed, 0, sizeof(allowed));
+	REQUIRE_OK(ftruncate(file, sizeof(allowed)));
+	REQUIRE_OK(fe_tell(&dev.conn, VHU_SET_LOG_BASE, &log, sizeof(log), &file, 1));
+	REQUIRE_OK(fe_tell_u64(&dev.conn, VHU_SET_FEATURES, dev.features | FE_BIT(VHU_F_LOG_ALL)));
+	if (fe_vq_is_packed(vq))
+		allow(vq->desc_gpa, 16 * vq->num);
+	allow(vq->used_gpa, fe_vq_is_packed(vq) ? 4 : 4 + 8 * vq->num + 2);
+	for (unsigned i = 0; i < 5; i++) {
+		struct fe_blk_slot *slot = fe_blk_get(&blk);
+
+		allow(slot->data_gpa, DATA_SIZE);
+		allow(slot->status_gpa, 1);
+		CHECK_EQ(exchange(slot, VIRTIO_BLK_T_IN, i * SECTORS), VIRTIO_BLK_S_OK);
+	}
+	CHECK_EQ(pread(file, marks, sizeof(marks), 0), (ssize_t)sizeof(marks));
+	CHECK(!memcmp(marks, allowed, sizeof(marks)));
+	close(file);
+	end();
+}
+
 static const struct tap_case cases[] = {
 	{"data_is_what_it_is", data_is_what_it_is},
 	{"all_is_taken_away_under_load", all_is_taken_away_under_load},
@@ -423,6 +468,7 @@ static const struct tap_case cases[] = {
 	{"hangs_up_while_missing", hangs_up_while_missing},
 	{"any_number_of_translations", any_number_of_translations},
 	{"translations_that_cannot_be", translations_that_cannot_be},
+	{"pages_are_logged_where_they_are", pages_are_logged_where_they_are},
 	{0},
 };
 
