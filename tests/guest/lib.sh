@@ -520,7 +520,8 @@ console_wait()
 	[[ -n $CONSOLE_HIT ]] || CONSOLE_HIT=$(console_line "$2")
 	[[ -n $CONSOLE_HIT ]] || return 1
 	CONSOLE_SEEN=$CONSOLE_HIT
-	while read -r line; do
+	# Of the line awaited the end may be yet to come.
+	while read -r line || [[ -n $line ]]; do
 		case $line in
 		@@tap*) tap "${line#@@tap }" ;;
 		@@diag*) echo "#${line#@@diag}" ;;
