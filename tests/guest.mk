@@ -19,6 +19,7 @@ EXTRA_DIST += \
 	tests/guest/test-basic.sh \
 	tests/guest/test-boot.sh \
 	tests/guest/test-features.sh \
+	tests/guest/test-hotplug.sh \
 	tests/guest/test-iommu.sh \
 	tests/guest/test-iopoll.sh \
 	tests/guest/test-kill.sh \

@@ -646,21 +646,23 @@ find_kernel()
 
 # Sets QEMU to the command line common to all guests: QUEUES queues (and processors, default 1)
 # of one disk on $SOCKET, and MEMORY (default 256M). QEMU_DISK_OPTIONS is appended to the device's,
-# QEMU_MACHINE_OPTIONS to the machine's; QEMU_IOMMU are the words that come before the disk.
+# QEMU_MACHINE_OPTIONS to the machine's, QEMU_MEMORY_OPTIONS to -m's; QEMU_IOMMU are the words that
+# come before the disk, QEMU_WORDS those at the end.
 qemu_command()
 {
 	local queues=${QUEUES:-1} memory=${MEMORY:-256M} accel=tcg
 
 	need qemu-system-x86_64 qemu-system-x86
 	[[ ${VUBLKD_TEST_KVM:-} == 1 ]] && accel=kvm
-	# shellcheck disable=SC2054,SC2206 # the commas are QEMU's, and QEMU_IOMMU are words
+	# shellcheck disable=SC2054,SC2206 # the commas are QEMU's, some are words
 	QEMU=(qemu-system-x86_64 -nodefaults -no-user-config -display none
-		-machine "q35,accel=$accel,memory-backend=mem${QEMU_MACHINE_OPTIONS:-}" -cpu max -smp "$queues" -m "$memory"
+		-machine "q35,accel=$accel,memory-backend=mem${QEMU_MACHINE_OPTIONS:-}"
+		-cpu max -smp "$queues" -m "$memory${QEMU_MEMORY_OPTIONS:-}"
 		-object "memory-backend-memfd,id=mem,size=$memory,share=on"
 		-chardev "socket,id=c0,path=$SOCKET,reconnect=1"
 		${QEMU_IOMMU:-}
 		-device "vhost-user-blk-pci,chardev=c0,num-queues=$queues${QEMU_DISK_OPTIONS:-}"
-		-chardev stdio,id=console,signal=off -serial chardev:console)
+		-chardev stdio,id=console,signal=off -serial chardev:console ${QEMU_WORDS:-})
 }
 
 # Adds a monitor, for qmp, to QEMU: a pair of named pipes.
@@ -706,15 +708,26 @@ qemu_whole_command()
 	QEMU+=(-kernel "$KERNEL" -initrd "$1" -append "console=ttyS0 panic=-1 quiet init_on_alloc=0${KERNEL_OPTIONS:+ $KERNEL_OPTIONS}")
 }
 
-# qemu_start: boots $GUEST_SCRIPT's guest and waits for its init. MONITOR=1 makes qmp usable.
-qemu_start()
+# Sets KERNEL, MODULE_TREE and INITRD to what $GUEST_SCRIPT's guest boots.
+find_guest()
 {
-	local QEMU KERNEL MODULE_TREE base initrd
+	local base
 
 	find_kernel
-	base=$(initramfs pc "$MODULE_TREE" virtio_pci virtio_blk) || give_up "no initramfs"
-	initrd=$(with_guest_script "$base") || give_up "no initramfs"
-	qemu_whole_command "$initrd"
+	# shellcheck disable=SC2086 # the modules are words
+	base=$(initramfs "pc${GUEST_MODULES:+-${GUEST_MODULES// /-}}" "$MODULE_TREE" \
+		virtio_pci virtio_blk ${GUEST_MODULES:-}) || give_up "no initramfs"
+	INITRD=$(with_guest_script "$base") || give_up "no initramfs"
+}
+
+# qemu_start: boots $GUEST_SCRIPT's guest and waits for its init. MONITOR=1 makes qmp usable,
+# GUEST_MODULES names modules more that are loaded.
+qemu_start()
+{
+	local QEMU KERNEL MODULE_TREE INITRD
+
+	find_guest
+	qemu_whole_command "$INITRD"
 	guest_launch "${QEMU[@]}"
 	guest_wait_ready
 }

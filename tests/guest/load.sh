@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# A guest under a checksummed load whose back-end has a hard life: what test-kill.sh and test-yank.sh
+# A guest under a checksummed load whose back-end has a hard life: what several tests
 # share. Sourced after lib.sh's guest_begin.
 
 export WRITERS=4 # of start_load
@@ -16,6 +16,20 @@ begin()
 	check_rings "$1"
 	make_fs
 	start_load /mnt/load /dev/vda
+}
+
+# know FILES: as many of 1 MiB, whose checksums are in memory.
+know()
+{
+	local i=0
+
+	mkdir -p /mnt/known && cd /mnt/known || return
+	while [ "$i" -lt "$1" ]; do
+		head -c 1048576 /dev/urandom >"$i" || return
+		i=$((i + 1))
+	done
+	sha256sum * >/run/known && sync
+	cd /
 }
 
 leave_load()
@@ -50,10 +64,12 @@ daemon_stands_still()
 
 # load_life KIND FUNCTION: a guest with that kind of rings and two queues, from an empty disk to the
 # host's look at it; in between the function (which gets the kind) does to its back-end what it likes.
+# The words of DAEMON_OPTIONS are the daemon's.
 load_life()
 {
 	head -c $((96 * 1024 * 1024)) /dev/urandom >"$image" # for reading holes is no I/O
-	daemon_start "--blk-file=$image" --num-queues=2 --log-level=debug
+	# shellcheck disable=SC2086 # words
+	daemon_start "--blk-file=$image" --num-queues=2 --log-level=debug ${DAEMON_OPTIONS:-}
 	QUEUES=2 qemu_start
 	guest_call begin "$1"
 	"$2" "$1"

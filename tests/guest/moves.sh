@@ -14,7 +14,7 @@
 #	migration_cancel		the guest stays
 #	save FILE, restore FILE		instead of all that
 #
-#	know, forget, recall, check_recalled	functions for the guest, see below
+#	forget, recall, check_recalled		functions for the guest, see below
 
 readonly PASS_BANDWIDTH=$((80 * 1024 * 1024)) # bytes a second; a guest has about 100 MiB to tell
 readonly MIGRATION_DEADLINE=$((60 * SLOW))
@@ -31,20 +31,6 @@ mkdir -p "$WORK/tree/sbin"
 copy_program "$WORK/tree" fincore || give_up "there is no fincore"
 export GUEST_TREE=$WORK/tree
 cat >>"$GUEST_SCRIPT" <<'END'
-# know FILES: as many of 1 MiB, whose checksums are in memory.
-know()
-{
-	local i=0
-
-	mkdir -p /mnt/known && cd /mnt/known || return
-	while [ "$i" -lt "$1" ]; do
-		head -c 1048576 /dev/urandom >"$i" || return
-		i=$((i + 1))
-	done
-	sha256sum * >/run/known && sync
-	cd /
-}
-
 # Out of memory, which then is zeros.
 forget()
 {
