@@ -23,6 +23,7 @@ EXTRA_DIST += \
 	tests/guest/test-iommu.sh \
 	tests/guest/test-iopoll.sh \
 	tests/guest/test-kill.sh \
+	tests/guest/test-libvirt.sh \
 	tests/guest/test-read-only.sh \
 	tests/guest/test-resize.sh \
 	tests/guest/test-save.sh \
