@@ -19,6 +19,7 @@ lib_libvublk_la_SOURCES = \
 	lib/vhu/dispatch.c \
 	lib/vhu/iommu.c \
 	lib/vhu/msg.c lib/vhu/msg.h \
+	lib/vhu/report.c \
 	lib/vhu/ring_state.c lib/vhu/ring_state.h \
 	lib/vhu/session.c lib/vhu/session.h \
 	lib/vhu/state.h \

@@ -15,6 +15,7 @@
 
 #include "log.h"
 #include "shared/fd.h"
+#include "vq/track.h"
 
 #define BIT(n) (1ull << (n))
 
@@ -196,17 +197,6 @@ void vublk_dev_disconnect(struct vublk_dev *dev)
 	}
 	if (!dev->pending)
 		forget(dev);
-}
-
-void vublk_dev_report(const struct vublk_dev *dev)
-{
-	vhu_log(VUBLK_LOG_INFO,
-		"%s: features 0x%llx, protocol features 0x%llx, status 0x%02x, %s, %s", dev->name,
-		(unsigned long long)dev->session->features,
-		(unsigned long long)dev->session->protocol_features, dev->session->status,
-		dev->mem ? "memory is shared" : "no memory is shared",
-		dev->inflight ? "an in-flight region is set" : "no in-flight region is set");
-	vhu_vring_report(dev);
 }
 
 struct vublk_files vublk_dev_files(const struct vublk_dev *dev)
@@ -583,6 +573,16 @@ int vublk_dev_config_changed(struct vublk_dev *dev)
 }
 
 /* ---- in-flight tracking ---- */
+
+void vublk_dev_flag_notes(struct vublk_dev *dev, bool flag)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		void *region = vhu_inflight_queue(dev->inflight, i);
+
+		if (region)
+			vq_track_flag(region, vhu_inflight_is_packed(dev->inflight), flag);
+	}
+}
 
 static bool is_packed(const struct vublk_dev *dev)
 {

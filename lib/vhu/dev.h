@@ -144,9 +144,6 @@ bool vhu_vring_any_served(const struct vublk_dev *dev);
 /* Has the front-end truncated the file of a ring that was mapped once more (shared/view.h)? */
 bool vhu_vring_any_lost(const struct vublk_dev *dev);
 
-/* The rings' part of vublk_dev_report(). */
-void vhu_vring_report(const struct vublk_dev *dev);
-
 /* Handlers, see vhu/dispatch.c; they return 0 or -errno and may leave answers pending. */
 int vhu_vring_set_num(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg);
