@@ -228,6 +228,12 @@ int vhu_dev_ignore(struct vublk_dev *dev, struct vhu_msg *msg)
 int vhu_dev_get_features(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	msg->payload.u64 = dev->offered;
+	/*
+	 * Offered to who can be asked for translations by then, as QEMU can. User-mode Linux takes
+	 * all that it is offered before anything was agreed upon, and cannot do this.
+	 */
+	if (!vhu_dev_has(dev, VHU_PROTOCOL_F_BACKEND_REQ))
+		msg->payload.u64 &= ~BIT(VIRTIO_F_ACCESS_PLATFORM);
 	return 0;
 }
 

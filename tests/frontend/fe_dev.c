@@ -82,8 +82,6 @@ int fe_dev_negotiate(struct fe_dev *dev)
 	FE_TRY(fe_tell(&dev->conn, VHU_SET_OWNER, NULL, 0, NULL, 0));
 	FE_TRY(fe_ask_u64(&dev->conn, VHU_GET_FEATURES, &dev->offered));
 	dev->features = dev->offered & OUR_FEATURES & ~dev->options.features_off;
-	if (dev->options.iommu)
-		dev->features |= dev->offered & FE_BIT(VIRTIO_F_ACCESS_PLATFORM);
 	if (dev->options.packed) {
 		if (!(dev->offered & FE_BIT(VIRTIO_F_RING_PACKED)))
 			return -ENOTSUP;
@@ -92,6 +90,11 @@ int fe_dev_negotiate(struct fe_dev *dev)
 	dev->max_queues = 1;
 	if (fe_dev_has(dev, VHU_F_PROTOCOL_FEATURES))
 		FE_TRY(negotiate_protocol(dev));
+	if (dev->options.iommu) {
+		/* Offered to who has agreed upon a channel. */
+		FE_TRY(fe_ask_u64(&dev->conn, VHU_GET_FEATURES, &dev->offered));
+		dev->features |= dev->offered & FE_BIT(VIRTIO_F_ACCESS_PLATFORM);
+	}
 	return fe_tell_u64(&dev->conn, VHU_SET_FEATURES, dev->features);
 }
 

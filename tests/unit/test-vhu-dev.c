@@ -58,6 +58,15 @@ static void features_offered(void)
 	CHECK_EQ(session_ask_u64(VHU_GET_MAX_MEM_SLOTS), 512);
 }
 
+/* User-mode Linux takes what it is offered when nothing was agreed upon yet. */
+static void access_platform_is_offered_with_a_channel(void)
+{
+	session_negotiate(BIT(VHU_PROTOCOL_F_REPLY_ACK));
+	CHECK(!(session_ask_u64(VHU_GET_FEATURES) & BIT(VIRTIO_F_ACCESS_PLATFORM)));
+	session_negotiate(BIT(VHU_PROTOCOL_F_REPLY_ACK) | BIT(VHU_PROTOCOL_F_BACKEND_REQ));
+	CHECK(session_ask_u64(VHU_GET_FEATURES) & BIT(VIRTIO_F_ACCESS_PLATFORM));
+}
+
 static void features_are_told_to_the_user(void)
 {
 	CHECK_EQ(session_tell_u64(VHU_SET_FEATURES, SESSION_FEATURES | 0x40), 0);
@@ -335,6 +344,7 @@ static const struct tap_case create_cases[] = {
 
 static const struct tap_case session_cases[] = {
 	{"features_offered", features_offered},
+	{"access_platform_is_offered_with_a_channel", access_platform_is_offered_with_a_channel},
 	{"features_are_told_to_the_user", features_are_told_to_the_user},
 	{"features_of_the_front_end_s_own_are_ignored",
 	 features_of_the_front_end_s_own_are_ignored},
