@@ -10,6 +10,7 @@ lib_libvublk_la_SOURCES = \
 	lib/shared/fd.c lib/shared/fd.h \
 	lib/shared/gate.c lib/shared/gate.h \
 	lib/shared/guard.c lib/shared/guard.h \
+	lib/shared/inband.h \
 	lib/shared/inflight.c lib/shared/inflight.h \
 	lib/shared/iotlb.c lib/shared/iotlb.h \
 	lib/shared/mem.c lib/shared/mem.h \
@@ -17,6 +18,7 @@ lib_libvublk_la_SOURCES = \
 	lib/vhu/backend.c lib/vhu/backend.h \
 	lib/vhu/dev.c lib/vhu/dev.h \
 	lib/vhu/dispatch.c \
+	lib/vhu/inband.c \
 	lib/vhu/iommu.c \
 	lib/vhu/msg.c lib/vhu/msg.h \
 	lib/vhu/report.c \

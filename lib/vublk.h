@@ -110,6 +110,17 @@ struct vublk_ops {
 	 * end; -1: no more, it will be closed. There is one at most. 0 or -errno.
 	 */
 	int (*watch_state)(void *opaque, int fd);
+	/*
+	 * The front-end is to be told something by a message (in-band notifications): have the
+	 * control thread call vublk_dev_announce() soon. Any thread, and as often as it likes: one
+	 * call does for all.
+	 */
+	void (*announce)(void *opaque);
+	/*
+	 * Call vublk_dev_announce() when this descriptor can be written to, until told otherwise:
+	 * -1, not any more. It is the library's, and open so long. Control thread.
+	 */
+	void (*await_room)(void *opaque, int fd);
 };
 
 struct vublk_params {
@@ -168,6 +179,13 @@ int vublk_dev_config_changed(struct vublk_dev *dev);
  * session nothing happens.
  */
 uint64_t vublk_dev_attend(struct vublk_dev *dev);
+
+/*
+ * Sends the front-end what is to be said of its rings by messages: as much as there is room for.
+ * Never waits, and harmless at any time; see `announce` and `await_room` of struct vublk_ops.
+ * ("VHOST_USER_BACKEND_VRING_CALL", "VHOST_USER_BACKEND_VRING_ERR")
+ */
+void vublk_dev_announce(struct vublk_dev *dev);
 
 /*
  * Logs what the session has agreed upon, and what each of its rings that was set up is at, in lines
@@ -253,10 +271,16 @@ unsigned vublk_queue_memory_files(const struct vublk_queue *queue, int fds[VUBLK
 unsigned vublk_queue_size(const struct vublk_queue *queue);
 
 /*
- * The descriptor that is readable after a kick, or -1: then nobody kicks and the ring is to be
- * looked at regularly. Owned by the library; changes only in vublk_queue_apply().
+ * The descriptor that is readable after a kick, or -1: there is none. Owned by the library; changes
+ * only in vublk_queue_apply().
  */
 int vublk_queue_kick_fd(const struct vublk_queue *queue);
+
+/*
+ * Does nobody kick, so that the ring is to be looked at regularly? Where there is no descriptor,
+ * kicks may come as messages, each as an update (vublk_update_is_kick()).
+ */
+bool vublk_queue_polled(const struct vublk_queue *queue);
 
 /* Reads the kick descriptor empty. 0, or -errno when it is no use any more (closed, at EOF). */
 int vublk_queue_drain_kick(struct vublk_queue *queue);
@@ -346,6 +370,9 @@ bool vublk_update_revokes_of(const struct vublk_update *update, const struct vub
 
 /* Does the change bring another kick descriptor (and close the one there is)? */
 bool vublk_update_has_kick(const struct vublk_update *update);
+
+/* Is it a kick, and nothing else? Then there may be something to pop. */
+bool vublk_update_is_kick(const struct vublk_update *update);
 
 /*
  * Marks the ring broken, for a request that not even an error can be answered to; `why` is

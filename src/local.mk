@@ -23,6 +23,7 @@ src_libvublkd_la_SOURCES = \
 	src/daemon/daemon.c src/daemon/daemon.h \
 	src/daemon/signals.c src/daemon/signals.h \
 	src/daemon/workers.c src/daemon/workers.h \
+	src/disk/channel.c src/disk/channel.h \
 	src/disk/disk_config.h \
 	src/disk/disk.c src/disk/disk.h \
 	src/disk/frontend.c src/disk/frontend.h \

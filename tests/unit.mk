@@ -46,6 +46,7 @@ unit_tests = \
 	tests/unit/test-vhu-dispatch \
 	tests/unit/test-vhu-fd \
 	tests/unit/test-vhu-guard \
+	tests/unit/test-vhu-inband \
 	tests/unit/test-vhu-inflight \
 	tests/unit/test-vhu-iommu \
 	tests/unit/test-vhu-iotlb \

@@ -10,13 +10,25 @@
 
 #define MAX_PAYLOAD 64 /* bytes */
 
-void vhu_backend_init(struct vhu_backend *backend)
+void vhu_backend_init(struct vhu_backend *backend, void (*await_room)(void *opaque, int fd),
+		      void *opaque)
 {
-	*backend = (struct vhu_backend){.fd = -1};
+	*backend = (struct vhu_backend){.fd = -1, .await_room = await_room, .opaque = opaque};
+}
+
+void vhu_backend_await_room(struct vhu_backend *backend, bool await)
+{
+	await &= backend->fd >= 0;
+	if (await == backend->awaits_room)
+		return;
+	backend->awaits_room = await;
+	backend->await_room(backend->opaque, await ? backend->fd : -1);
 }
 
 void vhu_backend_set(struct vhu_backend *backend, int fd)
 {
+	/* Before it is closed: the front-end's copy keeps it alive, and watched. */
+	vhu_backend_await_room(backend, false);
 	vhu_fd_close(backend->fd);
 	backend->fd = fd;
 	backend->full = false;
@@ -25,8 +37,8 @@ void vhu_backend_set(struct vhu_backend *backend, int fd)
 
 void vhu_backend_close(struct vhu_backend *backend)
 {
-	vhu_fd_close(backend->fd);
-	vhu_backend_init(backend);
+	vhu_backend_set(backend, -1);
+	backend->config_changed = false;
 }
 
 static int send_frame(struct vhu_backend *backend, enum vhu_backend_request request, uint32_t flags,

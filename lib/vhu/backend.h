@@ -21,10 +21,15 @@ struct vhu_backend {
 	bool config_changed; /* is to be said; see vhu_dev_say_due() */
 	char answer[20];     /* a part of one that has come: header, 64 bits */
 	size_t answer_size;
+	bool awaits_room;
+	/* See struct vublk_ops; not called without need. */
+	void (*await_room)(void *opaque, int fd);
+	void *opaque;
 };
 
 /* There is no channel, and nothing to be said. */
-void vhu_backend_init(struct vhu_backend *backend);
+void vhu_backend_init(struct vhu_backend *backend, void (*await_room)(void *opaque, int fd),
+		      void *opaque);
 
 /* Takes over the descriptor, or none (-1), instead of the one that there was. */
 void vhu_backend_set(struct vhu_backend *backend, int fd);
@@ -50,5 +55,11 @@ int vhu_backend_ask(struct vhu_backend *backend, enum vhu_backend_request reques
  */
 int vhu_backend_take_answer(struct vhu_backend *backend, enum vhu_backend_request *request,
 			    uint64_t *u64);
+
+/*
+ * Has the user call vublk_dev_announce() when the channel has room (`await`), or not any more.
+ * Without a channel nothing is awaited.
+ */
+void vhu_backend_await_room(struct vhu_backend *backend, bool await);
 
 #endif

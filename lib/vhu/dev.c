@@ -44,8 +44,9 @@ static_assert(VUBLK_MAX_CONFIG == VHU_MAX_CONFIG, "one number");
 	 BIT(VHU_PROTOCOL_F_BACKEND_REQ) | BIT(VHU_PROTOCOL_F_CONFIG) | \
 	 BIT(VHU_PROTOCOL_F_RESET_DEVICE) | BIT(VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS) | \
 	 BIT(VHU_PROTOCOL_F_STATUS) | BIT(VHU_PROTOCOL_F_INFLIGHT_SHMFD) | \
-	 BIT(VHU_PROTOCOL_F_DEVICE_STATE) | BIT(VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) | \
-	 BIT(VHU_PROTOCOL_F_GPA_ADDRESSES) | BIT(VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN))
+	 BIT(VHU_PROTOCOL_F_INBAND_NOTIFICATIONS) | BIT(VHU_PROTOCOL_F_DEVICE_STATE) | \
+	 BIT(VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) | BIT(VHU_PROTOCOL_F_GPA_ADDRESSES) | \
+	 BIT(VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN))
 
 /* Messages served in one go, so that one front-end cannot keep the control thread. */
 #define MESSAGES_AT_ONCE 32
@@ -72,8 +73,8 @@ int vublk_dev_create(struct vublk_dev **devp, const struct vublk_params *params)
 	if (!dev)
 		return -ENOMEM;
 	dev->sock = dev->log_fd = dev->transfer.fd = -1;
-	vhu_backend_init(&dev->backend);
 	dev->params = *params;
+	vhu_backend_init(&dev->backend, params->ops->await_room, params->opaque);
 	dev->offered = params->features | TRANSPORT_FEATURES;
 	dev->name = strdup(params->name);
 	dev->vring = make_vrings(params->num_queues);
@@ -171,6 +172,7 @@ static void forget(struct vublk_dev *dev)
 	vhu_backend_close(&dev->backend);
 	vhu_transfer_forget(dev);
 	vhu_iommu_prepare(dev, 0);
+	dev->next_said = 0;
 	vhu_session_end(dev->store);
 	dev->row = NULL;
 	dev->err = 0;
@@ -309,10 +311,27 @@ int vhu_dev_set_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg)
 			(unsigned long long)wanted);
 		return -EINVAL;
 	}
-	/* A ring that moves with its memory has to be where it was started. */
-	if (change & BIT(VHU_PROTOCOL_F_GPA_ADDRESSES) && vhu_vring_any_running(dev)) {
+	/* "the back-end should close the connection", since it has no other way to say so */
+	if (!has_what_it_needs(wanted, VHU_PROTOCOL_F_INBAND_NOTIFICATIONS,
+			       VHU_PROTOCOL_F_BACKEND_REQ) ||
+	    !has_what_it_needs(wanted, VHU_PROTOCOL_F_INBAND_NOTIFICATIONS,
+			       VHU_PROTOCOL_F_REPLY_ACK)) {
 		vhu_log(VUBLK_LOG_WARNING,
-			"%s: what ring addresses are (GPA_ADDRESSES) cannot change while rings run",
+			"%s: protocol features 0x%llx: INBAND_NOTIFICATIONS (14) needs REPLY_ACK "
+			"(3) and BACKEND_REQ (5)",
+			dev->name, (unsigned long long)wanted);
+		return -ECONNABORTED;
+	}
+	/*
+	 * A ring that moves with its memory has to be where it was started, and one that runs knows
+	 * how to call.
+	 */
+	if (change & (BIT(VHU_PROTOCOL_F_GPA_ADDRESSES) |
+		      BIT(VHU_PROTOCOL_F_INBAND_NOTIFICATIONS)) &&
+	    vhu_vring_any_running(dev)) {
+		vhu_log(VUBLK_LOG_WARNING,
+			"%s: what ring addresses are (GPA_ADDRESSES), and how rings notify "
+			"(INBAND_NOTIFICATIONS), cannot change while rings run",
 			dev->name);
 		return -EBUSY;
 	}
@@ -538,6 +557,8 @@ int vhu_dev_set_backend_req_fd(struct vublk_dev *dev, struct vhu_msg *msg)
 	}
 	vhu_backend_set(&dev->backend, vhu_msg_take_fd(msg, 0));
 	vhu_iommu_new_channel(dev);
+	vhu_vring_call_again(dev);
+	vhu_inband_announce(dev);
 	return 0;
 }
 
@@ -552,6 +573,7 @@ void vhu_dev_say_due(struct vublk_dev *dev)
 	int err;
 
 	vhu_iommu_say_due(dev);
+	vhu_inband_announce(dev);
 	if (!backend->config_changed || dev->row || dev->pending || dev->leaving ||
 	    !vhu_vring_any_served(dev))
 		return;

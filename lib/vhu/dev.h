@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #include "shared/dirty_log.h"
+#include "shared/inband.h"
 #include "shared/inflight.h"
 #include "shared/iotlb.h"
 #include "vhu/backend.h"
@@ -42,6 +43,7 @@ struct vhu_vring {
 	_Alignas(64) struct vublk_queue vq; /* the next ring's may have another worker */
 	struct vublk_update update;         /* while a queue_update is pending */
 	enum ring_state state;
+	struct vhu_inband inband; /* what the front-end is to be told of it by messages */
 };
 
 struct vhu_row;
@@ -64,6 +66,7 @@ struct vublk_dev {
 	struct vhu_transfer transfer;  /* of the device's state, or the last one's result */
 	struct vhu_iotlb *iotlb;       /* with VIRTIO_F_ACCESS_PLATFORM; see vhu_iommu_table() */
 	uint64_t n_asked, n_answered;  /* translations, by the channel; answers come in order */
+	unsigned next_said;            /* the ring with which vhu_inband_announce() goes on */
 	struct vhu_vring *vring;       /* params.num_queues of them */
 
 	/* The message outstanding. */
@@ -126,6 +129,12 @@ void vhu_vring_tell_news(struct vublk_dev *dev);
 /* Starts rings that are known by now; asks for the others. Are there none of these? */
 bool vhu_vring_start_known(struct vublk_dev *dev);
 
+/*
+ * The back-end channel is another one: rings that call by messages call again, for what was said on
+ * the old one may have been lost with it. Answers may be pending.
+ */
+void vhu_vring_call_again(struct vublk_dev *dev);
+
 /* Asks every running ring to stop; see queue_stop about `drain`. */
 void vhu_vring_stop_all(struct vublk_dev *dev, bool drain);
 
@@ -155,6 +164,18 @@ int vhu_vring_set_kick(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_vring_set_call(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_vring_set_err(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_vring_set_enable(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_vring_kick(struct vublk_dev *dev, struct vhu_msg *msg);
+
+/* ---- vhu/inband.c ---- */
+
+/* The ring's notifications by messages, ready to be raised; NULL: these were not agreed upon. */
+struct vhu_inband *vhu_inband_of(struct vublk_dev *dev, struct vhu_vring *vring);
+
+/* Sends what is due, as much as there is room for; the rest when there is, or a channel. */
+void vhu_inband_announce(struct vublk_dev *dev);
+
+/* The ring is at rest: it has called, or does when it starts again. */
+void vhu_inband_rest(struct vublk_dev *dev, struct vhu_vring *vring);
 
 /* ---- vhu/transfer.c ---- */
 

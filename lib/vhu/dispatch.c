@@ -87,6 +87,7 @@ static const struct vhu_row rows[VHU_REQUEST_LIMIT] = {
 				 .max_size = sizeof(struct vhu_inflight_desc), FDS(1),
 				 .needs = PF(INFLIGHT_SHMFD), .vital = true},
 	[VHU_RESET_DEVICE] = {vhu_dev_reset, vhu_dev_reset_finish, .needs = PF(RESET_DEVICE)},
+	[VHU_VRING_KICK] = {vhu_vring_kick, STATE, .needs = PF(INBAND_NOTIFICATIONS)},
 	[VHU_GET_MAX_MEM_SLOTS] = {vhu_dev_get_max_mem_slots, .reply_size = 8,
 				   .needs = PF(CONFIGURE_MEM_SLOTS)},
 	[VHU_ADD_MEM_REG] = {vhu_dev_add_mem_reg, SIZE(sizeof(struct vhu_mem_reg)), FDS(1),
@@ -176,6 +177,9 @@ static int answer(struct vublk_dev *dev)
 	const bool asked = msg->header.flags & VHU_FLAG_NEED_REPLY &&
 			   vhu_dev_has(dev, VHU_PROTOCOL_F_REPLY_ACK);
 
+	/* A handler that will have nothing but the end. */
+	if (dev->err == -ECONNABORTED)
+		return dev->err;
 	if (dev->row->reply_size && !(dev->row->reply_is_ack && asked))
 		return send_reply(dev);
 	if (asked) {

@@ -27,6 +27,13 @@ static const char *state_name(const struct vublk_dev *dev, const struct vhu_vrin
 	return names[vring->state];
 }
 
+static const char *kick_name(const struct vublk_queue *vq)
+{
+	return vublk_queue_polled(vq) ? ", not kicked"
+	       : vq->kicked_inband    ? ", kicked by messages"
+				      : "";
+}
+
 static void report_ring(const struct vublk_dev *dev, const struct vhu_vring *vring)
 {
 	const unsigned size = dev->session->ring[vring->vq.index].size;
@@ -35,10 +42,11 @@ static void report_ring(const struct vublk_dev *dev, const struct vhu_vring *vri
 
 	if (!size)
 		return;
-	vhu_log(VUBLK_LOG_INFO, "%s: queue %u: %s ring of %u, %s%s%s", dev->name, vq->index,
+	vhu_log(VUBLK_LOG_INFO, "%s: queue %u: %s ring of %u, %s%s%s%s", dev->name, vq->index,
 		dev->session->features >> VIRTIO_F_RING_PACKED & 1 ? "packed" : "split", size,
 		state_name(dev, vring), running && !vq->track ? ", not tracked" : "",
-		running && vq->kick_fd < 0 ? ", not kicked" : "");
+		running ? kick_name(vq) : "",
+		running && vq_calls_inband(vq) ? ", calls by messages" : "");
 }
 
 void vublk_dev_report(const struct vublk_dev *dev)

@@ -157,6 +157,9 @@ void vhu_session_set_ring_base(struct vhu_session_store *store, unsigned index, 
 void vhu_session_set_ring_started(struct vhu_session_store *store, unsigned index, bool started)
 {
 	store->session.ring[index].started = started;
+	/* What starts it the next time says how it is kicked then. */
+	if (!started)
+		store->session.ring[index].inband = 0;
 }
 
 void vhu_session_set_ring_enabled(struct vhu_session_store *store, unsigned index, bool enabled)
@@ -167,4 +170,14 @@ void vhu_session_set_ring_enabled(struct vhu_session_store *store, unsigned inde
 void vhu_session_set_ring_told(struct vhu_session_store *store, unsigned index)
 {
 	store->session.ring[index].told = 1;
+}
+
+void vhu_session_set_ring_inband(struct vhu_session_store *store, unsigned index, bool inband)
+{
+	store->session.ring[index].inband = inband;
+}
+
+void vhu_session_set_ring_no_calls(struct vhu_session_store *store, unsigned index, bool no_calls)
+{
+	store->session.ring[index].no_calls = no_calls;
 }

@@ -28,7 +28,7 @@
 #include "proto.h"
 #include "shared/mem.h"
 
-#define VHU_SESSION_VERSION 2 /* 0: there is no session */
+#define VHU_SESSION_VERSION 3 /* 0: there is no session */
 
 struct vhu_session_ring {
 	uint64_t desc, avail, used; /* user addresses, or guest-physical (GPA_ADDRESSES) */
@@ -36,11 +36,13 @@ struct vhu_session_ring {
 	uint32_t base;              /* as in SET_VRING_BASE, or where it has stopped since */
 	/* Each is 0 or 1. */
 	uint8_t addr_set;
-	uint8_t started; /* SET_VRING_KICK came, GET_VRING_BASE did not */
+	uint8_t started; /* SET_VRING_KICK came, or VRING_KICK, and GET_VRING_BASE did not */
 	uint8_t enabled;
-	uint8_t told;   /* GET_VRING_BASE was answered in this session */
-	uint8_t logged; /* what is written to it marks its pages (VHOST_VRING_F_LOG) */
-	uint8_t padding[3];
+	uint8_t told;     /* GET_VRING_BASE was answered in this session */
+	uint8_t logged;   /* what is written to it marks its pages (VHOST_VRING_F_LOG) */
+	uint8_t inband;   /* VRING_KICK started it, and SET_VRING_KICK has not come since */
+	uint8_t no_calls; /* SET_VRING_CALL said that the front-end polls */
+	uint8_t padding[1];
 };
 static_assert(sizeof(struct vhu_session_ring) == 40, "nothing between its fields");
 
@@ -116,5 +118,7 @@ void vhu_session_set_ring_base(struct vhu_session_store *store, unsigned index, 
 void vhu_session_set_ring_started(struct vhu_session_store *store, unsigned index, bool started);
 void vhu_session_set_ring_enabled(struct vhu_session_store *store, unsigned index, bool enabled);
 void vhu_session_set_ring_told(struct vhu_session_store *store, unsigned index);
+void vhu_session_set_ring_inband(struct vhu_session_store *store, unsigned index, bool inband);
+void vhu_session_set_ring_no_calls(struct vhu_session_store *store, unsigned index, bool no_calls);
 
 #endif

@@ -105,6 +105,9 @@ static int ask_start(struct vublk_dev *dev, struct vhu_vring *vring)
 		return err;
 	}
 	vring->vq.log = vhu_dirty_log_get(log_of(dev, vring));
+	vring->vq.inband = vhu_inband_of(dev, vring);
+	vring->vq.kicked_inband = agreed(vring)->inband;
+	vring->vq.no_calls = agreed(vring)->no_calls;
 	dev->pending++;
 	dev->params.ops->queue_start(dev->params.opaque, &vring->vq);
 	return 0;
@@ -121,6 +124,7 @@ static void rest(struct vublk_dev *dev, struct vhu_vring *vring)
 {
 	vhu_session_set_ring_base(dev->store, vring->vq.index, vq_base(&vring->vq));
 	vq_teardown(&vring->vq);
+	vhu_inband_rest(dev, vring);
 }
 
 /* Of one that was set up, and has not. */
@@ -131,9 +135,14 @@ static void rest_unbegun(struct vublk_dev *dev, struct vhu_vring *vring)
 }
 
 /* "vring_err" is the way to say that it cannot run. */
-static void tell(const struct vhu_vring *vring)
+static void tell(struct vublk_dev *dev, struct vhu_vring *vring)
 {
-	vhu_fd_signal(vring->vq.err_fd);
+	struct vhu_inband *inband = vhu_inband_of(dev, vring);
+
+	if (vring->vq.err_fd < 0 && inband)
+		vhu_inband_raise(inband, VHU_INBAND_ERR);
+	else
+		vhu_fd_signal(vring->vq.err_fd);
 }
 
 /*
@@ -173,10 +182,10 @@ static int happen(struct vublk_dev *dev, struct vhu_vring *vring, enum ring_even
 		dev->pending--;
 		break;
 	case RING_TELL:
-		tell(vring);
+		tell(dev, vring);
 		break;
 	case RING_TELL_REST:
-		tell(vring);
+		tell(dev, vring);
 		rest_unbegun(dev, vring);
 		break;
 	case RING_REST:
@@ -330,6 +339,16 @@ void vhu_vring_relog(struct vublk_dev *dev)
 {
 	for (unsigned i = 0; i < dev->params.num_queues; i++)
 		relog(dev, &dev->vring[i]);
+}
+
+void vhu_vring_call_again(struct vublk_dev *dev)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		struct vhu_vring *vring = &dev->vring[i];
+
+		if (!ring_is_stopped(vring->state) && vq_calls_inband(&vring->vq))
+			apply(dev, vring, (struct vublk_update){.call_again = true});
+	}
 }
 
 bool vhu_vring_any_running(const struct vublk_dev *dev)
@@ -563,6 +582,7 @@ int vhu_vring_get_base_finish(struct vublk_dev *dev, struct vhu_msg *msg)
 
 	vhu_fd_close(vring->vq.kick_fd);
 	vring->vq.kick_fd = -1;
+	atomic_store(&vring->inband.due, 0); /* the front-end is told no more of it */
 	msg->payload.state.num = agreed(vring)->base;
 	vhu_iommu_ring_stopped(dev);
 	vhu_session_set_ring_told(dev->store, vring->vq.index);
@@ -615,6 +635,36 @@ int vhu_vring_set_kick(struct vublk_dev *dev, struct vhu_msg *msg)
 	apply(dev, vring, (struct vublk_update){.kick = true, .kick_fd = fd});
 	/* Requests may be waiting already: do not wait for the first kick to start. */
 	vhu_session_set_ring_started(dev->store, vring->vq.index, true);
+	vhu_session_set_ring_inband(dev->store, vring->vq.index, false);
+	happen(dev, vring, RING_CHANGED);
+	return vhu_vring_reconcile(dev, vring);
+}
+
+/*
+ * "the ring is also started on the VHOST_USER_VRING_KICK message". One that has a kick descriptor,
+ * or is polled, because SET_VRING_KICK said so, is looked at when a message comes nevertheless.
+ * Acknowledged when its worker knows that there is something in the ring.
+ */
+int vhu_vring_kick(struct vublk_dev *dev, struct vhu_msg *msg)
+{
+	const struct vhu_vring_state state = msg->payload.state;
+	struct vhu_vring *vring = find(dev, state.index);
+
+	if (!vring)
+		return -EINVAL;
+	if (state.num) {
+		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u: VRING_KICK with %u, which must be 0",
+			dev->name, state.index, state.num);
+		return -EINVAL;
+	}
+	if (vring->state == RING_RUNNING) {
+		apply(dev, vring, (struct vublk_update){.kicked = true});
+		return 0;
+	}
+	if (!agreed(vring)->started) {
+		vhu_session_set_ring_started(dev->store, state.index, true);
+		vhu_session_set_ring_inband(dev->store, state.index, true);
+	}
 	happen(dev, vring, RING_CHANGED);
 	return vhu_vring_reconcile(dev, vring);
 }
@@ -625,9 +675,12 @@ int vhu_vring_set_call(struct vublk_dev *dev, struct vhu_msg *msg)
 	int fd, err;
 
 	err = take_ring_fd(dev, msg, &vring, &fd);
-	if (!err)
-		apply(dev, vring, (struct vublk_update){.call = true, .call_fd = fd});
-	return err;
+	if (err)
+		return err;
+	/* "it may however still be used to set an event file descriptor or to enable polling" */
+	vhu_session_set_ring_no_calls(dev->store, vring->vq.index, fd < 0);
+	apply(dev, vring, (struct vublk_update){.call = true, .call_fd = fd});
+	return 0;
 }
 
 int vhu_vring_set_err(struct vublk_dev *dev, struct vhu_msg *msg)

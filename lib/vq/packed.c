@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "guest.h"
-#include "shared/fd.h"
 #include "vq/dirty.h"
 #include "vq/kill_point.h"
 #include "vq/ring.h"
@@ -223,7 +222,7 @@ void vq_packed_publish(struct vublk_queue *vq)
 	/* The flags must be seen before we look whether the driver sleeps. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (wants_call(vq, first, first_wrap, slots))
-		vhu_fd_signal(vq->call_fd);
+		vq_call(vq);
 }
 
 /* ---- notifications ---- */

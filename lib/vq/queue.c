@@ -61,7 +61,7 @@ int vq_break(struct vublk_queue *vq, const char *format, ...)
 		"invalid: %s",
 		vq->name, vq->index, what);
 	vq->broken = true;
-	vhu_fd_signal(vq->err_fd);
+	vq_error(vq);
 	return -EPROTO;
 }
 
@@ -253,6 +253,7 @@ void vq_teardown(struct vublk_queue *vq)
 	vq->track = NULL;
 	vhu_dirty_log_put(vq->log);
 	vq->log = NULL;
+	vq->inband = NULL;
 	free(vq->pushed);
 	vq->pushed = NULL;
 	vq_ring_put(&vq->ring);
@@ -442,7 +443,7 @@ void vq_inject_call(const struct vublk_queue *vq)
 	if (!vq->lease)
 		return;
 	if (!(vq->packed ? vq_packed_wants_no_calls(vq) : vq_split_wants_no_calls(vq)))
-		vhu_fd_signal(vq->call_fd);
+		vq_call(vq);
 }
 
 void vublk_queue_apply(struct vublk_queue *vq, struct vublk_update *update)
@@ -461,17 +462,21 @@ void vublk_queue_apply(struct vublk_queue *vq, struct vublk_update *update)
 		if (vq->log)
 			vq_dirty_ring(vq);
 	}
-	if (update->kick)
+	if (update->kick) {
 		replace_fd(&vq->kick_fd, update->kick_fd);
+		vq->kicked_inband = false;
+	}
 	if (update->err) {
 		replace_fd(&vq->err_fd, update->err_fd);
 		if (vq->broken)
-			vhu_fd_signal(vq->err_fd);
+			vq_error(vq);
 	}
 	if (update->call) {
 		replace_fd(&vq->call_fd, update->call_fd);
-		vq_inject_call(vq);
+		vq->no_calls = vq->call_fd < 0;
 	}
+	if (update->call || update->call_again)
+		vq_inject_call(vq);
 }
 
 bool vublk_update_revokes(const struct vublk_update *update)
@@ -514,6 +519,11 @@ bool vublk_update_has_kick(const struct vublk_update *update)
 	return update->kick;
 }
 
+bool vublk_update_is_kick(const struct vublk_update *update)
+{
+	return update->kicked;
+}
+
 unsigned vublk_queue_size(const struct vublk_queue *vq)
 {
 	return vq->size;
@@ -532,6 +542,11 @@ bool vublk_queue_broken(const struct vublk_queue *vq)
 int vublk_queue_kick_fd(const struct vublk_queue *vq)
 {
 	return vq->kick_fd;
+}
+
+bool vublk_queue_polled(const struct vublk_queue *vq)
+{
+	return vq->kick_fd < 0 && !vq->kicked_inband;
 }
 
 int vublk_queue_drain_kick(struct vublk_queue *vq)

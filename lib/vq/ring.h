@@ -25,6 +25,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "shared/fd.h"
+#include "shared/inband.h"
 #include "shared/mem.h"
 #include "vublk.h"
 
@@ -113,10 +115,13 @@ struct vublk_queue {
 	bool packed;                  /* VIRTIO_F_RING_PACKED */
 	bool indirect;                /* tables may come: VIRTIO_F_INDIRECT_DESC, or legacy */
 	bool event_idx;               /* VIRTIO_F_EVENT_IDX */
+	bool kicked_inband;           /* VRING_KICK comes instead of signals to kick_fd */
+	bool no_calls;                /* without call_fd nobody waits for any (SET_VRING_CALL) */
 	int kick_fd, call_fd, err_fd; /* owned; -1: none */
-	struct vq_track *track;       /* NULL: not tracked */
-	struct vhu_dirty_log *log;    /* a reference; NULL: what is written is not marked */
-	uint32_t base;                /* of the last start, or stop */
+	struct vhu_inband *inband; /* instead of call_fd and err_fd where there is none, or NULL */
+	struct vq_track *track;    /* NULL: not tracked */
+	struct vhu_dirty_log *log; /* a reference; NULL: what is written is not marked */
+	uint32_t base;             /* of the last start, or stop */
 
 	/* The worker's own while running. */
 	bool broken;
@@ -163,6 +168,8 @@ struct vublk_update {
 	struct vhu_dirty_log *log;
 	bool kick, call, err; /* replace these descriptors by: */
 	int kick_fd, call_fd, err_fd;
+	bool kicked;     /* there is something in the ring (VRING_KICK) */
+	bool call_again; /* calls may have been lost */
 };
 
 /* An empty, stopped queue. */
@@ -273,10 +280,32 @@ void vq_lease_put(struct vq_lease *lease);
 /* Logs `what` and marks the ring broken; signals its error descriptor. Returns -EPROTO. */
 int vq_break(struct vublk_queue *vq, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+static inline bool vq_calls_inband(const struct vublk_queue *vq)
+{
+	return vq->call_fd < 0 && vq->inband && !vq->no_calls;
+}
+
+/* Calls the driver, or tells its front-end of an error. Whoever owns the queue. */
+static inline void vq_call(const struct vublk_queue *vq)
+{
+	if (vq->call_fd >= 0)
+		vhu_fd_signal(vq->call_fd);
+	else if (vq_calls_inband(vq))
+		vhu_inband_raise(vq->inband, VHU_INBAND_CALL);
+}
+
+static inline void vq_error(const struct vublk_queue *vq)
+{
+	if (vq->err_fd >= 0)
+		vhu_fd_signal(vq->err_fd);
+	else if (vq->inband)
+		vhu_inband_raise(vq->inband, VHU_INBAND_ERR);
+}
+
 /*
- * Calls the driver without a reason: after a new call descriptor and at each start, since a
- * call to the old one may have gone unseen. One too many harms nobody; a driver that polls and
- * said so gets none, nor does a ring that is not set up. Whoever owns the queue.
+ * Calls the driver without a reason: after a new call descriptor or channel and at each start,
+ * since a call to the old one may have gone unseen. One too many harms nobody; a driver that polls
+ * and said so gets none, nor does a ring that is not set up. Whoever owns the queue.
  */
 void vq_inject_call(const struct vublk_queue *vq);
 

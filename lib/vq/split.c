@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "guest.h"
-#include "shared/fd.h"
 #include "vq/dirty.h"
 #include "vq/kill_point.h"
 #include "vq/ring.h"
@@ -213,7 +212,7 @@ void vq_split_publish(struct vublk_queue *vq)
 	/* The index must be seen before we look whether the driver sleeps. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (wants_call(vq))
-		vhu_fd_signal(vq->call_fd);
+		vq_call(vq);
 }
 
 /* ---- notifications ---- */

@@ -22,6 +22,7 @@
 
 #include "base/container.h"
 #include "base/log.h"
+#include "disk/channel.h"
 #include "disk/lock.h"
 #include "disk/resize.h"
 #include "disk/sharing.h"
@@ -58,6 +59,7 @@ struct rings {
 
 	struct io_errors errors;
 	struct sharing sharing;
+	struct channel channel;
 	struct disk_lock lock;
 	struct queue *waiting, **last_waiting; /* for the lock */
 	bool gave_up; /* waiting for it: the session ends, so that the front-end tries again */
@@ -442,6 +444,16 @@ static int watch_state(void *opaque, int fd)
 	return rings->events.watch_state(rings->opaque, fd);
 }
 
+static void announce(void *opaque)
+{
+	channel_announce(&((struct rings *)opaque)->channel);
+}
+
+static void await_room(void *opaque, int fd)
+{
+	channel_await_room(&((struct rings *)opaque)->channel, fd);
+}
+
 static const struct vublk_ops ops = {
 	.queue_start = queue_start,
 	.queue_cancel = queue_cancel,
@@ -456,6 +468,8 @@ static const struct vublk_ops ops = {
 	.save_state = save_state,
 	.load_state = load_state,
 	.watch_state = watch_state,
+	.announce = announce,
+	.await_room = await_room,
 };
 
 /* ---- the image's size ---- */
@@ -550,6 +564,7 @@ int rings_create(struct rings **ringsp, const struct disk_config *config, const 
 	rings->memory = calloc(process->num_workers, sizeof(*rings->memory));
 	if (rings->memory)
 		err = vublk_dev_create(&rings->dev, &params);
+	channel_init(&rings->channel, rings->config->name, process->loop, rings->dev);
 	sharing_init(&rings->sharing, rings->config->name, process->loop, rings->dev);
 	resize_init(&rings->resize, rings->config->name, process->loop, rings->dev, &rings->end);
 	if (err) {

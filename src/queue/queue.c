@@ -126,13 +126,13 @@ static bool is_descriptors_fault(int err)
 	return err == -EPERM || err == -EBADF || err == -EEXIST;
 }
 
-/* Watches the kick descriptor that the virtqueue has now, or polls without one. */
+/* Watches the kick descriptor that the virtqueue has now, or polls if nobody kicks. */
 static int watch_kick(struct queue *queue)
 {
 	const int fd = vublk_queue_kick_fd(queue->vq);
 	int err = 0;
 
-	worker_poll(queue->worker, &queue->task, fd < 0);
+	worker_poll(queue->worker, &queue->task, vublk_queue_polled(queue->vq));
 	if (fd >= 0) {
 		queue->kick.fd = fd;
 		queue->kick.ready = kicked;
@@ -266,6 +266,9 @@ int queue_apply(struct queue *queue, struct vublk_update *update)
 	const bool kick = vublk_update_has_kick(update);
 	const bool memory = vublk_update_has_memory(update);
 	int err;
+
+	if (vublk_update_is_kick(update) && !queue->popped)
+		note_empty_kick(queue);
 
 	/* The descriptor that is watched would be closed. */
 	if (kick)

@@ -171,6 +171,16 @@ static int watch_state(void *opaque, int fd)
 	return 0;
 }
 
+static void announce(void *opaque)
+{
+	(void)opaque;
+}
+
+static void await_room(void *opaque, int fd)
+{
+	(void)opaque, (void)fd;
+}
+
 static const struct vublk_ops ops = {
 	.queue_start = queue_asked,
 	.resume = resume,
@@ -181,6 +191,8 @@ static const struct vublk_ops ops = {
 	.save_state = save_state,
 	.load_state = load_state,
 	.watch_state = watch_state,
+	.announce = announce,
+	.await_room = await_room,
 };
 
 /* ---- the front-end ---- */

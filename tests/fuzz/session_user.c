@@ -201,6 +201,16 @@ static int watch_state(void *opaque, int fd)
 	return 0;
 }
 
+static void announce(void *opaque)
+{
+	(void)opaque;
+}
+
+static void await_room(void *opaque, int fd)
+{
+	(void)opaque, (void)fd;
+}
+
 const struct vublk_ops fuzz_user_ops = {
 	.queue_start = queue_start,
 	.queue_cancel = queue_cancel,
@@ -215,6 +225,8 @@ const struct vublk_ops fuzz_user_ops = {
 	.save_state = save_state,
 	.load_state = load_state,
 	.watch_state = watch_state,
+	.announce = announce,
+	.await_room = await_room,
 };
 
 /* ---- the worker ---- */

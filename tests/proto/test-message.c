@@ -32,7 +32,8 @@ static void expected_features_are_offered(void)
 
 static void expected_protocol_features_are_offered(void)
 {
-	const uint64_t want = FE_DEV_PROTOCOL | FE_DEV_PROTOCOL_INFLIGHT;
+	const uint64_t want = FE_DEV_PROTOCOL | FE_DEV_PROTOCOL_INFLIGHT |
+			      FE_BIT(VHU_PROTOCOL_F_INBAND_NOTIFICATIONS);
 
 	needs_vublkd();
 	serve(MIB);

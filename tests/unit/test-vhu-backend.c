@@ -313,7 +313,7 @@ static void frames(void)
 	uint64_t u64 = 0;
 	int pair[2];
 
-	vhu_backend_init(&backend);
+	vhu_backend_init(&backend, NULL, NULL);
 	CHECK_EQ(vhu_backend_send(&backend, VHU_BACKEND_VRING_CALL, NULL, 0), -ENOTCONN);
 	make_pair(pair);
 	vhu_backend_set(&backend, pair[1]);

@@ -53,7 +53,8 @@ static void features_offered(void)
 			 BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) |
 			 BIT(VIRTIO_F_ACCESS_PLATFORM));
 	CHECK_EQ(session_ask_u64(VHU_GET_PROTOCOL_FEATURES),
-		 SESSION_PROTOCOL | BIT(VHU_PROTOCOL_F_GPA_ADDRESSES));
+		 SESSION_PROTOCOL | BIT(VHU_PROTOCOL_F_GPA_ADDRESSES) |
+			 BIT(VHU_PROTOCOL_F_INBAND_NOTIFICATIONS));
 	CHECK_EQ(session_ask_u64(VHU_GET_QUEUE_NUM), SESSION_QUEUES);
 	CHECK_EQ(session_ask_u64(VHU_GET_MAX_MEM_SLOTS), 512);
 }
@@ -99,11 +100,14 @@ static void known_features_that_were_not_offered_are_refused(void)
 
 static void protocol_features_that_were_not_offered_are_refused(void)
 {
-	const uint64_t more = BIT(VHU_PROTOCOL_F_REPLY_ACK) | BIT(INFLIGHT) | BIT(BASE_INFLIGHT);
+	const uint64_t offered = SESSION_PROTOCOL | BIT(VHU_PROTOCOL_F_GPA_ADDRESSES) |
+				 BIT(VHU_PROTOCOL_F_INBAND_NOTIFICATIONS);
+	const uint64_t more = BIT(VHU_PROTOCOL_F_REPLY_ACK) | BIT(VHU_PROTOCOL_F_BACKEND_REQ) |
+			      BIT(INFLIGHT) | BIT(BASE_INFLIGHT);
 
 	for (unsigned bit = 0; bit < 64; bit++)
 		CHECK_EQ(session_tell_u64(VHU_SET_PROTOCOL_FEATURES, more | BIT(bit)),
-			 !((SESSION_PROTOCOL | BIT(VHU_PROTOCOL_F_GPA_ADDRESSES)) & BIT(bit)));
+			 !(offered & BIT(bit)));
 }
 
 /* 23 needs 20, and that needs 12. */

@@ -4,6 +4,9 @@
 
 #define PF(name) (1ull << VHU_PROTOCOL_F_##name)
 
+/* All of them. */
+#define PROTOCOL (SESSION_PROTOCOL | PF(INBAND_NOTIFICATIONS))
+
 /* What the specification says of each message that is served. */
 struct expected {
 	uint32_t request;
@@ -39,6 +42,7 @@ static const struct expected table[] = {
 	{VHU_GET_INFLIGHT_FD, 20, 24, 0, 0, PF(INFLIGHT_SHMFD), true},
 	{VHU_SET_INFLIGHT_FD, 20, 24, 1, 1, PF(INFLIGHT_SHMFD), false},
 	{VHU_RESET_DEVICE, 0, 0, 0, 0, PF(RESET_DEVICE), false},
+	{VHU_VRING_KICK, 8, 8, 0, 0, PF(INBAND_NOTIFICATIONS), false},
 	{VHU_GET_MAX_MEM_SLOTS, 0, 0, 0, 0, PF(CONFIGURE_MEM_SLOTS), true},
 	{VHU_ADD_MEM_REG, 40, 40, 1, 1, PF(CONFIGURE_MEM_SLOTS), false},
 	{VHU_REM_MEM_REG, 40, 40, 0, 1, PF(CONFIGURE_MEM_SLOTS), false},
@@ -117,11 +121,11 @@ static void check_reason(const struct expected *row, uint32_t size, unsigned n_f
 static void every_row_takes_what_it_says(void)
 {
 	for (const struct expected *row = table; row < table + ROWS; row++) {
-		check_reason(row, row->min_size, row->min_fds, SESSION_PROTOCOL, "");
+		check_reason(row, row->min_size, row->min_fds, PROTOCOL, "");
 		if (row->max_size > row->min_size)
-			check_reason(row, row->max_size, row->min_fds, SESSION_PROTOCOL, "");
+			check_reason(row, row->max_size, row->min_fds, PROTOCOL, "");
 		if (row->max_fds > row->min_fds)
-			check_reason(row, row->min_size, row->max_fds, SESSION_PROTOCOL, "");
+			check_reason(row, row->min_size, row->max_fds, PROTOCOL, "");
 	}
 }
 
@@ -130,11 +134,11 @@ static void every_row_refuses_other_sizes(void)
 	static const char why[] = "its payload has a wrong size";
 
 	for (const struct expected *row = table; row < table + ROWS; row++) {
-		check_reason(row, row->max_size + 1, row->min_fds, SESSION_PROTOCOL, why);
+		check_reason(row, row->max_size + 1, row->min_fds, PROTOCOL, why);
 		if (!row->min_size)
 			continue;
-		check_reason(row, row->min_size - 1, row->min_fds, SESSION_PROTOCOL, why);
-		check_reason(row, 0, row->min_fds, SESSION_PROTOCOL, why);
+		check_reason(row, row->min_size - 1, row->min_fds, PROTOCOL, why);
+		check_reason(row, 0, row->min_fds, PROTOCOL, why);
 	}
 }
 
@@ -142,7 +146,7 @@ static void every_row_refuses_missing_descriptors(void)
 {
 	for (const struct expected *row = table; row < table + ROWS; row++)
 		if (row->min_fds)
-			check_reason(row, row->min_size, row->min_fds - 1, SESSION_PROTOCOL,
+			check_reason(row, row->min_size, row->min_fds - 1, PROTOCOL,
 				     "its file descriptor is missing");
 }
 
@@ -151,7 +155,7 @@ static void every_row_refuses_surplus_descriptors(void)
 {
 	for (const struct expected *row = table; row < table + ROWS; row++)
 		if (row->max_fds < VHU_MAX_FDS)
-			check_reason(row, row->min_size, row->max_fds + 1, SESSION_PROTOCOL,
+			check_reason(row, row->min_size, row->max_fds + 1, PROTOCOL,
 				     "it has too many file descriptors");
 }
 
@@ -164,7 +168,9 @@ static uint64_t without(uint64_t feature)
 		none |= PF(GET_VRING_BASE_INFLIGHT);
 	if (none & PF(GET_VRING_BASE_INFLIGHT))
 		none |= PF(GET_VRING_BASE_SKIP_DRAIN);
-	return SESSION_PROTOCOL & ~none;
+	if (none & PF(BACKEND_REQ))
+		none |= PF(INBAND_NOTIFICATIONS);
+	return PROTOCOL & ~none;
 }
 
 static void every_row_wants_its_protocol_feature(void)

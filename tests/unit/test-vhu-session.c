@@ -98,11 +98,17 @@ static void ring_setters(void)
 		vhu_session_set_ring_told(store, i);
 		ring->told = 1;
 		CHECK_SESSION(stored);
+		vhu_session_set_ring_inband(store, i, true);
+		ring->inband = 1;
+		CHECK_SESSION(stored);
+		vhu_session_set_ring_no_calls(store, i, true);
+		ring->no_calls = 1;
+		CHECK_SESSION(stored);
 		vhu_session_set_ring_logged(store, i, true);
 		ring->logged = 1;
 		CHECK_SESSION(stored);
 		vhu_session_set_ring_started(store, i, false);
-		ring->started = 0;
+		ring->started = ring->inband = 0;
 		CHECK_SESSION(stored);
 		vhu_session_set_ring_enabled(store, i, false);
 		ring->enabled = 0;
@@ -276,7 +282,7 @@ static void connection_begins_with_nothing(void)
 {
 	session_open_raw();
 	memset(&expected, 0, sizeof(expected));
-	expected.version = 2;
+	expected.version = 3;
 	CHECK_AGREED();
 	session_close();
 }
@@ -284,7 +290,7 @@ static void connection_begins_with_nothing(void)
 static void features_are_those_of_both(void)
 {
 	look();
-	CHECK_EQ(expected.version, 2);
+	CHECK_EQ(expected.version, 3);
 	CHECK_EQ(expected.features, SESSION_FEATURES);
 	CHECK_EQ(expected.protocol_features, SESSION_PROTOCOL);
 	/* Bit 3 was not offered, and is nobody's business. */
@@ -579,11 +585,11 @@ static void end_of_the_connection(void)
 	close(session.peer.fd);
 	vublk_dev_disconnect(session.dev);
 	/* Its ring still runs. */
-	CHECK_EQ(session.dev->session->version, 2);
+	CHECK_EQ(session.dev->session->version, 3);
 	session_answer(0);
 	CHECK_AGREED();
 	session_connect();
-	expected.version = 2;
+	expected.version = 3;
 	CHECK_AGREED();
 }
 

@@ -161,6 +161,21 @@ static void session_log(enum vublk_log_level level, const char *line)
 		snprintf(session.refused, sizeof(session.refused), "%s", why + strlen("refused: "));
 }
 
+static void session_announce(void *opaque)
+{
+	CHECK(opaque == &session);
+	session.n_announced++;
+	if (!session.later_announced)
+		vublk_dev_announce(session.dev);
+}
+
+static void session_await_room(void *opaque, int fd)
+{
+	CHECK(opaque == &session);
+	session.room_fd = fd;
+	session_note(fd < 0 ? "room:no " : "room ");
+}
+
 const struct vublk_ops session_ops = {
 	.queue_start = session_queue_start,
 	.queue_cancel = session_queue_cancel,
@@ -175,6 +190,8 @@ const struct vublk_ops session_ops = {
 	.save_state = session_save_state,
 	.load_state = session_load_state,
 	.watch_state = session_watch_state,
+	.announce = session_announce,
+	.await_room = session_await_room,
 };
 
 void session_check_at(const char *expected, unsigned line)

@@ -40,16 +40,19 @@ extern struct session {
 	struct fe_vq ring;
 
 	/* The device's user. */
-	bool later;        /* answers wait for session_answer() */
-	bool attends;      /* vublk_dev_attend() is to be called */
-	bool wait;         /* queues that are started wait for session_wait_over() */
-	int start_err;     /* of every queue_start */
-	int config_err;    /* of every set_config */
-	uint32_t state;    /* of its own: what is saved, and was loaded */
-	int state_err;     /* of every load_state */
-	int watch_err;     /* of every watch_state with a descriptor */
-	int watched;       /* the descriptor of which vublk_dev_state_input() wants to hear */
-	char events[1024]; /* what it was asked, see session_check() */
+	bool later;           /* answers wait for session_answer() */
+	bool attends;         /* vublk_dev_attend() is to be called */
+	bool wait;            /* queues that are started wait for session_wait_over() */
+	int start_err;        /* of every queue_start */
+	bool later_announced; /* what is to be announced waits for vublk_dev_announce() */
+	unsigned n_announced; /* so often was it asked for */
+	int room_fd;          /* of await_room, last */
+	int config_err;       /* of every set_config */
+	uint32_t state;       /* of its own: what is saved, and was loaded */
+	int state_err;        /* of every load_state */
+	int watch_err;        /* of every watch_state with a descriptor */
+	int watched;          /* the descriptor of which vublk_dev_state_input() wants to hear */
+	char events[1024];    /* what it was asked, see session_check() */
 	struct {
 		enum session_question what;
 		struct vublk_queue *queue;
