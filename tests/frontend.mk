@@ -37,6 +37,7 @@ proto_tests = \
 	tests/proto/test-hostile-message \
 	tests/proto/test-hostile-packed \
 	tests/proto/test-hostile-ring \
+	tests/proto/test-inband \
 	tests/proto/test-iommu \
 	tests/proto/test-lock \
 	tests/proto/test-log \

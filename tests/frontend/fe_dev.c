@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,35 +25,78 @@
 	 FE_BIT(VHU_F_PROTOCOL_FEATURES) | FE_BIT(VIRTIO_F_VERSION_1))
 
 /* As QEMU has it; the next session gets another one. */
-static int give_channel(struct fe_dev *dev)
+int fe_dev_give_channel(struct fe_dev *dev)
 {
 	int pair[2], ret;
 
+	if (dev->channel.fd > 0)
+		fe_conn_close(&dev->channel);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
-	dev->channel.fd = pair[0];
+	dev->channel.fd = dev->inband.fd = pair[0];
 	ret = fe_tell(&dev->conn, VHU_SET_BACKEND_REQ_FD, NULL, 0, &pair[1], 1);
 	close(pair[1]);
 	return ret;
 }
 
-int fe_dev_config_changes(struct fe_dev *dev)
+/* A ring's call or error, whose payload is still to be read. */
+static int take_notification(struct fe_dev *dev, const struct vhu_header *header)
+{
+	const bool call = header->request == VHU_BACKEND_VRING_CALL;
+	struct vhu_vring_state state;
+
+	if (!fe_dev_speaks(dev, VHU_PROTOCOL_F_INBAND_NOTIFICATIONS) ||
+	    (!call && header->request != VHU_BACKEND_VRING_ERR) || header->size != sizeof(state) ||
+	    recv(dev->channel.fd, &state, sizeof(state), MSG_DONTWAIT) != sizeof(state) ||
+	    state.index >= dev->n_queues || state.num)
+		return -EPROTO;
+	eventfd_write(call ? dev->vq[state.index].call_fd : dev->vq[state.index].err_fd, 1);
+	return 0;
+}
+
+int fe_dev_take(struct fe_dev *dev)
 {
 	struct vhu_header header;
-	int n = 0;
 
 	for (;;) {
 		const ssize_t got = recv(dev->channel.fd, &header, sizeof(header), MSG_DONTWAIT);
 
 		if (got < 0 && errno == EAGAIN)
-			return n;
+			return 0;
 		if (got <= 0)
 			return got ? -errno : -EPIPE;
-		if (got != sizeof(header) || header.request != VHU_BACKEND_CONFIG_CHANGE_MSG ||
-		    header.flags != VHU_VERSION || header.size)
+		if (got != sizeof(header) || header.flags != VHU_VERSION)
 			return -EPROTO;
-		n++;
+		if (header.request == VHU_BACKEND_CONFIG_CHANGE_MSG && !header.size)
+			dev->config_changes++;
+		else
+			FE_TRY(take_notification(dev, &header));
 	}
+}
+
+int fe_dev_config_changes(struct fe_dev *dev)
+{
+	int n;
+
+	FE_TRY(fe_dev_take(dev));
+	n = dev->config_changes;
+	dev->config_changes = 0;
+	return n;
+}
+
+static struct fe_dev *inband_dev(struct fe_vq_inband *inband)
+{
+	return (struct fe_dev *)(void *)((char *)inband - offsetof(struct fe_dev, inband));
+}
+
+static int kick_inband(struct fe_vq_inband *inband, unsigned int index)
+{
+	return fe_tell_state(&inband_dev(inband)->conn, VHU_VRING_KICK, index, 0);
+}
+
+static int take_inband(struct fe_vq_inband *inband)
+{
+	return fe_dev_take(inband_dev(inband));
 }
 
 static int negotiate_protocol(struct fe_dev *dev)
@@ -63,6 +107,9 @@ static int negotiate_protocol(struct fe_dev *dev)
 	dev->protocol = dev->protocol_offered & FE_DEV_PROTOCOL & ~dev->options.protocol_off;
 	if (dev->options.guest_physical)
 		dev->protocol |= dev->protocol_offered & FE_BIT(VHU_PROTOCOL_F_GPA_ADDRESSES);
+	if (dev->options.inband)
+		dev->protocol |=
+			dev->protocol_offered & FE_BIT(VHU_PROTOCOL_F_INBAND_NOTIFICATIONS);
 	FE_TRY(fe_tell_u64(conn, VHU_SET_PROTOCOL_FEATURES, dev->protocol));
 	conn->reply_ack = fe_dev_speaks(dev, VHU_PROTOCOL_F_REPLY_ACK);
 	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_MQ))
@@ -70,7 +117,7 @@ static int negotiate_protocol(struct fe_dev *dev)
 	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
 		FE_TRY(fe_ask_u64(conn, VHU_GET_MAX_MEM_SLOTS, &dev->max_slots));
 	if (dev->options.channel)
-		FE_TRY(give_channel(dev));
+		FE_TRY(fe_dev_give_channel(dev));
 	/* QEMU reads it when its device is made, and not again when it has reconnected. */
 	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_CONFIG) && !(dev->options.channel && dev->n_queues))
 		FE_TRY(fe_get_config(conn, 0, FE_CONFIG_SIZE, &dev->config));
@@ -175,6 +222,19 @@ int fe_dev_enable_vq(struct fe_dev *dev, unsigned int index, bool enable)
 	return fe_tell_state(&dev->conn, VHU_SET_VRING_ENABLE, index, enable);
 }
 
+/* As User-mode Linux does, but that the first kick comes at once: requests may be waiting. */
+static int start_inband(struct fe_dev *dev, unsigned int index)
+{
+	struct fe_vq *vq = &dev->vq[index];
+
+	dev->inband.kick = kick_inband;
+	dev->inband.take = take_inband;
+	vq->inband = &dev->inband;
+	vq->index = index;
+	FE_TRY(fe_dev_enable_vq(dev, index, true));
+	return kick_inband(&dev->inband, index);
+}
+
 int fe_dev_start_vq(struct fe_dev *dev, unsigned int index)
 {
 	struct fe_conn *conn = &dev->conn;
@@ -183,6 +243,8 @@ int fe_dev_start_vq(struct fe_dev *dev, unsigned int index)
 	FE_TRY(fe_tell_state(conn, VHU_SET_VRING_NUM, index, vq->num));
 	FE_TRY(fe_tell_state(conn, VHU_SET_VRING_BASE, index, vq->base));
 	FE_TRY(fe_dev_set_addr(dev, index));
+	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_INBAND_NOTIFICATIONS))
+		return start_inband(dev, index);
 	FE_TRY(fe_tell_vring_fd(conn, VHU_SET_VRING_ERR, index, vq->err_fd));
 	FE_TRY(fe_tell_vring_fd(conn, VHU_SET_VRING_CALL, index, vq->call_fd));
 	FE_TRY(fe_tell_vring_fd(conn, VHU_SET_VRING_KICK, index, vq->kick_fd));

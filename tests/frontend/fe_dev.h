@@ -44,13 +44,16 @@ struct fe_dev_options {
 	bool channel;            /* give the back-end a channel, dev->channel */
 	bool guest_physical;     /* GPA_ADDRESSES, if that is offered */
 	bool iommu;              /* VIRTIO_F_ACCESS_PLATFORM: what is gpa elsewhere is an IOVA */
+	bool inband;             /* kicks and calls by messages, if that is offered */
 	bool packed;             /* packed rings; -ENOTSUP if they are not offered */
 };
 
 struct fe_dev {
 	struct fe_dev_options options;
 	struct fe_conn conn;
-	struct fe_conn channel; /* our end of the back-end's channel; .fd 0: none */
+	struct fe_conn channel;     /* our end of the back-end's channel; .fd 0: none */
+	struct fe_vq_inband inband; /* of its rings, with options.inband */
+	int config_changes;         /* said on the channel, and not asked for yet */
 	struct fe_mem mem;
 	uint64_t offered; /* virtio features */
 	uint64_t features;
@@ -99,6 +102,15 @@ int fe_dev_stop(struct fe_dev *dev);
  * closed the channel.
  */
 int fe_dev_config_changes(struct fe_dev *dev);
+
+/*
+ * Takes what the back-end has said on its channel, and waits for nothing: a ring's call or error
+ * signals its eventfd. 0 or -errno, as above.
+ */
+int fe_dev_take(struct fe_dev *dev);
+
+/* Gives the back-end a channel, instead of the one that it may have. */
+int fe_dev_give_channel(struct fe_dev *dev);
 
 /* Hangs up. Memory and rings stay, for a start on a new connection. */
 void fe_dev_hang_up(struct fe_dev *dev);

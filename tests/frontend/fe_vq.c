@@ -132,7 +132,9 @@ bool fe_vq_kick(struct fe_vq *vq)
 
 void fe_vq_raw_kick(struct fe_vq *vq)
 {
-	if (vq->kick_fd >= 0)
+	if (vq->inband)
+		vq->inband->kick(vq->inband, vq->index);
+	else if (vq->kick_fd >= 0)
 		eventfd_write(vq->kick_fd, 1);
 }
 
@@ -205,6 +207,23 @@ bool fe_vq_take_event(int fd)
 	return !eventfd_read(fd, &count);
 }
 
+/* Waits for a call or an error. 0 or -errno; the eventfd stays readable. */
+static int wait_event(const struct fe_vq *vq, int fd, uint64_t deadline)
+{
+	while (vq->inband) {
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		int ret = vq->inband->take(vq->inband);
+
+		if (poll(&p, 1, 0) == 1)
+			return 0;
+		if (!ret)
+			ret = fe_wait_fd(vq->inband->fd, POLLIN, deadline);
+		if (ret)
+			return ret;
+	}
+	return fe_wait_fd(fd, POLLIN, deadline);
+}
+
 int fe_vq_wait(struct fe_vq *vq, uint64_t deadline)
 {
 	while (!fe_vq_has_used(vq)) {
@@ -217,7 +236,7 @@ int fe_vq_wait(struct fe_vq *vq, uint64_t deadline)
 			sched_yield();
 			continue;
 		}
-		int ret = fe_wait_fd(vq->call_fd, POLLIN, deadline);
+		int ret = wait_event(vq, vq->call_fd, deadline);
 
 		if (ret)
 			return ret == -ETIMEDOUT && fe_vq_has_used(vq) ? -ENOMSG : ret;
@@ -228,7 +247,7 @@ int fe_vq_wait(struct fe_vq *vq, uint64_t deadline)
 
 int fe_vq_wait_error(struct fe_vq *vq)
 {
-	int ret = fe_wait_fd(vq->err_fd, POLLIN, fe_deadline(FE_TIMEOUT_MS));
+	int ret = wait_event(vq, vq->err_fd, fe_deadline(FE_TIMEOUT_MS));
 
 	if (!ret)
 		fe_vq_take_event(vq->err_fd);

@@ -56,6 +56,15 @@ struct fe_packed {
 
 struct fe_vq_kind;
 
+/* Notifications by messages instead of the eventfds (in-band), and who moves them (fe_dev.c). */
+struct fe_vq_inband {
+	int fd; /* readable when there are some to be taken */
+	/* Tells the device that something is in ring `index`. 0 or -errno. */
+	int (*kick)(struct fe_vq_inband *inband, unsigned int index);
+	/* Takes those that there are: signals call and error eventfds of the rings. 0 or -errno. */
+	int (*take)(struct fe_vq_inband *inband);
+};
+
 struct fe_vq {
 	struct fe_mem *mem;
 	const struct fe_vq_kind *kind;
@@ -68,6 +77,8 @@ struct fe_vq {
 	int kick_fd; /* -1: the back-end polls (no-fd bit) */
 	int call_fd;
 	int err_fd;
+	struct fe_vq_inband *inband; /* NULL: the device knows the eventfds */
+	unsigned int index;          /* of the ring, for `inband` */
 
 	uint32_t base; /* where the device starts: SET_VRING_BASE */
 	unsigned int n_free;

@@ -765,6 +765,15 @@ uml_start()
 	guest_wait_ready
 }
 
+# Do the guest's rings do without eventfds? (User-mode Linux takes that whenever it is offered.)
+uml_is_inband()
+{
+	[[ $VUBLKD_PEER == vublkd ]] || return 0
+	kill -USR1 "$DAEMON_PID"
+	check "kicks and calls are messages" wait_until "$STOP_DEADLINE" \
+		grep -q 'kicked by messages, calls by messages' "$DAEMON_LOG"
+}
+
 # /dev/shm may be small or missing in a container; any file system that can map a file will do.
 shared_memory_dir()
 {

@@ -84,6 +84,7 @@ guest_call has_size 130
 finish 130
 
 start uml
+uml_is_inband
 grow 80
 guest_call has_size 80
 finish 80

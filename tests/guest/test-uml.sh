@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # A User-mode Linux guest, whose front-end is not QEMU's: it writes with checksums and verifies,
-# is started anew, and verifies again. First through the host's page cache, then not.
+# is started anew, and verifies again. All of it without eventfds; first through the host's page cache,
+# then not.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 guest_begin
@@ -27,6 +28,7 @@ daemon_start "--blk-file=$image" "${cache[@]}"
 uml_start
 guest_call make "$size"
 sum=$VALUE
+uml_is_inband
 guest_call verify_files /mnt/files "$sum"
 guest_call leave
 guest_poweroff
@@ -36,6 +38,7 @@ check_image_fsck "$image"
 daemon_start "--blk-file=$image"
 uml_start
 guest_call verify_again /mnt/files "$sum"
+uml_is_inband
 guest_call leave
 guest_poweroff
 

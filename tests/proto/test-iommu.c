@@ -24,12 +24,14 @@
 #define WRITE     2u
 
 static struct fe_iommu iommu;
+static bool inband;
 static uint64_t rng;
 
 static void connect_dev(unsigned queue_size, uint64_t protocol_off)
 {
 	proto_greet(&(struct fe_dev_options){.iommu = true,
 					     .channel = true,
+					     .inband = inband,
 					     .queue_size = queue_size,
 					     .protocol_off = protocol_off});
 	if (!fe_dev_has(&dev, VIRTIO_F_ACCESS_PLATFORM))
@@ -227,6 +229,24 @@ static void without_acknowledgements(void)
 		CHECK_EQ(exchange(slot, VIRTIO_BLK_T_OUT, i * SECTORS), VIRTIO_BLK_S_OK);
 		fe_blk_put(&blk, slot);
 	}
+	end();
+}
+
+/* Calls go the same way as what is asked for, and may have answers, too. */
+static void with_calls_by_messages(void)
+{
+	const struct vhu_header header = {VHU_BACKEND_VRING_CALL, VHU_VERSION | VHU_FLAG_REPLY, 8};
+	char answer[sizeof(header) + 8] = {0};
+
+	memcpy(answer, &header, sizeof(header));
+	inband = true;
+	begin();
+	REQUIRE(fe_dev_speaks(&dev, VHU_PROTOCOL_F_INBAND_NOTIFICATIONS));
+	for (unsigned i = 0; i < 5; i++) {
+		REQUIRE_EQ(send(dev.channel.fd, answer, sizeof(answer), 0), sizeof(answer));
+		load(40, true);
+	}
+	CHECK_EQ(iommu.n_refused, 0);
 	end();
 }
 
@@ -458,6 +478,7 @@ static const struct tap_case cases[] = {
 	{"data_is_what_it_is", data_is_what_it_is},
 	{"all_is_taken_away_under_load", all_is_taken_away_under_load},
 	{"without_acknowledgements", without_acknowledgements},
+	{"with_calls_by_messages", with_calls_by_messages},
 	{"what_is_not_mapped_is_an_error", what_is_not_mapped_is_an_error},
 	{"permissions_are_heeded", permissions_are_heeded},
 	{"status_that_is_not_mapped_breaks_the_ring", status_that_is_not_mapped_breaks_the_ring},
