@@ -161,9 +161,11 @@ unsigned int crash_reap(void)
 /* Sleeps until a queue has called, or the time is up; how many requests have come back. */
 static unsigned int await_any(uint64_t deadline)
 {
-	struct pollfd p[CRASH_QUEUES];
+	struct pollfd p[CRASH_QUEUES + 1];
 	unsigned int n;
 
+	p[config.n_queues] =
+		(struct pollfd){.fd = config.inband ? dev.channel.fd : -1, .events = POLLIN};
 	for (unsigned int i = 0; i < config.n_queues; i++) {
 		p[i] = (struct pollfd){.fd = dev.vq[i].call_fd, .events = POLLIN};
 		fe_vq_silence(&dev.vq[i], false); /* asks for the next call */
@@ -171,7 +173,9 @@ static unsigned int await_any(uint64_t deadline)
 	n = crash_reap();
 	if (n)
 		return n;
-	poll(p, config.n_queues, fe_left_ms(deadline));
+	poll(p, config.n_queues + 1, fe_left_ms(deadline));
+	if (config.inband)
+		REQUIRE_OK(fe_dev_take(&dev));
 	for (unsigned int i = 0; i < config.n_queues; i++)
 		fe_vq_take_event(p[i].fd);
 	return crash_reap();
@@ -255,6 +259,8 @@ void crash_begin(const struct crash_config *wanted)
 				     &(struct fe_dev_options){
 					     .features_off = off,
 					     .packed = config.packed,
+					     .channel = config.inband,
+					     .inband = config.inband,
 					     .n_queues = config.n_queues,
 					     .queue_size = config.queue_size,
 					     .mem_size = (mem + 4095) & ~4095ull,

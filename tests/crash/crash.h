@@ -24,7 +24,7 @@
 #define COMPLETE_MS  15000
 
 struct crash_config {
-	bool packed, indirect, event_idx;
+	bool packed, indirect, event_idx, inband;
 	unsigned int n_queues, queue_size;
 	unsigned int depth;         /* of each queue, at most CRASH_DEPTH */
 	unsigned int inflight_size; /* queue_size of the region; 0: that of the rings */

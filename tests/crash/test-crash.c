@@ -3,7 +3,7 @@
  * The daemon is killed at random moments under random I/O, and started again: each request
  * completes exactly once, and each block holds the last write acknowledged.
  *
- * FE_CRASH_KILLS is the number of kills of each of the four random cases (default 40; 10000 is the
+ * FE_CRASH_KILLS is the number of kills of each of the six random cases (default 40; 10000 is the
  * soak, see tests/crash/soak), FE_CRASH_SEED repeats a run as far as the kernel's timing allows.
  */
 #define _GNU_SOURCE
@@ -74,7 +74,7 @@ static void one_crash(void)
 		crash_drain();
 }
 
-static void random_kills(bool packed, bool indirect)
+static void random_kills(bool packed, bool indirect, bool inband)
 {
 	const unsigned int kills = number_from("FE_CRASH_KILLS", 40);
 	const uint64_t start = fe_now_ns();
@@ -83,7 +83,7 @@ static void random_kills(bool packed, bool indirect)
 	n_kills = 0;
 	crash_done = 0;
 	while (n_kills < kills) {
-		struct crash_config c = {.packed = packed, .indirect = indirect};
+		struct crash_config c = {.packed = packed, .indirect = indirect, .inband = inband};
 
 		random_config(&c);
 		crash_begin(&c);
@@ -99,22 +99,33 @@ static void random_kills(bool packed, bool indirect)
 
 static void split_direct(void)
 {
-	random_kills(false, false);
+	random_kills(false, false, false);
 }
 
 static void split_indirect(void)
 {
-	random_kills(false, true);
+	random_kills(false, true, false);
 }
 
 static void packed_direct(void)
 {
-	random_kills(true, false);
+	random_kills(true, false, false);
 }
 
 static void packed_indirect(void)
 {
-	random_kills(true, true);
+	random_kills(true, true, false);
+}
+
+/* What the dead one has completed is called for by the next one, by a message. */
+static void split_inband(void)
+{
+	random_kills(false, true, true);
+}
+
+static void packed_inband(void)
+{
+	random_kills(true, true, true);
 }
 
 /* ---- other ends, other starts ---- */
@@ -523,6 +534,8 @@ static const struct tap_case cases[] = {
 	{"random_split_indirect", split_indirect},
 	{"random_packed_direct", packed_direct},
 	{"random_packed_indirect", packed_indirect},
+	{"random_split_inband", split_inband},
+	{"random_packed_inband", packed_inband},
 	{"sigterm", sigterm},
 	{"sigterm_at_once", sigterm_at_once},
 	{"clean_stop", clean_stop},
