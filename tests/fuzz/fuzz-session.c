@@ -67,6 +67,19 @@ static void check_session(void)
 	if (n < VHU_MEM_MAX_SLOTS)
 		FUZZ_CHECK(!memcmp(&session->region[n], &no_region, sizeof(no_region)));
 	FUZZ_CHECK(!memcmp(&session->ring[FUZZ_QUEUES], &no_ring, sizeof(no_ring)));
+	for (unsigned i = 0; i < FUZZ_QUEUES; i++)
+		FUZZ_CHECK(session->ring[i].started || !session->ring[i].inband);
+}
+
+/* What is to be said of a ring, somebody will say. */
+static void check_announced(void)
+{
+	const bool inband = vhu_dev_has(fuzz.dev, VHU_PROTOCOL_F_INBAND_NOTIFICATIONS);
+
+	for (unsigned i = 0; i < FUZZ_QUEUES; i++)
+		FUZZ_CHECK(!fuzz.dev->vring[i].inband.due || fuzz_user.due ||
+			   fuzz_user.room_fd >= 0 || fuzz.dev->backend.fd < 0 || !inband);
+	FUZZ_CHECK(fuzz_user.room_fd < 0 || inband);
 }
 
 static void take_replies(void)
@@ -251,13 +264,41 @@ static void close_channel(void)
 
 static void give_channel(void)
 {
-	int pair[2];
+	int pair[2], little = 4608;
 
 	FUZZ_CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
+	/* It is soon full. */
+	FUZZ_CHECK(!setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)));
 	close_channel();
 	tell(VHU_SET_BACKEND_REQ_FD, NULL, 0, pair[1]);
 	close(pair[1]);
 	fuzz.channel = pair[0];
+}
+
+/* Whole messages, and none but these. */
+static void read_channel(unsigned n)
+{
+	while (fuzz.channel >= 0 && n--) {
+		struct vhu_vring_state state = {0};
+		struct vhu_iotlb_msg iotlb;
+		struct vhu_header header;
+		bool miss;
+
+		if (recv(fuzz.channel, &header, sizeof(header), MSG_DONTWAIT) <= 0)
+			break;
+		miss = header.request == VHU_BACKEND_IOTLB_MSG;
+		FUZZ_CHECK(header.size == (miss ? sizeof(iotlb) : sizeof(state)));
+		FUZZ_CHECK(recv(fuzz.channel, miss ? (void *)&iotlb : &state, header.size,
+				MSG_DONTWAIT) == header.size);
+		if (miss)
+			continue;
+		FUZZ_CHECK(header.request == VHU_BACKEND_VRING_CALL ||
+			   header.request == VHU_BACKEND_VRING_ERR);
+		FUZZ_CHECK(header.flags == VHU_VERSION);
+		FUZZ_CHECK(state.index < FUZZ_QUEUES && !state.num);
+	}
+	if (fuzz_user.room_fd >= 0)
+		fuzz_user_announce();
 }
 
 static void tell_iotlb(struct fuzz_input *in)
@@ -323,6 +364,9 @@ static void goodbye(void)
 
 	vublk_dev_disconnect(fuzz.dev);
 	FUZZ_CHECK(fuzz_user.finished);
+	FUZZ_CHECK(fuzz_user.room_fd < 0 && fuzz.dev->backend.fd < 0);
+	for (unsigned i = 0; i < FUZZ_QUEUES; i++)
+		FUZZ_CHECK(!fuzz.dev->vring[i].inband.due);
 	FUZZ_CHECK(!memcmp(fuzz.dev->session, &no_session, sizeof(no_session)));
 	FUZZ_CHECK(fuzz_user.state_fd < 0);
 	close_state();
@@ -334,7 +378,7 @@ static void goodbye(void)
 
 static void step(struct fuzz_input *in)
 {
-	switch (fuzz_u8(in) % 29) {
+	switch (fuzz_u8(in) % 33) {
 	case 0:
 		any_message(in);
 		break;
@@ -427,10 +471,25 @@ static void step(struct fuzz_input *in)
 	case 28:
 		attend_and_answer(in);
 		break;
+	case 29:
+		tell_state(VHU_VRING_KICK, fuzz_u8(in) % FUZZ_QUEUES, 0);
+		break;
+	case 30:
+		read_channel(fuzz_u8(in));
+		break;
+	case 31:
+		close_channel();
+		break;
+	case 32:
+		fuzz_user.late = fuzz_u8(in) & 1;
+		if (fuzz_user.due)
+			fuzz_user_announce();
+		break;
 	default:
 		goodbye();
 		hello();
 	}
+	check_announced();
 }
 
 static uint8_t *make_memory(const char *name, int *fd)
@@ -475,10 +534,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(fuzz.memory, 0, MEMORY);
 	memset(fuzz.region, 0, MEMORY);
 	memset(fuzz_user.queue, 0, sizeof(fuzz_user.queue));
-	fuzz_user.wait = false;
+	fuzz_user.wait = fuzz_user.late = fuzz_user.due = false;
 	fuzz_user.state_fd = fuzz.state_end = -1;
-	fuzz.channel = -1;
+	fuzz.channel = fuzz_user.room_fd = -1;
 	FUZZ_CHECK(!vublk_dev_create(&fuzz.dev, &params));
+	fuzz_user.dev = fuzz.dev;
 	hello();
 	while (in.left)
 		step(&in);

@@ -99,6 +99,9 @@ def session():
         "iommu": bytes([3]) + u64(0x228) + features(46) + MEMORY + CHANNEL + split + start() +
                  ATTEND + iotlb(2, 3, 0, 0, 0xffff) + ATTEND + work(2, 0) + iotlb(3, 0, 0, 0, 1) +
                  ATTEND + iotlb(2, 3, 0, 0, 0xffff) + ATTEND + work(2, 2) + BASE,
+        "in-band": bytes([3]) + u64(0x1f229) + features(14) + MEMORY + split + CHANNEL +
+                   start()[:-5] + bytes([9, Q, 1, 29, Q]) + work(2, 0) + work(0, 2) +
+                   bytes([30, 4, 32, 1]) + work(1, 1) + bytes([32, 0, 31, 29, Q]) + BASE,
         "less memory": features(6) + MEMORY + split + start() + work(2, 0) + HALF + work(0, 2) +
                        BASE,
     }

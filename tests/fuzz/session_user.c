@@ -201,14 +201,25 @@ static int watch_state(void *opaque, int fd)
 	return 0;
 }
 
+void fuzz_user_announce(void)
+{
+	fuzz_user.due = false;
+	vublk_dev_announce(fuzz_user.dev);
+}
+
 static void announce(void *opaque)
 {
 	(void)opaque;
+	fuzz_user.due = true;
+	if (!fuzz_user.late)
+		fuzz_user_announce();
 }
 
 static void await_room(void *opaque, int fd)
 {
-	(void)opaque, (void)fd;
+	(void)opaque;
+	FUZZ_CHECK((fd < 0) == (fuzz_user.room_fd >= 0) && (fd < 0 || fcntl(fd, F_GETFD) >= 0));
+	fuzz_user.room_fd = fd;
 }
 
 const struct vublk_ops fuzz_user_ops = {

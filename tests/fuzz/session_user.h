@@ -27,8 +27,12 @@ struct fuzz_queue {
 };
 
 struct fuzz_user {
+	struct vublk_dev *dev;
 	struct fuzz_queue queue[FUZZ_QUEUES];
 	int state_fd;  /* what the device reads a state from, -1: nothing */
+	int room_fd;   /* is awaited to have room, -1: none is */
+	bool due;      /* the device wants to say something of a ring */
+	bool late;     /* ... and has to wait for fuzz_user_announce() */
 	bool wait;     /* queues that are started have to */
 	bool over;     /* the connection has to end */
 	bool finished; /* it has ended */
@@ -42,5 +46,8 @@ void fuzz_user_work(struct fuzz_input *in);
 
 /* A queue that waits begins, if the input names one. */
 void fuzz_user_stop_waiting(struct fuzz_input *in);
+
+/* Has the device say what it wants to. */
+void fuzz_user_announce(void);
 
 #endif
