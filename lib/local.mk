@@ -20,7 +20,9 @@ lib_libvublk_la_SOURCES = \
 	lib/vhu/dispatch.c \
 	lib/vhu/inband.c \
 	lib/vhu/iommu.c \
+	lib/vhu/memory.c \
 	lib/vhu/msg.c lib/vhu/msg.h \
+	lib/vhu/postcopy.c \
 	lib/vhu/report.c \
 	lib/vhu/ring_state.c lib/vhu/ring_state.h \
 	lib/vhu/session.c lib/vhu/session.h \

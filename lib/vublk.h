@@ -128,9 +128,18 @@ struct vublk_params {
 	uint64_t features;       /* device type's feature bits offered (0-23) */
 	uint64_t known_features; /* those whose acknowledgement, if not offered, is refused */
 	unsigned num_queues;     /* the most a front-end may use, 1 to VUBLK_MAX_QUEUES */
+	bool postcopy;           /* may be asked for; see vublk_postcopy_check() */
 	const struct vublk_ops *ops;
 	void *opaque; /* handed to the ops */
 };
+
+/*
+ * Can this process take part in a postcopy migration (userfaultfd(2))? 0 or -errno: -EPERM without
+ * CAP_SYS_PTRACE, unless vm.unprivileged_userfaultfd is 1. A front-end that is allowed to has power
+ * over the whole process: it is to be trusted. Memory must not be registered with the kernel, which
+ * would wait for all of it.
+ */
+int vublk_postcopy_check(void);
 
 /* Makes a device without a connection. 0, -EINVAL or -ENOMEM. Destroy with vublk_dev_destroy(). */
 int vublk_dev_create(struct vublk_dev **devp, const struct vublk_params *params);
@@ -251,6 +260,12 @@ struct vublk_chain {
 
 /* Gives the chain the caller's array to work with. Longer chains get one from malloc(). */
 void vublk_chain_init(struct vublk_chain *chain, struct iovec *array, unsigned capacity);
+
+/*
+ * Is any of the memory lost that it may have its buffers in, as the front-end truncated it, or has
+ * gone before it was all there? Then what was read there is nothing. Any thread; asked afterwards.
+ */
+bool vublk_chain_is_lost(const struct vublk_chain *chain);
 
 #define VUBLK_MAX_MEMORY 512 /* ranges */
 

@@ -45,6 +45,7 @@ proto_tests = \
 	tests/proto/test-merge \
 	tests/proto/test-message \
 	tests/proto/test-packed \
+	tests/proto/test-postcopy \
 	tests/proto/test-replace \
 	tests/proto/test-resize \
 	tests/proto/test-request \

@@ -22,6 +22,8 @@ tests_frontend_libfrontend_la_SOURCES = \
 	tests/frontend/fe_inflight.h \
 	tests/frontend/fe_iommu.c \
 	tests/frontend/fe_iommu.h \
+	tests/frontend/fe_postcopy.c \
+	tests/frontend/fe_postcopy.h \
 	tests/frontend/fe_loop.c \
 	tests/frontend/fe_loop.h \
 	tests/frontend/fe_mem.c \

@@ -19,13 +19,14 @@
  * whole entry from one that is changing: base is written while size is 0.
  */
 struct guard {
-	atomic_bool taken, lost;
+	atomic_bool taken, lost, by_page;
 	_Atomic uintptr_t base;
 	_Atomic size_t size;
 };
 
 static struct guard guards[GUARDS];
 static int lost_fd = -1;
+static uintptr_t page_size; /* bytes */
 
 int vhu_guard_add(void *base, size_t size)
 {
@@ -36,6 +37,7 @@ int vhu_guard_add(void *base, size_t size)
 		if (!atomic_compare_exchange_strong(&guard->taken, &taken, true))
 			continue;
 		atomic_store(&guard->lost, false);
+		atomic_store(&guard->by_page, false);
 		atomic_store(&guard->base, (uintptr_t)base);
 		atomic_store(&guard->size, size);
 		return i;
@@ -49,9 +51,20 @@ void vhu_guard_remove(int handle)
 	atomic_store(&guards[handle].taken, false);
 }
 
+void vhu_guard_by_page(int handle)
+{
+	atomic_store(&guards[handle].by_page, true);
+}
+
 bool vhu_guard_is_lost(int handle)
 {
 	return atomic_load(&guards[handle].lost);
+}
+
+static bool replace_range(uintptr_t base, size_t size)
+{
+	return mmap((void *)base, size, PROT_READ | PROT_WRITE,
+		    MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED;
 }
 
 /*
@@ -68,9 +81,9 @@ static bool replace(uintptr_t address)
 		if (!size || size != atomic_load(&guard->size) || address < base ||
 		    address - base >= size)
 			continue;
-		if (mmap((void *)base, size, PROT_READ | PROT_WRITE,
-			 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-			 0) == MAP_FAILED)
+		if (!(atomic_load(&guard->by_page) &&
+		      replace_range(address & ~(page_size - 1), page_size)) &&
+		    !replace_range(base, size))
 			return false;
 		atomic_store(&guard->lost, true);
 		return true;
@@ -103,6 +116,7 @@ int vublk_guard_memory(void)
 
 	if (lost_fd >= 0)
 		return lost_fd;
+	page_size = (uintptr_t)sysconf(_SC_PAGESIZE);
 	lost_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (lost_fd < 0)
 		return -errno;

@@ -355,6 +355,25 @@ unsigned vhu_mem_ranges(const struct vhu_mem *mem, struct iovec *ranges, unsigne
 	return mem->n;
 }
 
+void vhu_mem_lose(const struct vhu_mem *mem, int nothing)
+{
+	for (unsigned i = 0; i < mem->n; i++) {
+		const struct mapping *mapping = mem->region[i].mapping;
+
+		vhu_guard_by_page(mapping->guard);
+		mmap(mapping->base, mapping->size, PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_FIXED | MAP_NORESERVE, nothing, 0);
+	}
+}
+
+unsigned vhu_mem_mappings(const struct vhu_mem *mem, struct iovec *mappings, unsigned max)
+{
+	for (unsigned i = 0; i < mem->n && i < max; i++)
+		mappings[i] =
+			(struct iovec){mem->region[i].mapping->base, mem->region[i].mapping->size};
+	return mem->n;
+}
+
 unsigned vhu_mem_files(const struct vhu_mem *mem, int *fds, unsigned max)
 {
 	for (unsigned i = 0; i < mem->n && i < max; i++)

@@ -57,6 +57,15 @@ bool vhu_mem_is_lost(const struct vhu_mem *mem);
  */
 unsigned vhu_mem_ranges(const struct vhu_mem *mem, struct iovec *ranges, unsigned max);
 
+/* The mappings that they lie in, in the same order: whole pages. */
+unsigned vhu_mem_mappings(const struct vhu_mem *mem, struct iovec *mappings, unsigned max);
+
+/*
+ * The memory is nobody's any more, and not to be read by the kernel: it is replaced by mappings of
+ * the file `nothing`, which has no size (shared/guard.h).
+ */
+void vhu_mem_lose(const struct vhu_mem *mem, int nothing);
+
 /*
  * Their files, in the same order: the map's descriptors, one for all regions of a file; -1: there
  * was none left for it.

@@ -41,12 +41,12 @@ static_assert(VUBLK_MAX_CONFIG == VHU_MAX_CONFIG, "one number");
 
 #define PROTOCOL_FEATURES \
 	(BIT(VHU_PROTOCOL_F_MQ) | BIT(VHU_PROTOCOL_F_LOG_SHMFD) | BIT(VHU_PROTOCOL_F_REPLY_ACK) | \
-	 BIT(VHU_PROTOCOL_F_BACKEND_REQ) | BIT(VHU_PROTOCOL_F_CONFIG) | \
-	 BIT(VHU_PROTOCOL_F_RESET_DEVICE) | BIT(VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS) | \
-	 BIT(VHU_PROTOCOL_F_STATUS) | BIT(VHU_PROTOCOL_F_INFLIGHT_SHMFD) | \
-	 BIT(VHU_PROTOCOL_F_INBAND_NOTIFICATIONS) | BIT(VHU_PROTOCOL_F_DEVICE_STATE) | \
-	 BIT(VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) | BIT(VHU_PROTOCOL_F_GPA_ADDRESSES) | \
-	 BIT(VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN))
+	 BIT(VHU_PROTOCOL_F_BACKEND_REQ) | BIT(VHU_PROTOCOL_F_PAGEFAULT) | \
+	 BIT(VHU_PROTOCOL_F_CONFIG) | BIT(VHU_PROTOCOL_F_RESET_DEVICE) | \
+	 BIT(VHU_PROTOCOL_F_CONFIGURE_MEM_SLOTS) | BIT(VHU_PROTOCOL_F_STATUS) | \
+	 BIT(VHU_PROTOCOL_F_INFLIGHT_SHMFD) | BIT(VHU_PROTOCOL_F_INBAND_NOTIFICATIONS) | \
+	 BIT(VHU_PROTOCOL_F_DEVICE_STATE) | BIT(VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) | \
+	 BIT(VHU_PROTOCOL_F_GPA_ADDRESSES) | BIT(VHU_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN))
 
 /* Messages served in one go, so that one front-end cannot keep the control thread. */
 #define MESSAGES_AT_ONCE 32
@@ -73,6 +73,7 @@ int vublk_dev_create(struct vublk_dev **devp, const struct vublk_params *params)
 	if (!dev)
 		return -ENOMEM;
 	dev->sock = dev->log_fd = dev->transfer.fd = -1;
+	vhu_postcopy_init(&dev->postcopy);
 	dev->params = *params;
 	vhu_backend_init(&dev->backend, params->ops->await_room, params->opaque);
 	dev->offered = params->features | TRANSPORT_FEATURES;
@@ -171,6 +172,7 @@ static void forget(struct vublk_dev *dev)
 	dev->unlogged = false;
 	vhu_backend_close(&dev->backend);
 	vhu_transfer_forget(dev);
+	vhu_postcopy_forget(dev);
 	vhu_iommu_prepare(dev, 0);
 	dev->next_said = 0;
 	vhu_session_end(dev->store);
@@ -187,6 +189,7 @@ static void forget(struct vublk_dev *dev)
 void vublk_dev_disconnect(struct vublk_dev *dev)
 {
 	dev->leaving = true;
+	vhu_postcopy_leave(dev);
 	vhu_vring_let_go(dev);
 	if (dev->pending)
 		return; /* vublk_queue_done() comes back here */
@@ -280,10 +283,15 @@ int vhu_dev_set_features(struct vublk_dev *dev, struct vhu_msg *msg)
 	return err;
 }
 
+static uint64_t offered_protocol_features(const struct vublk_dev *dev)
+{
+	return PROTOCOL_FEATURES & ~(dev->params.postcopy ? 0 : BIT(VHU_PROTOCOL_F_PAGEFAULT));
+}
+
 int vhu_dev_get_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	(void)dev;
-	msg->payload.u64 = PROTOCOL_FEATURES;
+	msg->payload.u64 = offered_protocol_features(dev);
 	return 0;
 }
 
@@ -294,12 +302,12 @@ static bool has_what_it_needs(uint64_t features, unsigned bit, unsigned needed)
 
 int vhu_dev_set_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg)
 {
-	const uint64_t wanted = msg->payload.u64;
+	const uint64_t wanted = msg->payload.u64, offered = offered_protocol_features(dev);
 	const uint64_t change = wanted ^ dev->session->protocol_features;
 
-	if (wanted & ~PROTOCOL_FEATURES) {
+	if (wanted & ~offered) {
 		vhu_log(VUBLK_LOG_WARNING, "%s: protocol features 0x%llx were not offered",
-			dev->name, (unsigned long long)(wanted & ~PROTOCOL_FEATURES));
+			dev->name, (unsigned long long)(wanted & ~offered));
 		return -EINVAL;
 	}
 	if (!has_what_it_needs(wanted, VHU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT,
@@ -343,73 +351,6 @@ int vhu_dev_get_queue_num(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	msg->payload.u64 = dev->params.num_queues;
 	return 0;
-}
-
-/* ---- memory ---- */
-
-/* Takes over a new map; the reference is taken either way. */
-static int use_memory(struct vublk_dev *dev, struct vhu_mem *mem)
-{
-	int err = vhu_vring_remap(dev, mem);
-
-	if (err)
-		vhu_mem_put(mem);
-	return err;
-}
-
-int vhu_dev_set_mem_table(struct vublk_dev *dev, struct vhu_msg *msg)
-{
-	const uint32_t n = msg->payload.table.count;
-	struct vhu_mem *mem;
-	int err;
-
-	/* Some front-ends send all eight entries, whatever the count. */
-	if (n > VHU_MAX_TABLE || msg->header.size < 8 + n * sizeof(struct vhu_region) ||
-	    msg->n_fds != n) {
-		vhu_log(VUBLK_LOG_WARNING,
-			"%s: a memory table of %u regions in %u bytes with %u descriptors",
-			dev->name, n, msg->header.size, msg->n_fds);
-		return -EINVAL;
-	}
-	err = vhu_mem_new(&mem, dev->name, msg->payload.table.region, msg->fd, n);
-	if (!err)
-		err = use_memory(dev, mem);
-	if (!err)
-		vhu_session_set_regions(dev->store, msg->payload.table.region, n);
-	return err;
-}
-
-int vhu_dev_get_max_mem_slots(struct vublk_dev *dev, struct vhu_msg *msg)
-{
-	(void)dev;
-	msg->payload.u64 = VHU_MEM_MAX_SLOTS;
-	return 0;
-}
-
-int vhu_dev_add_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg)
-{
-	const struct vhu_region *region = &msg->payload.mem_reg.region;
-	struct vhu_mem *mem;
-	int err = vhu_mem_add(&mem, dev->name, dev->mem, region, msg->fd[0]);
-
-	if (!err)
-		err = use_memory(dev, mem);
-	if (!err)
-		vhu_session_add_region(dev->store, region);
-	return err;
-}
-
-int vhu_dev_rem_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg)
-{
-	const struct vhu_region *region = &msg->payload.mem_reg.region;
-	struct vhu_mem *mem;
-	int err = vhu_mem_remove(&mem, dev->name, dev->mem, region);
-
-	if (!err)
-		err = use_memory(dev, mem);
-	if (!err)
-		vhu_session_remove_region(dev->store, region->guest_addr);
-	return err;
 }
 
 /* ---- the log of dirty pages ---- */

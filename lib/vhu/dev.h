@@ -48,6 +48,13 @@ struct vhu_vring {
 
 struct vhu_row;
 
+struct vhu_postcopy {
+	int uffd;             /* -1: no postcopy migration was announced */
+	int nothing;          /* a file of no size, for memory that is lost; see postcopy.c */
+	bool listening;       /* it has begun: pages may be missing */
+	struct vhu_mem *held; /* told to the front-end, and not to be used yet; NULL: none */
+};
+
 struct vublk_dev {
 	char *name;
 	struct vublk_params params;
@@ -63,6 +70,7 @@ struct vublk_dev {
 	struct vhu_dirty_log *log;     /* NULL: nobody wants to know what is written */
 	int log_fd;                    /* signalled when something was, -1: none */
 	struct vhu_backend backend;    /* the channel for what we say of our own accord */
+	struct vhu_postcopy postcopy;  /* the migration of that kind that is under way */
 	struct vhu_transfer transfer;  /* of the device's state, or the last one's result */
 	struct vhu_iotlb *iotlb;       /* with VIRTIO_F_ACCESS_PLATFORM; see vhu_iommu_table() */
 	uint64_t n_asked, n_answered;  /* translations, by the channel; answers come in order */
@@ -210,6 +218,44 @@ void vhu_iommu_say_due(struct vublk_dev *dev);
 
 int vhu_iommu_msg(struct vublk_dev *dev, struct vhu_msg *msg);
 
+/* ---- vhu/postcopy.c ---- */
+
+/* None is under way. */
+void vhu_postcopy_init(struct vhu_postcopy *postcopy);
+void vhu_postcopy_forget(struct vublk_dev *dev);
+
+/* The map that a region is added to or taken from: the device's, or the one held back. */
+struct vhu_mem *vhu_postcopy_newest(const struct vublk_dev *dev);
+
+/*
+ * While it is listened: missing pages of this map are waited for, and it is held back until the
+ * front-end knows where it lies. Takes the reference. 0; -errno of the registration, which has been
+ * logged; the reference is the caller's then.
+ */
+int vhu_postcopy_hold(struct vublk_dev *dev, struct vhu_mem *mem);
+
+/* Where we have the region, in place of its user address. */
+void vhu_postcopy_tell(const struct vublk_dev *dev, struct vhu_region *region);
+
+/* The session is about to end. If the front-end has gone, what it owes is not waited for. */
+void vhu_postcopy_leave(struct vublk_dev *dev);
+
+int vhu_postcopy_advise(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_postcopy_listen(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_postcopy_go_on(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_postcopy_end(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_postcopy_end_finish(struct vublk_dev *dev, struct vhu_msg *msg);
+
+/* ---- vhu/memory.c ---- */
+
+/* Takes over a new map; the reference is taken either way. Answers of rings may be pending. */
+int vhu_dev_use_memory(struct vublk_dev *dev, struct vhu_mem *mem);
+
+int vhu_dev_set_mem_table(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_get_max_mem_slots(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_add_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg);
+int vhu_dev_rem_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg);
+
 /* ---- vhu/dev.c ---- */
 
 /* Tells the front-end what it is to be told, if that can be now. */
@@ -220,10 +266,6 @@ int vhu_dev_set_features(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_get_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_set_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_get_queue_num(struct vublk_dev *dev, struct vhu_msg *msg);
-int vhu_dev_set_mem_table(struct vublk_dev *dev, struct vhu_msg *msg);
-int vhu_dev_get_max_mem_slots(struct vublk_dev *dev, struct vhu_msg *msg);
-int vhu_dev_add_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg);
-int vhu_dev_rem_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_get_config(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_set_config(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_get_status(struct vublk_dev *dev, struct vhu_msg *msg);

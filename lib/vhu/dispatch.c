@@ -80,6 +80,12 @@ static const struct vhu_row rows[VHU_REQUEST_LIMIT] = {
 	[VHU_SET_CONFIG] = {vhu_dev_set_config, .min_size = VHU_CONFIG_HEADER,
 			    .max_size = sizeof(struct vhu_config), .needs = PF(CONFIG)},
 	/* 20 bytes, or QEMU's 24. */
+	/* Empty, with a descriptor unless it is refused. */
+	[VHU_POSTCOPY_ADVISE] = {vhu_postcopy_advise, .reply_size = SAME_SIZE,
+				 .empty_if_refused = true, .needs = PF(PAGEFAULT)},
+	[VHU_POSTCOPY_LISTEN] = {vhu_postcopy_listen, .needs = PF(PAGEFAULT), .vital = true},
+	[VHU_POSTCOPY_END] = {vhu_postcopy_end, vhu_postcopy_end_finish, .reply_size = 8,
+			      .refusal = 1, .needs = PF(PAGEFAULT)},
 	[VHU_GET_INFLIGHT_FD] = {vhu_dev_get_inflight_fd, .min_size = VHU_INFLIGHT_DESC_SIZE,
 				 .max_size = sizeof(struct vhu_inflight_desc),
 				 .reply_size = SAME_SIZE, .needs = PF(INFLIGHT_SHMFD)},
@@ -106,8 +112,44 @@ static const struct vhu_row rows[VHU_REQUEST_LIMIT] = {
 	[VHU_GET_STATUS] = {vhu_dev_get_status, .reply_size = 8, .needs = PF(STATUS)},
 };
 
+/* "In postcopy mode", after POSTCOPY_LISTEN: where the memory lies is the reply, ... */
+static const struct vhu_row postcopy_table = {
+	vhu_dev_set_mem_table,    .min_size = 8,           .max_size = sizeof(struct vhu_mem_table),
+	.max_fds = VHU_MAX_TABLE, .reply_size = SAME_SIZE,
+};
+static const struct vhu_row postcopy_region = {
+	vhu_dev_add_mem_reg,     SIZE(sizeof(struct vhu_mem_reg)), FDS(1),
+	.reply_size = SAME_SIZE, .needs = PF(CONFIGURE_MEM_SLOTS),
+};
+/* ... to which the front-end says that it knows. */
+static const struct vhu_row postcopy_go_on = {vhu_postcopy_go_on, U64, .vital = true};
+
 /* Of a message that no row describes. */
 static const struct vhu_row unknown;
+
+static const struct vhu_row *postcopy_row(const struct vhu_msg *msg)
+{
+	const uint32_t request = msg->header.request;
+	/* QEMU's has the number of what it sent last of its memory: 0 if nothing changed. */
+	const bool of_memory = !request || request == VHU_SET_MEM_TABLE ||
+			       request == VHU_ADD_MEM_REG || request == VHU_REM_MEM_REG;
+
+	if (of_memory && msg->header.size == sizeof(uint64_t) && !msg->n_fds)
+		return &postcopy_go_on;
+	if (request == VHU_SET_MEM_TABLE)
+		return &postcopy_table;
+	return request == VHU_ADD_MEM_REG ? &postcopy_region : NULL;
+}
+
+static const struct vhu_row *find_row(const struct vublk_dev *dev, const struct vhu_msg *msg)
+{
+	const uint32_t request = msg->header.request;
+	const struct vhu_row *row = dev->postcopy.listening ? postcopy_row(msg) : NULL;
+
+	if (row)
+		return row;
+	return request < VHU_REQUEST_LIMIT ? &rows[request] : &unknown;
+}
 
 /* What the row itself can find wrong, in words; NULL: nothing. */
 static const char *refusal(const struct vublk_dev *dev, const struct vhu_row *row,
@@ -133,7 +175,7 @@ int vhu_dispatch(struct vublk_dev *dev)
 	const char *why;
 	int err;
 
-	dev->row = request < VHU_REQUEST_LIMIT ? &rows[request] : &unknown;
+	dev->row = find_row(dev, msg);
 	why = refusal(dev, dev->row, msg);
 	vhu_log(VUBLK_LOG_DEBUG, "%s: %s (%u), %u bytes, %u descriptors", dev->name,
 		vhu_msg_name(request), request, msg->header.size, msg->n_fds);

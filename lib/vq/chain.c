@@ -103,6 +103,11 @@ void vq_chain_end(struct vublk_chain *chain)
 	chain->lease->users++;
 }
 
+bool vublk_chain_is_lost(const struct vublk_chain *chain)
+{
+	return chain->lease && vhu_mem_is_lost(chain->lease->mem);
+}
+
 int vq_chain_append(struct vublk_queue *vq, struct vublk_chain *chain, void *host, uint64_t size,
 		    bool write)
 {

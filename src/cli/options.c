@@ -49,6 +49,7 @@ enum option_id {
 	OPT_SERIAL,
 	OPT_NUM_QUEUES,
 	OPT_SEG_MAX,
+	OPT_POSTCOPY,
 	OPT_NUM_WORKERS,
 	OPT_CPU_AFFINITY,
 	OPT_POLL,
@@ -235,6 +236,9 @@ static const struct option_row rows[N_OPTIONS] = {
 	[OPT_SEG_MAX] = {"seg-max", "N", NUMBER(disk.seg_max, .min = 1, .max = BLK_SEG_MAX_MOST),
 			 .help = "most data segments in a request (default 126); 62\n"
 				 "for QEMU's queue-size=64,indirect_desc=off"},
+	[OPT_POSTCOPY] = {"postcopy", NULL, FLAG(disk.postcopy),
+			  .help = "let guests come by postcopy migration; gives the\n"
+				  "front-end power over this process"},
 	[OPT_NUM_WORKERS] = {"num-workers", "N",
 			     NUMBER(daemon.workers.num, .min = 1, .max = WORKERS_MOST),
 			     .help = "threads that share the queues out (default 1)"},
@@ -371,6 +375,10 @@ static int check_engine(struct option_parser *parser)
 		    strcmp(options_of(parser)->daemon.workers.engine->name, ENGINE_DEFAULT) != 0)
 			return option_fail(parser, "--%s goes only with --engine=%s",
 					   rows[ids[i]].name, ENGINE_DEFAULT);
+	if (seen[OPT_FIXED_BUFFERS] && seen[OPT_POSTCOPY])
+		return option_fail(parser,
+				   "--fixed-buffers and --postcopy exclude each other: all memory "
+				   "would be waited for");
 	if (seen[OPT_SQPOLL_CPU] && !seen[OPT_SQPOLL])
 		return option_fail(parser, "--sqpoll-cpu goes only with --sqpoll");
 	if (seen[OPT_IOPOLL] && seen[OPT_SQPOLL])

@@ -15,6 +15,7 @@
 #include "disk/rings.h"
 #include "image/end.h"
 #include "image/iopoll.h"
+#include "vublk.h"
 
 struct disk {
 	const struct disk_config *config;
@@ -37,7 +38,16 @@ static void frontend_ended(struct frontend *frontend, int status)
 static int open_disk(struct disk *disk)
 {
 	const struct disk_config *config = disk->config;
-	int err = image_open(&disk->image, &config->image);
+	int err = config->postcopy ? vublk_postcopy_check() : 0;
+
+	if (err) {
+		log_error("--postcopy: userfaultfd(2): %s%s", strerror(-err),
+			  err == -EPERM ? "; it takes CAP_SYS_PTRACE, or the sysctl "
+					  "vm.unprivileged_userfaultfd=1"
+					: "");
+		return err;
+	}
+	err = image_open(&disk->image, &config->image);
 
 	if (!err && disk->process->iopoll)
 		err = image_iopoll_probe(&disk->image);

@@ -17,6 +17,7 @@ struct disk_config {
 	struct image_options image;
 	struct listener_config listener;
 	unsigned num_queues;   /* 1 to 256 */
+	bool postcopy;         /* front-ends are trusted with this process's memory */
 	unsigned seg_max;      /* 1 to BLK_SEG_MAX_MOST */
 	bool lock;             /* the image */
 	unsigned lock_timeout; /* seconds; 0: do not wait */

@@ -554,6 +554,7 @@ int rings_create(struct rings **ringsp, const struct disk_config *config, const 
 		.features = blk_config_features(image),
 		.known_features = blk_config_known_features(),
 		.num_queues = config->num_queues,
+		.postcopy = config->postcopy,
 		.ops = &ops,
 		.opaque = rings,
 	};

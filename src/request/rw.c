@@ -35,6 +35,7 @@ static bool is_unaligned(const struct blk_req *req)
 /* ---- bounce buffers ---- */
 
 static void transferred(struct io *io);
+static void finish(struct blk_req *req, int err);
 
 static void submit_bounced(struct blk_req *req)
 {
@@ -43,6 +44,10 @@ static void submit_bounced(struct blk_req *req)
 	req->bounce_iov = (struct iovec){req->bounce, size};
 	if (req->io.op == IO_WRITE)
 		vublk_iov_read(req->data.iov, req->data.n, req->data.skip, req->bounce, size);
+	if (req->io.op == IO_WRITE && vublk_chain_is_lost(&req->chain)) {
+		finish(req, -EFAULT);
+		return;
+	}
 	req->io.iov = &req->bounce_iov;
 	req->io.niov = 1;
 	req->io.offset = req->offset;

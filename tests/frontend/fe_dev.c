@@ -110,6 +110,8 @@ static int negotiate_protocol(struct fe_dev *dev)
 	if (dev->options.inband)
 		dev->protocol |=
 			dev->protocol_offered & FE_BIT(VHU_PROTOCOL_F_INBAND_NOTIFICATIONS);
+	if (dev->options.postcopy)
+		dev->protocol |= dev->protocol_offered & FE_BIT(VHU_PROTOCOL_F_PAGEFAULT);
 	FE_TRY(fe_tell_u64(conn, VHU_SET_PROTOCOL_FEATURES, dev->protocol));
 	conn->reply_ack = fe_dev_speaks(dev, VHU_PROTOCOL_F_REPLY_ACK);
 	if (fe_dev_speaks(dev, VHU_PROTOCOL_F_MQ))

@@ -45,6 +45,7 @@ struct fe_dev_options {
 	bool guest_physical;     /* GPA_ADDRESSES, if that is offered */
 	bool iommu;              /* VIRTIO_F_ACCESS_PLATFORM: what is gpa elsewhere is an IOVA */
 	bool inband;             /* kicks and calls by messages, if that is offered */
+	bool postcopy;           /* PAGEFAULT, if that is offered */
 	bool packed;             /* packed rings; -ENOTSUP if they are not offered */
 };
 

@@ -46,23 +46,23 @@ static void check_session(void)
 	static const struct vhu_region no_region;
 	static const struct vhu_session_ring no_ring;
 	const struct vhu_session *session = fuzz.dev->session;
+	const struct vhu_mem *mem = vhu_postcopy_newest(fuzz.dev);
 	struct iovec range[VHU_MEM_MAX_SLOTS];
 	unsigned n = 0;
 
 	FUZZ_CHECK(session->version == VHU_SESSION_VERSION);
-	FUZZ_CHECK(session->has_memory == (fuzz.dev->mem ? 1 : 0));
+	FUZZ_CHECK(session->has_memory == (mem ? 1 : 0));
 	FUZZ_CHECK(session->has_inflight == (fuzz.dev->inflight ? 1 : 0));
 	if (fuzz.dev->inflight)
 		FUZZ_CHECK(session->inflight_packed == vhu_inflight_is_packed(fuzz.dev->inflight));
-	if (fuzz.dev->mem)
-		n = vhu_mem_ranges(fuzz.dev->mem, range, VHU_MEM_MAX_SLOTS);
+	if (mem)
+		n = vhu_mem_ranges(mem, range, VHU_MEM_MAX_SLOTS);
 	FUZZ_CHECK(session->n_regions == n);
 	for (unsigned i = 0; i < n; i++) {
 		const struct vhu_region *region = &session->region[i];
 
 		FUZZ_CHECK(region->size == range[i].iov_len);
-		FUZZ_CHECK(vhu_mem_piece(fuzz.dev->mem, region->guest_addr).gpa ==
-			   region->guest_addr);
+		FUZZ_CHECK(vhu_mem_piece(mem, region->guest_addr).gpa == region->guest_addr);
 	}
 	if (n < VHU_MEM_MAX_SLOTS)
 		FUZZ_CHECK(!memcmp(&session->region[n], &no_region, sizeof(no_region)));
@@ -335,6 +335,17 @@ static void attend_and_answer(struct fuzz_input *in)
 	vublk_dev_attend(fuzz.dev);
 }
 
+/* A migration that begins, or ends, or goes on. No page is ever missing: the file has them all. */
+static void postcopy(struct fuzz_input *in)
+{
+	static const uint32_t requests[] = {VHU_POSTCOPY_ADVISE, VHU_POSTCOPY_LISTEN,
+					    VHU_POSTCOPY_END, VHU_ADD_MEM_REG};
+	const uint8_t choice = fuzz_u8(in) % 4;
+	const uint64_t ok = 0;
+
+	tell(requests[choice], &ok, choice == 3 ? sizeof(ok) : 0, -1);
+}
+
 static void write_memory(struct fuzz_input *in, uint8_t *memory)
 {
 	const uint16_t at = fuzz_u16(in);
@@ -378,7 +389,7 @@ static void goodbye(void)
 
 static void step(struct fuzz_input *in)
 {
-	switch (fuzz_u8(in) % 33) {
+	switch (fuzz_u8(in) % 34) {
 	case 0:
 		any_message(in);
 		break;
@@ -485,6 +496,9 @@ static void step(struct fuzz_input *in)
 		if (fuzz_user.due)
 			fuzz_user_announce();
 		break;
+	case 33:
+		postcopy(in);
+		break;
 	default:
 		goodbye();
 		hello();
@@ -519,6 +533,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.features = FEATURES,
 		.known_features = FEATURES | 1 << 14,
 		.num_queues = FUZZ_QUEUES,
+		.postcopy = true,
 		.ops = &fuzz_user_ops,
 	};
 	struct fuzz_input in = {data, size};

@@ -102,6 +102,9 @@ def session():
         "in-band": bytes([3]) + u64(0x1f229) + features(14) + MEMORY + split + CHANNEL +
                    start()[:-5] + bytes([9, Q, 1, 29, Q]) + work(2, 0) + work(0, 2) +
                    bytes([30, 4, 32, 1]) + work(1, 1) + bytes([32, 0, 31, 29, Q]) + BASE,
+        "postcopy": bytes([3]) + u64(0x1b32b) + features(14) + bytes([33, 0, 33, 1]) + MEMORY +
+                    bytes([33, 3]) + split + start() + work(2, 1) + MEMORY + bytes([33, 2]) +
+                    work(1, 2) + BASE,
         "less memory": features(6) + MEMORY + split + start() + work(2, 0) + HALF + work(0, 2) +
                        BASE,
     }

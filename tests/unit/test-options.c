@@ -546,6 +546,8 @@ static void what_only_io_uring_has(void)
 	CHECK_REFUSED(PARSE_WITH("--iopoll", "--cache=writeback"), "--cache=none");
 	CHECK_REFUSED(PARSE_WITH("--iopoll", "--cache=writethrough"), "--cache=none");
 	CHECK_REFUSED(PARSE_WITH("--iopoll", "--sqpoll"), "exclude each other");
+	CHECK_OK(PARSE_WITH("--postcopy"));
+	CHECK_REFUSED(PARSE_WITH("--postcopy", "--fixed-buffers"), "exclude each other");
 }
 
 static void submission_thread(void)

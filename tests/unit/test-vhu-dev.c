@@ -54,7 +54,7 @@ static void features_offered(void)
 			 BIT(VIRTIO_F_ACCESS_PLATFORM));
 	CHECK_EQ(session_ask_u64(VHU_GET_PROTOCOL_FEATURES),
 		 SESSION_PROTOCOL | BIT(VHU_PROTOCOL_F_GPA_ADDRESSES) |
-			 BIT(VHU_PROTOCOL_F_INBAND_NOTIFICATIONS));
+			 BIT(VHU_PROTOCOL_F_INBAND_NOTIFICATIONS) | BIT(VHU_PROTOCOL_F_PAGEFAULT));
 	CHECK_EQ(session_ask_u64(VHU_GET_QUEUE_NUM), SESSION_QUEUES);
 	CHECK_EQ(session_ask_u64(VHU_GET_MAX_MEM_SLOTS), 512);
 }
@@ -101,7 +101,8 @@ static void known_features_that_were_not_offered_are_refused(void)
 static void protocol_features_that_were_not_offered_are_refused(void)
 {
 	const uint64_t offered = SESSION_PROTOCOL | BIT(VHU_PROTOCOL_F_GPA_ADDRESSES) |
-				 BIT(VHU_PROTOCOL_F_INBAND_NOTIFICATIONS);
+				 BIT(VHU_PROTOCOL_F_INBAND_NOTIFICATIONS) |
+				 BIT(VHU_PROTOCOL_F_PAGEFAULT);
 	const uint64_t more = BIT(VHU_PROTOCOL_F_REPLY_ACK) | BIT(VHU_PROTOCOL_F_BACKEND_REQ) |
 			      BIT(INFLIGHT) | BIT(BASE_INFLIGHT);
 

@@ -5,7 +5,7 @@
 #define PF(name) (1ull << VHU_PROTOCOL_F_##name)
 
 /* All of them. */
-#define PROTOCOL (SESSION_PROTOCOL | PF(INBAND_NOTIFICATIONS))
+#define PROTOCOL (SESSION_PROTOCOL | PF(INBAND_NOTIFICATIONS) | PF(PAGEFAULT))
 
 /* What the specification says of each message that is served. */
 struct expected {
@@ -39,6 +39,9 @@ static const struct expected table[] = {
 	{VHU_SET_BACKEND_REQ_FD, 0, 0, 1, 1, PF(BACKEND_REQ), false},
 	{VHU_GET_CONFIG, 12, 268, 0, 0, PF(CONFIG), true},
 	{VHU_SET_CONFIG, 12, 268, 0, 0, PF(CONFIG), false},
+	{VHU_POSTCOPY_ADVISE, 0, 0, 0, 0, PF(PAGEFAULT), true},
+	{VHU_POSTCOPY_LISTEN, 0, 0, 0, 0, PF(PAGEFAULT), false},
+	{VHU_POSTCOPY_END, 0, 0, 0, 0, PF(PAGEFAULT), true},
 	{VHU_GET_INFLIGHT_FD, 20, 24, 0, 0, PF(INFLIGHT_SHMFD), true},
 	{VHU_SET_INFLIGHT_FD, 20, 24, 1, 1, PF(INFLIGHT_SHMFD), false},
 	{VHU_RESET_DEVICE, 0, 0, 0, 0, PF(RESET_DEVICE), false},
@@ -90,7 +93,14 @@ static const char *try_with(const struct expected *row, uint32_t size, unsigned 
 		REQUIRE_OK(fe_recv(&session.peer, &reply));
 		CHECK_EQ(reply.payload.u64, row->min_fds ? 0x101 : 1);
 		CHECK_EQ(reply.n_fds, 0);
-	} else if (*why && row->request == VHU_GET_CONFIG) {
+	} else if (*why && row->request == VHU_POSTCOPY_END) {
+		struct fe_msg reply;
+
+		CHECK_EQ(result, 0);
+		REQUIRE_OK(fe_recv(&session.peer, &reply));
+		CHECK_EQ(reply.payload.u64, 1);
+	} else if (*why &&
+		   (row->request == VHU_GET_CONFIG || row->request == VHU_POSTCOPY_ADVISE)) {
 		struct fe_msg reply;
 
 		CHECK_EQ(result, 0);

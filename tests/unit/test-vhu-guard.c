@@ -72,6 +72,29 @@ static void truncated_memory_reads_as_zeros(void)
 	close(fd);
 }
 
+static void page_is_replaced_by_itself(void)
+{
+	int fd, handle;
+	volatile uint8_t *memory = map_file(&fd);
+
+	memory[0] = 1;
+	handle = vhu_guard_add((void *)memory, 2 * PAGE);
+	vhu_guard_by_page(handle);
+	truncate_it(fd);
+	CHECK_EQ(memory[2 * PAGE - 1], 0);
+	CHECK(vhu_guard_is_lost(handle));
+	CHECK_EQ(memory[0], 1); /* as the file has it */
+	vhu_guard_remove(handle);
+	/* Whoever comes next has nothing to do with that. */
+	REQUIRE_EQ(vhu_guard_add((void *)memory, 2 * PAGE), handle);
+	REQUIRE_OK(ftruncate(fd, 0));
+	CHECK_EQ(memory[0], 0);
+	memory[2 * PAGE - 1] = 5;
+	CHECK_EQ(memory[2 * PAGE - 1], 5);
+	vhu_guard_remove(handle);
+	close(fd);
+}
+
 static void write_to_truncated_memory_goes_nowhere(void)
 {
 	int fd, handle;
@@ -230,6 +253,7 @@ static void region_that_is_truncated_is_lost(void)
 static const struct tap_case cases[] = {
 	{"handler_is_installed_once", handler_is_installed_once},
 	{"truncated_memory_reads_as_zeros", truncated_memory_reads_as_zeros},
+	{"page_is_replaced_by_itself", page_is_replaced_by_itself},
 	{"write_to_truncated_memory_goes_nowhere", write_to_truncated_memory_goes_nowhere},
 	{"other_memory_is_left_alone", other_memory_is_left_alone},
 	{"memory_without_a_guard_kills", memory_without_a_guard_kills},

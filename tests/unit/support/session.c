@@ -306,6 +306,7 @@ void session_open_raw(void)
 		.features = SESSION_OFFERED,
 		.known_features = SESSION_KNOWN,
 		.num_queues = SESSION_QUEUES,
+		.postcopy = true,
 		.ops = &session_ops,
 		.opaque = &session,
 	};
