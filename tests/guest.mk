@@ -24,6 +24,7 @@ EXTRA_DIST += \
 	tests/guest/test-iopoll.sh \
 	tests/guest/test-kill.sh \
 	tests/guest/test-libvirt.sh \
+	tests/guest/test-postcopy.sh \
 	tests/guest/test-read-only.sh \
 	tests/guest/test-resize.sh \
 	tests/guest/test-save.sh \

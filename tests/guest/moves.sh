@@ -12,6 +12,8 @@
 #	migration_end			the guest goes on there, which is the current side now; what was
 #					on the old side ends, as cases
 #	migration_cancel		the guest stays
+#	migration_postcopy		instead of the two before: the guest goes on there before its memory
+#					has come
 #	save FILE, restore FILE		instead of all that
 #
 #	forget, recall, check_recalled		functions for the guest, see below
@@ -78,7 +80,8 @@ side_make()
 	SIDES=$((SIDES + 1))
 	SOCKET=$WORK/s$SIDES
 	DAEMON_LOG=$WORK/daemon$SIDES.log
-	daemon_start "--blk-file=$image" --num-queues=2 --log-level=debug
+	# shellcheck disable=SC2086 # words
+	daemon_start "--blk-file=$image" --num-queues=2 --log-level=debug ${DAEMON_OPTIONS:-}
 }
 
 # incoming_start URI: a QEMU that waits for a guest.
@@ -165,18 +168,54 @@ quit()
 
 migration_end()
 {
-	BEATS_FROM=$(stat -c %s "$CONSOLE")
 	bandwidth $((1 << 30)) 500
+	migration_arrive
+	migration_arrived
+}
+
+migration_arrive()
+{
+	BEATS_FROM=$(stat -c %s "$CONSOLE")
 	wait_until "$MIGRATION_DEADLINE" migration_is completed ||
 		give_up "the migration does not end: $QMP_ANSWER"
 	[[ $QMP_ANSWER =~ \"downtime\":\ ([0-9]*) ]]
 	echo "# $PASSES passes, the guest stood for ${BASH_REMATCH[1]} ms"
+}
+
+# The guest has gone: what was on this side ends.
+migration_arrived()
+{
 	quit
 	daemon_stop
 	change_sides
 	OTHER_PIDS=''
 	beats_await $((WRITERS + 1))
 	ok "the guest goes on where it has gone"
+}
+
+postcopy_allow()
+{
+	qmp migrate-set-capabilities '{"capabilities": [{"capability": "postcopy-ram", "state": true}]}'
+	[[ $QMP_ANSWER != *error* ]] || give_up "QEMU cannot do it: $QMP_ANSWER"
+}
+
+# Nearly nothing is sent before the guest goes.
+migration_postcopy()
+{
+	change_sides
+	postcopy_allow
+	change_sides
+	postcopy_allow
+	bandwidth 65536 1
+	qmp migrate "{\"uri\": \"unix:$MIGRATION\"}"
+	wait_until "$MIGRATION_DEADLINE" migration_is active ||
+		give_up "the migration does not begin: $QMP_ANSWER"
+	qmp migrate-start-postcopy
+	migration_arrive
+	[[ $QMP_ANSWER =~ \"postcopy-requests\":\ ([0-9]*) ]]
+	echo "# ${BASH_REMATCH[1]} pages were asked for"
+	check "pages were asked for" [ "${BASH_REMATCH[1]:-0}" -gt 0 ]
+	migration_arrived
 }
 
 migration_cancel()
