@@ -321,14 +321,17 @@ bool vhu_vring_start_known(struct vublk_dev *dev)
 	for (unsigned i = 0; i < dev->params.num_queues; i++) {
 		struct vhu_vring *vring = &dev->vring[i];
 		const struct vq_layout layout = layout_of(dev, agreed(vring));
+		int err;
 
 		if (vring->state != RING_UNMAPPED || !agreed(vring)->started ||
 		    !agreed(vring)->enabled)
 			continue;
-		if (vq_iommu_check_ring(i, &layout, dev->session->features) == -EAGAIN) {
-			all = false;
+		/* One whose memory is not shared starts when it is. */
+		err = dev->mem ? vq_iommu_check_ring(i, &layout, dev->session->features, dev->mem)
+			       : -ENOENT;
+		all &= err != -EAGAIN;
+		if (err == -EAGAIN || err == -ENOENT)
 			continue;
-		}
 		happen(dev, vring, RING_REMAP);
 		vhu_vring_reconcile(dev, vring);
 	}
@@ -506,7 +509,7 @@ int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg)
 	layout.desc = addr.desc;
 	layout.avail = addr.avail;
 	layout.used = addr.used;
-	if (!ring_is_stopped(vring->state)) {
+	if (!ring_is_stopped(vring->state) || vring->state == RING_UNMAPPED) {
 		/* Front-ends repeat themselves when they switch logging on or off. */
 		if (addr.desc == ring->desc && addr.avail == ring->avail &&
 		    addr.used == ring->used) {
@@ -515,6 +518,8 @@ int vhu_vring_set_addr(struct vublk_dev *dev, struct vhu_msg *msg)
 			relog(dev, vring);
 			return 0;
 		}
+	}
+	if (!ring_is_stopped(vring->state)) {
 		vhu_log(VUBLK_LOG_WARNING, "%s: queue %u: new addresses while it is running",
 			dev->name, addr.index);
 		return -EBUSY;

@@ -89,8 +89,20 @@ static uint8_t perm_of(const struct vq_part *part)
 	return part->write ? VHU_IOTLB_READ_WRITE : VHU_IOTLB_READ;
 }
 
+/* Of two answers: a refusal is final, then all has to be known, then to be there. */
+static int worse(int a, int b)
+{
+	static const int order[] = {-EFAULT, -EAGAIN, -ENOENT};
+
+	for (unsigned i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+		if (a == order[i] || b == order[i])
+			return order[i];
+	return 0;
+}
+
 /* All pages are asked for at once. The addresses do not wrap around. */
-static int check_part(const struct vq_part *part, unsigned index, struct vhu_iotlb *iotlb)
+static int check_part(const struct vq_part *part, unsigned index, struct vhu_iotlb *iotlb,
+		      const struct vhu_mem *mem)
 {
 	const uint64_t end = part->addr + part->size;
 	int err = 0;
@@ -99,12 +111,19 @@ static int check_part(const struct vq_part *part, unsigned index, struct vhu_iot
 		struct vhu_iotlb_found found;
 		int e = vhu_iotlb_find(iotlb, index, at, perm_of(part), &found);
 
-		if (!e)
+		if (!e) {
+			const struct vhu_mem_piece region = vhu_mem_piece_uva(mem, found.uaddr);
+			const uint64_t room = region.size - (found.uaddr - region.gpa);
+
+			if (!region.size)
+				e = -ENOENT;
+			else if (found.size > room)
+				found.size = room;
 			at = found.size < end - at ? at + found.size : end;
-		else
+		} else {
 			at = (at | (VHU_IOTLB_PAGE - 1)) + 1;
-		if (e == -EFAULT || !err)
-			err = e;
+		}
+		err = worse(err, e);
 	}
 	return err;
 }
@@ -114,17 +133,17 @@ static bool wraps(const struct vq_part *part)
 	return part->addr > UINT64_MAX - part->size - VHU_IOTLB_PAGE;
 }
 
-int vq_iommu_check_ring(unsigned index, const struct vq_layout *layout, uint64_t features)
+int vq_iommu_check_ring(unsigned index, const struct vq_layout *layout, uint64_t features,
+			const struct vhu_mem *mem)
 {
 	struct vq_part part[3];
 	int err = 0;
 
 	vq_describe(part, layout, features);
 	for (unsigned i = 0; i < 3; i++) {
-		int e = wraps(&part[i]) ? -EFAULT : check_part(&part[i], index, layout->iotlb);
+		int e = wraps(&part[i]) ? -EFAULT : check_part(&part[i], index, layout->iotlb, mem);
 
-		if (e == -EFAULT || !err)
-			err = e;
+		err = worse(err, e);
 	}
 	return err;
 }
@@ -157,9 +176,12 @@ bool vq_iommu_ring_lost(const struct vq_layout *layout, uint64_t features, uint6
 	return false;
 }
 
-/* What is at the IOVA, as far as it lies in one piece in our address space. 0 or -EFAULT. */
+/*
+ * What is at the IOVA, as far as it lies in one region, which begins at *host. 0 or -EFAULT.
+ * Regions that happen to lie side by side here are different memory.
+ */
 static int find_piece(uint64_t at, const struct vq_part *part, struct vhu_iotlb *iotlb,
-		      const struct vhu_mem *mem, struct iovec *piece)
+		      const struct vhu_mem *mem, struct iovec *piece, const uint8_t **host)
 {
 	struct vhu_iotlb_found found;
 	struct vhu_mem_piece region;
@@ -175,6 +197,7 @@ static int find_piece(uint64_t at, const struct vq_part *part, struct vhu_iotlb 
 	if (found.size > part->addr + part->size - at)
 		found.size = part->addr + part->size - at;
 	*piece = (struct iovec){region.host + found.uaddr, (size_t)found.size};
+	*host = region.host;
 	return 0;
 }
 
@@ -182,23 +205,27 @@ int vq_iommu_find_part(struct vq_part *part, struct vhu_iotlb *iotlb, const stru
 {
 	const unsigned most = (unsigned)(part->size / VHU_IOTLB_PAGE) + 2;
 	struct iovec *piece = calloc(most, sizeof(*piece));
+	const uint8_t *region = NULL;
 	uint64_t done = 0;
 	unsigned n = 0;
 	int err = piece ? 0 : -ENOMEM;
 
 	while (!err && done < part->size) {
+		const uint8_t *host;
 		struct iovec next;
 
-		err = find_piece(part->addr + done, part, iotlb, mem, &next);
+		err = find_piece(part->addr + done, part, iotlb, mem, &next, &host);
 		if (err)
 			break;
 		done += next.iov_len;
-		if (n && (char *)piece[n - 1].iov_base + piece[n - 1].iov_len == next.iov_base)
+		if (n && host == region &&
+		    (char *)piece[n - 1].iov_base + piece[n - 1].iov_len == next.iov_base)
 			piece[n - 1].iov_len += next.iov_len;
 		else if (n == most) /* pieces that are smaller than pages */
 			err = -EINVAL;
 		else
 			piece[n++] = next;
+		region = host;
 	}
 	if (!err && n == 1)
 		part->host = piece[0].iov_base;

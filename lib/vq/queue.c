@@ -181,7 +181,8 @@ int vq_translate(const struct vublk_queue *vq, const struct vq_layout *layout,
 	*ring = (struct vq_ring){0};
 	vq_describe(part, layout, features);
 	if (vq_is_size(layout->size, features)) {
-		if (layout->iotlb && vq_iommu_check_ring(vq->index, layout, features) == -EAGAIN)
+		if (layout->iotlb &&
+		    vq_iommu_check_ring(vq->index, layout, features, mem) == -EAGAIN)
 			return -EAGAIN;
 		wrong = find_parts(part, layout, mem);
 	}

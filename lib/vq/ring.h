@@ -206,9 +206,10 @@ void vq_describe(struct vq_part part[3], const struct vq_layout *layout, uint64_
 
 /*
  * Is all that a ring needs known, as far as its addresses tell? 0; -EAGAIN: the front-end is asked;
- * -EFAULT: it has said no.
+ * -EFAULT: it has said no; -ENOENT: it is known, and leads to memory that is not in the map.
  */
-int vq_iommu_check_ring(unsigned index, const struct vq_layout *layout, uint64_t features);
+int vq_iommu_check_ring(unsigned index, const struct vq_layout *layout, uint64_t features,
+			const struct vhu_mem *mem);
 
 /* Does the ring touch these IOVAs, or something that is not known any more? Asks nobody. */
 bool vq_iommu_ring_lost(const struct vq_layout *layout, uint64_t features, uint64_t first,

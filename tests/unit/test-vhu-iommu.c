@@ -106,15 +106,20 @@ static uint64_t ring_size(void)
 	return (session.ring.used_gpa + PAGE) & ~(PAGE - 1);
 }
 
-static void start(void)
+static void tell_addr(void)
 {
 	const struct vhu_vring_addr addr = {.index = 0,
 					    .desc = session.ring.desc_gpa + AWAY,
 					    .avail = session.ring.avail_gpa + AWAY,
 					    .used = session.ring.used_gpa + AWAY};
 
-	REQUIRE_EQ(session_tell_state(VHU_SET_VRING_NUM, 0, SESSION_RING_SIZE), 0);
 	REQUIRE_EQ(session_tell(VHU_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0), 0);
+}
+
+static void start(void)
+{
+	REQUIRE_EQ(session_tell_state(VHU_SET_VRING_NUM, 0, SESSION_RING_SIZE), 0);
+	tell_addr();
 	REQUIRE_EQ(session_tell_fd(VHU_SET_VRING_CALL, 0, session.ring.call_fd), 0);
 	REQUIRE_EQ(session_tell_fd(VHU_SET_VRING_ERR, 0, session.ring.err_fd), 0);
 	REQUIRE_EQ(session_tell_fd(VHU_SET_VRING_KICK, 0, session.ring.kick_fd), 0);
@@ -224,6 +229,34 @@ static void ring_stops_while_it_is_not_known(void)
 	session_check("start0 resume:1 ");
 	CHECK_EQ(session_tell_state(VHU_SET_VRING_ENABLE, 0, 0), 0);
 	session_check("stop0 ");
+}
+
+/* QEMU does when logging is switched, whatever has been taken away just then. */
+static void addresses_are_repeated_meanwhile(void)
+{
+	CHECK_EQ(tell(VHU_IOTLB_INVALIDATE, session.ring.used_gpa, 1, 0), 0);
+	session_check("stop0 ");
+	tell_addr();
+	session_check("");
+	CHECK(is_asked(0, RW));
+	update(0, ring_size(), RW);
+	session_check("start0 resume:1 ");
+}
+
+/* The translations stay, and lead to nothing for a while. */
+static void memory_goes_and_comes(void)
+{
+	const uint64_t none = 0;
+
+	fd_take_events(session.ring.err_fd);
+	CHECK_EQ(session_tell(VHU_SET_MEM_TABLE, &none, sizeof(none), NULL, 0), 0);
+	session_check("stop0 ");
+	attend();
+	session_check("");
+	CHECK_EQ(fd_take_events(session.ring.err_fd), 0);
+	CHECK_EQ(session_tell_table(), 0);
+	attend();
+	session_check("start0 ");
 }
 
 /* Until the queue says that it has stopped. */
@@ -443,6 +476,8 @@ static const struct tap_case idle[] = {
 
 static const struct tap_case running[] = {
 	{"ring_stops_while_it_is_not_known", ring_stops_while_it_is_not_known},
+	{"addresses_are_repeated_meanwhile", addresses_are_repeated_meanwhile},
+	{"memory_goes_and_comes", memory_goes_and_comes},
 	{"invalidation_waits_for_the_ring", invalidation_waits_for_the_ring},
 	{"all_is_forgotten_with_the_last_ring", all_is_forgotten_with_the_last_ring},
 	{"chain_waits_for_its_update", chain_waits_for_its_update},

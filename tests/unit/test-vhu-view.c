@@ -49,6 +49,52 @@ static struct iovec piece(unsigned from, unsigned size)
 	return (struct iovec){vhu_mem_uva(mem, USER + from, size), size};
 }
 
+/* Two regions of two files that lie side by side with us: B before A. */
+static struct vhu_mem *map_neighbours(int a, int b)
+{
+	const struct vhu_region one = {GUEST, PAGE, USER, 0};
+	const struct vhu_region other = {GUEST + 8 * PAGE, PAGE, USER + 8 * PAGE, 0};
+	struct vhu_mem *first, *both;
+
+	REQUIRE_OK(vhu_mem_new(&first, "test", &one, &a, 1));
+	REQUIRE_OK(vhu_mem_add(&both, "test", first, &other, b));
+	vhu_mem_put(first);
+	return both;
+}
+
+/* What lies behind one of them in its file is not shared. */
+static void neighbours_are_different_memory(void)
+{
+	struct vq_part part = {.addr = 0, .size = 3 * PAGE, .align = 16, .write = true};
+	struct vhu_iotlb *iotlb = vhu_iotlb_new(NULL, NULL);
+	const int a = fd_memory(PAGE), b = fd_memory(2 * PAGE);
+	struct vhu_mem *both = map_neighbours(a, b);
+	struct vhu_revoked revoked;
+	uint8_t byte;
+
+	if ((uint8_t *)vhu_mem_uva(both, USER + 8 * PAGE, PAGE) + PAGE !=
+	    (uint8_t *)vhu_mem_uva(both, USER, PAGE))
+		tap_skip("the kernel maps them elsewhere");
+	REQUIRE_OK(vhu_iotlb_update(iotlb, 0, PAGE, USER + 8 * PAGE, 3, &revoked));
+	REQUIRE_OK(vhu_iotlb_update(iotlb, PAGE, PAGE, USER, 3, &revoked));
+	REQUIRE_OK(vhu_iotlb_update(iotlb, 2 * PAGE, PAGE, USER + 8 * PAGE, 3, &revoked));
+	for (unsigned i = 2; i <= 3; i++) {
+		part.size = i * PAGE;
+		part.host = NULL;
+		part.view = NULL;
+		REQUIRE_OK(vq_iommu_find_part(&part, iotlb, both));
+		REQUIRE(part.view);
+		vublk_guest_store8((uint8_t *)part.host + PAGE + 5, (uint8_t)(40 + i));
+		CHECK(pread(a, &byte, 1, 5) == 1 && byte == 40 + i);
+		CHECK(pread(b, &byte, 1, PAGE + 5) == 1 && byte == 0);
+		vhu_view_free(part.view);
+	}
+	vhu_iotlb_free(iotlb);
+	vhu_mem_put(both);
+	close(a);
+	close(b);
+}
+
 static void pages_in_any_order(void)
 {
 	const struct iovec pieces[] = {piece(9 * PAGE + 100, PAGE - 100), piece(2 * PAGE, 2 * PAGE),
@@ -171,7 +217,7 @@ static void ring_that_wraps_is_nowhere(void)
 	struct vq_ring ring;
 
 	vq_init(&vq, "test", 0);
-	CHECK_EQ(vq_iommu_check_ring(0, &layout, FEATURES), -EFAULT);
+	CHECK_EQ(vq_iommu_check_ring(0, &layout, FEATURES, mem), -EFAULT);
 	CHECK_EQ(vq_translate(&vq, &layout, mem, FEATURES, &ring), -EINVAL);
 	vhu_iotlb_free(iotlb);
 }
@@ -180,6 +226,7 @@ int main(int argc, char **argv)
 {
 	static const struct tap_case cases[] = {
 		{"pages_in_any_order", pages_in_any_order},
+		{"neighbours_are_different_memory", neighbours_are_different_memory},
 		{"what_does_not_fit_is_refused", what_does_not_fit_is_refused},
 		{"truncated_file_is_lost", truncated_file_is_lost},
 		{"scattered_ring_is_found", scattered_ring_is_found},
