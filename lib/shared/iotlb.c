@@ -133,16 +133,26 @@ static void insert_entry(struct vhu_iotlb *iotlb, unsigned at, const struct entr
 	iotlb->n++;
 }
 
-static void revoke_part(const struct entry *entry, uint64_t first, uint64_t last,
-			struct vhu_revoked *revoked)
+/* Does what replaces the entry say the same of it, or allow more? */
+static bool is_renewed(const struct entry *entry, const struct entry *by)
 {
+	return by && entry->uaddr - entry->first == by->uaddr - by->first &&
+	       !(entry->perm & ~by->perm);
+}
+
+/* `by` replaces it, or nothing does (NULL). */
+static void revoke_part(const struct entry *entry, uint64_t first, uint64_t last,
+			const struct entry *by, struct vhu_revoked *revoked)
+{
+	if (is_renewed(entry, by))
+		return;
 	revoke(revoked, entry->uaddr + (first - entry->first),
 	       entry->uaddr + (last - entry->first));
 }
 
-/* Takes [first, last] away; that needs room for one entry more. */
+/* Takes [first, last] away, for `by` or for nothing; that needs room for one entry more. */
 static void take_away(struct vhu_iotlb *iotlb, uint64_t first, uint64_t last,
-		      struct vhu_revoked *revoked)
+		      const struct entry *by, struct vhu_revoked *revoked)
 {
 	unsigned at = find_entry(iotlb, first), n = 0;
 
@@ -150,7 +160,7 @@ static void take_away(struct vhu_iotlb *iotlb, uint64_t first, uint64_t last,
 		struct entry *entry = &iotlb->entry[at];
 		struct entry rest = *entry;
 
-		revoke_part(entry, first, entry->last < last ? entry->last : last, revoked);
+		revoke_part(entry, first, entry->last < last ? entry->last : last, by, revoked);
 		entry->last = first - 1;
 		at++;
 		if (rest.last > last) { /* it goes on behind the gap */
@@ -163,14 +173,14 @@ static void take_away(struct vhu_iotlb *iotlb, uint64_t first, uint64_t last,
 	while (at + n < iotlb->n && iotlb->entry[at + n].last <= last) {
 		const struct entry *entry = &iotlb->entry[at + n];
 
-		revoke_part(entry, entry->first, entry->last, revoked);
+		revoke_part(entry, entry->first, entry->last, by, revoked);
 		n++;
 	}
 	delete_entries(iotlb, at, n);
 	if (at < iotlb->n && iotlb->entry[at].first <= last) {
 		struct entry *entry = &iotlb->entry[at];
 
-		revoke_part(entry, entry->first, last, revoked);
+		revoke_part(entry, entry->first, last, by, revoked);
 		entry->uaddr += last + 1 - entry->first;
 		entry->first = last + 1;
 	}
@@ -185,7 +195,7 @@ static int make_room(struct vhu_iotlb *iotlb, struct vhu_revoked *revoked)
 		/* In strides, so that it is seldom one that was needed just now. */
 		iotlb->victim = (iotlb->victim + 40503) % iotlb->n;
 		entry = &iotlb->entry[iotlb->victim];
-		revoke_part(entry, entry->first, entry->last, revoked);
+		revoke_part(entry, entry->first, entry->last, NULL, revoked);
 		delete_entries(iotlb, iotlb->victim, 1);
 	}
 	if (iotlb->n + 2 > iotlb->room) {
@@ -260,20 +270,22 @@ static void there_is_news(struct vhu_iotlb *iotlb)
 
 static void remove_miss(struct vhu_iotlb *iotlb, unsigned i)
 {
+	if (iotlb->n_misses == VHU_IOTLB_MAX_MISSES) /* somebody may have found no room */
+		there_is_news(iotlb);
 	iotlb->miss[i] = iotlb->miss[--iotlb->n_misses];
 }
 
+/*
+ * What failed is known until the next look at the clock, which says since when; and what failed
+ * before, too: whoever looks again because of this one may meet that as well.
+ */
 static void fail(struct vhu_iotlb *iotlb, struct miss *miss)
 {
 	miss->state = MISS_FAILED;
+	for (unsigned i = 0; i < iotlb->n_misses; i++)
+		if (iotlb->miss[i].state == MISS_FAILED)
+			iotlb->miss[i].since_ns = UINT64_MAX;
 	there_is_news(iotlb);
-}
-
-/* What failed is known until the next look at the clock, which says since when. */
-static void fail_now(struct vhu_iotlb *iotlb, struct miss *miss)
-{
-	fail(iotlb, miss);
-	miss->since_ns = UINT64_MAX;
 }
 
 static struct miss *find_miss(struct vhu_iotlb *iotlb, uint64_t iova, uint8_t perm)
@@ -288,12 +300,16 @@ static struct miss *find_miss(struct vhu_iotlb *iotlb, uint64_t iova, uint8_t pe
 static int note_miss(struct vhu_iotlb *iotlb, uint64_t iova, uint8_t perm, bool *tell)
 {
 	const uint64_t page = iova & ~(uint64_t)(VHU_IOTLB_PAGE - 1);
-	const struct miss *miss = find_miss(iotlb, page, perm);
+	struct miss *miss = find_miss(iotlb, page, perm);
 
 	if (iotlb->gave_up)
 		return -EFAULT;
+	if (miss && miss->state == MISS_FAILED) {
+		miss->since_ns = UINT64_MAX; /* it is still of use */
+		return -EFAULT;
+	}
 	if (miss)
-		return miss->state == MISS_FAILED ? -EFAULT : -EAGAIN;
+		return -EAGAIN;
 	if (iotlb->n_misses == VHU_IOTLB_MAX_MISSES)
 		return -EAGAIN;
 	iotlb->miss[iotlb->n_misses++] =
@@ -335,7 +351,7 @@ int vhu_iotlb_update(struct vhu_iotlb *iotlb, uint64_t iova, uint64_t size, uint
 	if (!is_known(iotlb, &entry)) {
 		err = make_room(iotlb, revoked);
 		if (!err) {
-			take_away(iotlb, entry.first, entry.last, revoked);
+			take_away(iotlb, entry.first, entry.last, &entry, revoked);
 			insert_entry(iotlb, find_entry(iotlb, entry.first), &entry);
 			join(iotlb, find_entry(iotlb, entry.first));
 		}
@@ -360,10 +376,10 @@ void vhu_iotlb_invalidate(struct vhu_iotlb *iotlb, uint64_t iova, uint64_t size,
 	if (make_room(iotlb, revoked)) {
 		for (unsigned i = 0; i < iotlb->n; i++)
 			revoke_part(&iotlb->entry[i], iotlb->entry[i].first, iotlb->entry[i].last,
-				    revoked);
+				    NULL, revoked);
 		iotlb->n = 0;
 	} else {
-		take_away(iotlb, iova, last, revoked);
+		take_away(iotlb, iova, last, NULL, revoked);
 	}
 	for (unsigned i = iotlb->n_misses; i--;) {
 		const struct miss *miss = &iotlb->miss[i];
@@ -382,7 +398,7 @@ void vhu_iotlb_refuse(struct vhu_iotlb *iotlb, uint64_t iova, uint8_t perm)
 		struct miss *miss = &iotlb->miss[i];
 
 		if (iova - miss->iova < VHU_IOTLB_PAGE && (!perm || miss->perm & perm))
-			fail_now(iotlb, miss);
+			fail(iotlb, miss);
 	}
 	pthread_rwlock_unlock(&iotlb->lock);
 }
@@ -466,27 +482,39 @@ void vhu_iotlb_acknowledge(struct vhu_iotlb *iotlb, uint64_t number, bool refuse
 	pthread_rwlock_wrlock(&iotlb->lock);
 	miss = find_asked(iotlb, number);
 	if (miss && (refused || miss->insufficient))
-		fail_now(iotlb, miss);
+		fail(iotlb, miss);
 	pthread_rwlock_unlock(&iotlb->lock);
+}
+
+/* Does anybody wait? He may have been refused another page already. */
+static bool any_awaited(const struct vhu_iotlb *iotlb)
+{
+	for (unsigned i = 0; i < VHU_MAX_QUEUES; i++)
+		if (iotlb->waiting[i])
+			return true;
+	for (unsigned i = 0; i < iotlb->n_misses; i++)
+		if (iotlb->miss[i].state != MISS_FAILED)
+			return true;
+	return false;
 }
 
 bool vhu_iotlb_expire(struct vhu_iotlb *iotlb, uint64_t now_ns)
 {
-	bool left;
+	bool awaited, left;
 
 	pthread_rwlock_wrlock(&iotlb->lock);
+	awaited = any_awaited(iotlb) && iotlb->n_misses < VHU_IOTLB_MAX_MISSES;
 	for (unsigned i = iotlb->n_misses; i--;) {
 		struct miss *miss = &iotlb->miss[i];
 
 		if (miss->state == MISS_FAILED && miss->since_ns == UINT64_MAX) {
 			miss->since_ns = now_ns;
-		} else if (miss->state == MISS_FAILED &&
+		} else if (miss->state == MISS_FAILED && !awaited &&
 			   now_ns - miss->since_ns >= VHU_IOTLB_FAILED_NS) {
 			remove_miss(iotlb, i);
 		} else if (miss->state == MISS_ASKED &&
 			   now_ns - miss->since_ns >= VHU_IOTLB_TIMEOUT_NS) {
 			fail(iotlb, miss);
-			miss->since_ns = now_ns;
 		}
 	}
 	left = iotlb->n_misses;

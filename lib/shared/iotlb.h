@@ -66,9 +66,9 @@ void vhu_iotlb_clear(struct vhu_iotlb *iotlb);
 
 /*
  * From now on `size` bytes at `iova` are those at `uaddr`. What was known of them is taken away,
- * unless it was the same, and if there is no room for one more, another entry is. Misses that this
- * answers are over. *revoked is filled in. 0; -EINVAL: it is
- * empty, wraps around, or has no such permission; -ENOMEM.
+ * unless it was the same or less, and if there is no room for one more, another entry is. Misses
+ * that this answers are over. *revoked is filled in. 0; -EINVAL: it is empty, wraps around, or has
+ * no such permission; -ENOMEM.
  */
 int vhu_iotlb_update(struct vhu_iotlb *iotlb, uint64_t iova, uint64_t size, uint64_t uaddr,
 		     uint8_t perm, struct vhu_revoked *revoked);
@@ -110,8 +110,8 @@ void vhu_iotlb_put_back(struct vhu_iotlb *iotlb, uint64_t number);
 void vhu_iotlb_acknowledge(struct vhu_iotlb *iotlb, uint64_t number, bool refused);
 
 /*
- * Lets those fail that have waited for too long, and forgets what has failed long ago. Is there
- * any left?
+ * Lets those fail that have waited for too long, and forgets what has failed long ago, but nothing
+ * while another answer is awaited: a chain meets one page after the other. Is there any left?
  */
 bool vhu_iotlb_expire(struct vhu_iotlb *iotlb, uint64_t now_ns);
 

@@ -66,6 +66,18 @@ static void what_cannot_be_is_refused(void)
 	CHECK_EQ(found.size, 1);
 }
 
+/* Whoever uses what was known goes on. */
+static void what_stays_true_is_not_taken_away(void)
+{
+	CHECK_OK(update(0x2000, PAGE, 0x71000, R));
+	CHECK_OK(update(0x2000, PAGE, 0x71000, RW));
+	CHECK(!vhu_revoked_any(&revoked));
+	CHECK_OK(update(0x1000, 4 * PAGE, 0x70000, RW));
+	CHECK(!vhu_revoked_any(&revoked));
+	CHECK_OK(update(0x1000, 4 * PAGE, 0x70000, R));
+	CHECK(vhu_revoked_has(&revoked, 0x71000, 0x71000));
+}
+
 static void permissions_are_asked_for(void)
 {
 	CHECK_OK(update(0x1000, PAGE, 0x70000, R));
@@ -153,12 +165,12 @@ static struct {
 	uint8_t perm[SPACE]; /* 0: nothing is known */
 } model;
 
-/* Everything that is different now must have been told; what has not, need not be. */
+/* All that says something else now, or allows less, must have been told; nothing else need be. */
 static void check_revoked(const uint64_t *before, const uint8_t *perm_before)
 {
 	for (unsigned i = 0; i < SPACE; i++)
 		if (perm_before[i] &&
-		    (model.perm[i] != perm_before[i] || model.uaddr[i] != before[i]))
+		    (perm_before[i] & ~model.perm[i] || model.uaddr[i] != before[i]))
 			CHECK(vhu_revoked_has(&revoked, before[i], before[i]));
 }
 
@@ -285,8 +297,38 @@ static void what_is_refused_fails_for_a_while(void)
 	CHECK_EQ(find(0, 0x6000, R), -EFAULT);
 	CHECK(vhu_iotlb_expire(iotlb, SECOND));
 	CHECK_EQ(find(0, 0x5000, R), -EFAULT);
-	CHECK(!vhu_iotlb_expire(iotlb, 2 * SECOND));
+	CHECK(vhu_iotlb_expire(iotlb, 2 * SECOND)); /* somebody waits */
+	CHECK(vhu_iotlb_take_waiting(iotlb, 0));
+	CHECK_EQ(find(0, 0x5000, R), -EFAULT);
+	CHECK(vhu_iotlb_expire(iotlb, 2 * SECOND)); /* it was of use */
+	CHECK(!vhu_iotlb_expire(iotlb, 3 * SECOND));
 	CHECK_EQ(find(0, 0x5000, R), -EAGAIN);
+}
+
+/* A chain meets one page after the other, and its answers come as slowly. */
+static void refusals_add_up(void)
+{
+	static const uint64_t steps[] = {20000000, 5 * SECOND};
+
+	for (unsigned k = 0; k < 2; k++) {
+		uint64_t now = SECOND;
+
+		for (unsigned n = 0; n < 8; n++) {
+			for (unsigned i = 0; i < n; i++)
+				CHECK_EQ(find(0, i * PAGE, R), -EFAULT);
+			CHECK_EQ(find(0, n * PAGE, R), -EAGAIN);
+			REQUIRE(next(now, n));
+			for (unsigned i = 0; i < 4; i++) {
+				now += steps[k] / 4;
+				vhu_iotlb_expire(iotlb, now - 1);
+			}
+			vhu_iotlb_acknowledge(iotlb, n, true);
+			vhu_iotlb_expire(iotlb, now);
+		}
+		for (unsigned i = 0; i < 8; i++)
+			CHECK_EQ(find(0, i * PAGE, R), -EFAULT);
+		vhu_iotlb_clear(iotlb);
+	}
 }
 
 static void invalidation_lets_ask_again(void)
@@ -333,6 +375,25 @@ static void misses_are_bounded(void)
 	CHECK(vhu_iotlb_take_waiting(iotlb, 0));
 	CHECK_EQ(find(0, (VHU_IOTLB_MAX_MISSES + 9) * PAGE, R), -EAGAIN);
 	CHECK_EQ(n_told, VHU_IOTLB_MAX_MISSES + 1);
+}
+
+/* Who found no room hears of it when there is some, whatever became of the others. */
+static void room_for_misses_is_news(void)
+{
+	for (uint64_t i = 0; i < VHU_IOTLB_MAX_MISSES; i++)
+		CHECK_EQ(find(0, i * PAGE, R), -EAGAIN);
+	CHECK_EQ(find(1, VHU_IOTLB_MAX_MISSES * PAGE, R), -EAGAIN);
+	for (uint64_t i = 0; i < VHU_IOTLB_MAX_MISSES; i++)
+		vhu_iotlb_refuse(iotlb, i * PAGE, R);
+	CHECK(vhu_iotlb_take_news(iotlb));
+	CHECK_EQ(find(1, VHU_IOTLB_MAX_MISSES * PAGE, R), -EAGAIN);
+	vhu_iotlb_expire(iotlb, SECOND);
+	CHECK(!vhu_iotlb_take_news(iotlb));
+	vhu_iotlb_expire(iotlb, 2 * SECOND);
+	CHECK(vhu_iotlb_take_news(iotlb));
+	CHECK(vhu_iotlb_take_waiting(iotlb, 1));
+	CHECK_EQ(find(1, VHU_IOTLB_MAX_MISSES * PAGE, R), -EAGAIN);
+	CHECK(next(2 * SECOND, 1));
 }
 
 /* ---- threads ---- */
@@ -399,6 +460,7 @@ static void no_wake_up_is_lost(void)
 
 static const struct tap_case entries[] = {
 	{"what_cannot_be_is_refused", what_cannot_be_is_refused},
+	{"what_stays_true_is_not_taken_away", what_stays_true_is_not_taken_away},
 	{"permissions_are_asked_for", permissions_are_asked_for},
 	{"neighbours_are_one", neighbours_are_one},
 	{"the_same_again_takes_nothing_away", the_same_again_takes_nothing_away},
@@ -413,10 +475,12 @@ static const struct tap_case misses[] = {
 	{"who_waits_is_told", who_waits_is_told},
 	{"answer_without_the_permission_is_a_no", answer_without_the_permission_is_a_no},
 	{"what_is_refused_fails_for_a_while", what_is_refused_fails_for_a_while},
+	{"refusals_add_up", refusals_add_up},
 	{"invalidation_lets_ask_again", invalidation_lets_ask_again},
 	{"no_answer_is_a_no", no_answer_is_a_no},
 	{"giving_up_fails_all", giving_up_fails_all},
 	{"misses_are_bounded", misses_are_bounded},
+	{"room_for_misses_is_news", room_for_misses_is_news},
 	{"no_wake_up_is_lost", no_wake_up_is_lost},
 	{0},
 };
