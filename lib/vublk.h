@@ -165,6 +165,13 @@ int vublk_dev_input(struct vublk_dev *dev);
  */
 void vublk_dev_disconnect(struct vublk_dev *dev);
 
+/*
+ * May pages of guest memory be missing that the front-end is to bring (postcopy migration)? When it
+ * goes, the session is to be ended with vublk_dev_disconnect(), again if it is ending already: else
+ * what waits for them waits for ever.
+ */
+bool vublk_dev_awaits_memory(const struct vublk_dev *dev);
+
 /* What ops->watch_state() named is readable, or at its end. Reads a bounded number of bytes. */
 void vublk_dev_state_input(struct vublk_dev *dev);
 

@@ -81,11 +81,12 @@ static bool replace(uintptr_t address)
 		if (!size || size != atomic_load(&guard->size) || address < base ||
 		    address - base >= size)
 			continue;
+		/* First: who reads zeros can know why. If it fails, nobody lives to see it. */
+		atomic_store(&guard->lost, true);
 		if (!(atomic_load(&guard->by_page) &&
 		      replace_range(address & ~(page_size - 1), page_size)) &&
 		    !replace_range(base, size))
 			return false;
-		atomic_store(&guard->lost, true);
 		return true;
 	}
 	return false;

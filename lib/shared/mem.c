@@ -109,6 +109,11 @@ struct vhu_mem *vhu_mem_get(struct vhu_mem *mem)
 	return mem;
 }
 
+bool vhu_mem_is_sole(const struct vhu_mem *mem)
+{
+	return atomic_load(&mem->refs) == 1;
+}
+
 void vhu_mem_put(struct vhu_mem *mem)
 {
 	if (!mem || atomic_fetch_sub(&mem->refs, 1) != 1)

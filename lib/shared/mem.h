@@ -45,6 +45,9 @@ int vhu_mem_remove(struct vhu_mem **memp, const char *name, const struct vhu_mem
 /* One reference more; NULL is allowed. */
 struct vhu_mem *vhu_mem_get(struct vhu_mem *mem);
 
+/* Has nobody else a reference? Then nobody will have. */
+bool vhu_mem_is_sole(const struct vhu_mem *mem);
+
 /* One reference less; the last one unmaps what no newer map shares. NULL is allowed. */
 void vhu_mem_put(struct vhu_mem *mem);
 

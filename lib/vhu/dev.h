@@ -53,6 +53,8 @@ struct vhu_postcopy {
 	int nothing;          /* a file of no size, for memory that is lost; see postcopy.c */
 	bool listening;       /* it has begun: pages may be missing */
 	struct vhu_mem *held; /* told to the front-end, and not to be used yet; NULL: none */
+	struct vhu_mem **map; /* all that pages may be missing of: n_maps references */
+	unsigned n_maps;
 };
 
 struct vublk_dev {

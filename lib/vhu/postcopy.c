@@ -11,9 +11,9 @@
  * said so (vhu_postcopy_go_on()).
  *
  * When a front-end has gone, the pages that are missing come no more. Who waits for one must not
- * take zeros for the guest's data: so before the userfaultfd is closed, which wakes everybody, the
- * memory is replaced by a file of no size, where the kernel finds nothing (EFAULT), and a thread
- * of ours what shared/guard.h makes of it.
+ * take zeros for the guest's data: so before the userfaultfd is closed the memory, that of older
+ * maps too, is replaced by a file of no size, where the kernel finds nothing (EFAULT), and a thread
+ * of ours what shared/guard.h makes of it. Then everybody is woken.
  *
  * A userfaultfd is power over the whole process, since any of its memory that is not present can be
  * registered and filled. So it is for a user to say that front-ends are trusted with it
@@ -23,6 +23,7 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -55,6 +56,11 @@ static int open_uffd(void)
 	return err;
 }
 
+bool vublk_dev_awaits_memory(const struct vublk_dev *dev)
+{
+	return dev->postcopy.listening;
+}
+
 int vublk_postcopy_check(void)
 {
 	const int fd = open_uffd();
@@ -77,6 +83,9 @@ void vhu_postcopy_forget(struct vublk_dev *dev)
 	vhu_fd_close(postcopy->uffd);
 	vhu_fd_close(postcopy->nothing);
 	vhu_mem_put(postcopy->held);
+	for (unsigned i = 0; i < postcopy->n_maps; i++)
+		vhu_mem_put(postcopy->map[i]);
+	free(postcopy->map);
 	vhu_postcopy_init(postcopy);
 }
 
@@ -101,6 +110,28 @@ static void unwatch(const struct iovec *mapping, int uffd)
 	ioctl(uffd, UFFDIO_UNREGISTER, &range);
 }
 
+/* Remembers a map, and forgets those that nobody uses any more. 0 or -ENOMEM. */
+static int remember(struct vhu_postcopy *postcopy, struct vhu_mem *mem)
+{
+	struct vhu_mem **map;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < postcopy->n_maps; i++) {
+		if (vhu_mem_is_sole(postcopy->map[i]))
+			vhu_mem_put(postcopy->map[i]);
+		else
+			postcopy->map[n++] = postcopy->map[i];
+	}
+	postcopy->n_maps = n;
+	map = realloc(postcopy->map, (n + 1) * sizeof(struct vhu_mem *));
+	if (!map)
+		return -ENOMEM;
+	map[n] = vhu_mem_get(mem);
+	postcopy->map = map;
+	postcopy->n_maps++;
+	return 0;
+}
+
 struct vhu_mem *vhu_postcopy_newest(const struct vublk_dev *dev)
 {
 	return dev->postcopy.held ? dev->postcopy.held : dev->mem;
@@ -110,10 +141,10 @@ int vhu_postcopy_hold(struct vublk_dev *dev, struct vhu_mem *mem)
 {
 	struct iovec mapping[VHU_MEM_MAX_SLOTS];
 	const unsigned n = vhu_mem_mappings(mem, mapping, VHU_MEM_MAX_SLOTS);
+	int err;
 
 	for (unsigned i = 0; i < n; i++) {
-		const int err = watch(&mapping[i], dev->postcopy.uffd);
-
+		err = watch(&mapping[i], dev->postcopy.uffd);
 		if (!err)
 			continue;
 		vhu_log(VUBLK_LOG_ERROR,
@@ -121,6 +152,9 @@ int vhu_postcopy_hold(struct vublk_dev *dev, struct vhu_mem *mem)
 			dev->name, strerror(-err));
 		return err;
 	}
+	err = remember(&dev->postcopy, mem);
+	if (err)
+		return err;
 	vhu_mem_put(dev->postcopy.held);
 	dev->postcopy.held = mem;
 	return 0;
@@ -132,6 +166,20 @@ void vhu_postcopy_tell(const struct vublk_dev *dev, struct vhu_region *region)
 		vhu_mem_piece(vhu_postcopy_newest(dev), region->guest_addr);
 
 	region->user_addr = (uintptr_t)piece.host;
+}
+
+/* Closing the userfaultfd would wake nobody as long as anybody else has it, too. */
+static void lose(const struct vhu_mem *mem, const struct vhu_postcopy *postcopy)
+{
+	struct iovec mapping[VHU_MEM_MAX_SLOTS];
+	const unsigned n = vhu_mem_mappings(mem, mapping, VHU_MEM_MAX_SLOTS);
+
+	vhu_mem_lose(mem, postcopy->nothing);
+	for (unsigned i = 0; i < n; i++) {
+		struct uffdio_range range = {(uintptr_t)mapping[i].iov_base, mapping[i].iov_len};
+
+		ioctl(postcopy->uffd, UFFDIO_WAKE, &range);
+	}
 }
 
 static bool is_gone(const struct vublk_dev *dev)
@@ -149,8 +197,8 @@ void vhu_postcopy_leave(struct vublk_dev *dev)
 		"%s: the front-end has gone during a postcopy migration: the guest's memory is "
 		"lost, and so are the requests that wait for some of it",
 		dev->name);
-	if (dev->mem)
-		vhu_mem_lose(dev->mem, dev->postcopy.nothing);
+	for (unsigned i = 0; i < dev->postcopy.n_maps; i++)
+		lose(dev->postcopy.map[i], &dev->postcopy);
 	vhu_postcopy_forget(dev);
 }
 
@@ -226,13 +274,15 @@ int vhu_postcopy_end(struct vublk_dev *dev, struct vhu_msg *msg)
 int vhu_postcopy_end_finish(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	struct iovec mapping[VHU_MEM_MAX_SLOTS];
-	unsigned n = 0;
 
 	(void)msg;
-	if (dev->mem && dev->postcopy.uffd >= 0)
-		n = vhu_mem_mappings(dev->mem, mapping, VHU_MEM_MAX_SLOTS);
-	for (unsigned i = 0; i < n; i++)
-		unwatch(&mapping[i], dev->postcopy.uffd);
+	for (unsigned i = 0; i < dev->postcopy.n_maps; i++) {
+		const unsigned n =
+			vhu_mem_mappings(dev->postcopy.map[i], mapping, VHU_MEM_MAX_SLOTS);
+
+		for (unsigned k = 0; k < n; k++)
+			unwatch(&mapping[k], dev->postcopy.uffd);
+	}
 	if (dev->postcopy.listening)
 		vhu_log(VUBLK_LOG_INFO, "%s: the postcopy migration has ended", dev->name);
 	vhu_postcopy_forget(dev);

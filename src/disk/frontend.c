@@ -3,6 +3,7 @@
 #include "disk/frontend.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,9 +32,42 @@ static void say_gone(const struct frontend *frontend, const char *how)
 		log_info("%s: the front-end %s", rings_name(frontend->rings), how);
 }
 
+static void unwatch_end(struct frontend *frontend)
+{
+	const int fd = frontend->end_watch.fd;
+
+	unwatch(frontend, &frontend->end_watch);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void gone_at_last(struct loop_watch *watch, uint32_t events)
+{
+	struct frontend *frontend = container_of(watch, struct frontend, end_watch);
+
+	(void)events;
+	unwatch_end(frontend);
+	rings_disconnect(frontend->rings);
+}
+
+/* The session's end waits for memory that the front-end brings, as long as there is one. */
+static void watch_end(struct frontend *frontend)
+{
+	struct loop_watch *watch = &frontend->end_watch;
+
+	*watch = (struct loop_watch){.fd = fcntl(frontend->conn_watch.fd, F_DUPFD_CLOEXEC, 0),
+				     .ready = gone_at_last};
+	if (watch->fd < 0 || !loop_watch(frontend->loop, watch, 0))
+		return;
+	close(watch->fd);
+	watch->fd = -1;
+}
+
 /* The front-end is gone, or has to go. */
 static void leave(struct frontend *frontend)
 {
+	if (vublk_dev_awaits_memory(rings_device(frontend->rings)))
+		watch_end(frontend);
 	unwatch(frontend, &frontend->conn_watch);
 	/* Who comes now waits until the session is over. */
 	unwatch(frontend, &frontend->listen_watch);
@@ -195,6 +229,7 @@ static void disconnected(void *opaque)
 {
 	struct frontend *frontend = opaque;
 
+	unwatch_end(frontend);
 	frontend->connected = false;
 	if (frontend->stopping || frontend->listener->connected)
 		frontend->ended(frontend, EXIT_SUCCESS);
@@ -218,6 +253,7 @@ int frontend_start(struct frontend *frontend, struct loop *loop, struct rings *r
 	frontend->rings = rings;
 	frontend->listener = listener;
 	frontend->listen_watch.fd = frontend->conn_watch.fd = frontend->state_watch.fd = -1;
+	frontend->end_watch.fd = -1;
 	frontend->accept_timer.fire = accept_again;
 	rings_set_identity(rings, listener_identity(listener));
 	if (listener->connected) {

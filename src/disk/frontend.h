@@ -23,9 +23,10 @@ struct frontend {
 	struct listener *listener;
 	/* .fd is -1 while not watched */
 	struct loop_watch listen_watch, conn_watch, state_watch;
-	bool connected; /* until disconnected() */
-	bool announced; /* its coming was logged */
-	bool leaving;   /* rings_disconnect() was called */
+	struct loop_watch end_watch; /* of a connection that is left, on a descriptor of its own */
+	bool connected;              /* until disconnected() */
+	bool announced;              /* its coming was logged */
+	bool leaving;                /* rings_disconnect() was called */
 	bool stopping;
 	struct loop_timer accept_timer; /* when there were no descriptors left */
 	void (*ended)(struct frontend *frontend, int status);

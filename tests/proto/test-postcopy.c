@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/frontend/fe_postcopy.h"
 #include "tests/proto/proto.h"
@@ -18,24 +19,13 @@
 
 static struct fe_postcopy pc;
 
-static void setup_with(void (*setup)(void))
+static void needs_postcopy(void)
 {
 	const char *variant = getenv("VUBLKD_VARIANT");
 
 	needs_vublkd();
-	setup();
 	if (variant && !strcmp(variant, "sanitized"))
 		tap_skip("this build maps guest memory twice, and a front-end knows of one place");
-}
-
-static void setup(void)
-{
-	setup_with(proto_setup);
-}
-
-static void setup_packed(void)
-{
-	setup_with(proto_setup_packed);
 }
 
 static void teardown(void)
@@ -68,6 +58,7 @@ static void fetch_request(const struct fe_blk_slot *slot)
 /* A guest that has come over, with nothing of its memory. */
 static void begin(bool slot)
 {
+	needs_postcopy();
 	serve(DISK, "--postcopy");
 	greet_listening();
 	REQUIRE_EQ(add_region(GPA, MEM_SIZE, 2 * FE_POSTCOPY_PAGE), 0);
@@ -186,13 +177,14 @@ static void memory_is_added_under_way(void)
 
 /* ---- a front-end that goes ---- */
 
+static uint8_t before[DATA_SIZE];
+
 /*
- * A write is under way whose data will never come: what was there stays. The kernel takes the data
- * from where it is, or, if that is not aligned, a thread of the daemon's does.
+ * A write is under way whose data will never come. The kernel takes the data from where it is, or,
+ * if that is not aligned, a thread of the daemon's does.
  */
-static void go_while_a_page_is_missing(uint64_t misaligned)
+static void begin_missing(uint64_t misaligned)
 {
-	static uint8_t before[DATA_SIZE], after[DATA_SIZE];
 	struct fe_blk_slot *slot;
 
 	begin_serving(true);
@@ -206,7 +198,13 @@ static void go_while_a_page_is_missing(uint64_t misaligned)
 	fe_postcopy_stop(&pc);
 	fe_vq_kick(blk.vq);
 	REQUIRE_OK(fe_postcopy_await_fault(&pc));
-	fe_postcopy_free(&pc);
+}
+
+/* What was there stays, and others are served. */
+static void check_unchanged(void)
+{
+	static uint8_t after[DATA_SIZE];
+
 	check_serves();
 	REQUIRE_OK(fe_image_read(server.image, 2 * MIB, after, DATA_SIZE));
 	CHECK(!memcmp(before, after, DATA_SIZE));
@@ -214,12 +212,47 @@ static void go_while_a_page_is_missing(uint64_t misaligned)
 
 static void goes_while_a_page_is_missing(void)
 {
-	go_while_a_page_is_missing(0);
+	begin_missing(0);
+	fe_postcopy_free(&pc);
+	check_unchanged();
 }
 
 static void goes_while_a_page_is_copied(void)
 {
-	go_while_a_page_is_missing(1);
+	begin_missing(1);
+	fe_postcopy_free(&pc);
+	check_unchanged();
+}
+
+/* Somebody else has it, too, as a child that it has forked. */
+static void goes_and_leaves_the_userfaultfd(void)
+{
+	begin_missing(0);
+	check_unchanged();
+}
+
+/* The daemon leaves first, and waits for the memory; then nobody is there to bring it. */
+static void goes_when_it_was_left(void)
+{
+	begin_missing(0);
+	REQUIRE_OK(fe_send(&dev.conn, VHU_GET_FEATURES, VHU_VERSION ^ 3, NULL, 0, NULL, 0));
+	while (!n_logged("malformed"))
+		usleep(1000);
+	fe_postcopy_free(&pc);
+	check_unchanged();
+}
+
+/* A map that the write does not know of has come meanwhile. */
+static void goes_after_other_memory_has_come(void)
+{
+	const uint64_t ok = 0;
+
+	begin_missing(0);
+	REQUIRE_OK(fe_postcopy_share(&pc, 0, false));
+	REQUIRE_OK(fe_send(&dev.conn, VHU_SET_MEM_TABLE, VHU_VERSION, &ok, sizeof(ok), NULL, 0));
+	usleep(20000); /* so that it is being dealt with, mostly */
+	fe_postcopy_free(&pc);
+	check_unchanged();
 }
 
 /* ---- messages ---- */
@@ -228,6 +261,7 @@ static void wrong_order_is_refused(void)
 {
 	struct fe_postcopy other;
 
+	needs_postcopy();
 	serve(DISK, "--postcopy");
 	greet(.postcopy = true);
 	pc.dev = &dev;
@@ -256,6 +290,7 @@ static void acknowledgement_of_nothing(void)
 {
 	const uint64_t ok = 0;
 
+	needs_postcopy();
 	serve(DISK, "--postcopy");
 	greet_listening();
 	REQUIRE_OK(fe_send(&dev.conn, 0, VHU_VERSION, &ok, sizeof(ok), NULL, 0));
@@ -266,6 +301,7 @@ static void acknowledgement_of_nothing(void)
 
 static void only_with_the_option(void)
 {
+	needs_vublkd();
 	serve(DISK);
 	greet(.postcopy = true);
 	CHECK(!(dev.protocol_offered & FE_BIT(VHU_PROTOCOL_F_PAGEFAULT)));
@@ -278,6 +314,9 @@ static const struct tap_case cases[] = {
 	{"memory_is_added_under_way", memory_is_added_under_way},
 	{"goes_while_a_page_is_missing", goes_while_a_page_is_missing},
 	{"goes_while_a_page_is_copied", goes_while_a_page_is_copied},
+	{"goes_and_leaves_the_userfaultfd", goes_and_leaves_the_userfaultfd},
+	{"goes_when_it_was_left", goes_when_it_was_left},
+	{"goes_after_other_memory_has_come", goes_after_other_memory_has_come},
 	{0},
 };
 
@@ -291,13 +330,13 @@ static const struct tap_case message_cases[] = {
 int main(int argc, char **argv)
 {
 	static const struct tap_suite suites[] = {
-		{.name = "postcopy", .setup = setup, .teardown = teardown, .cases = cases},
+		{.name = "postcopy", .setup = proto_setup, .teardown = teardown, .cases = cases},
 		{.name = "packed: postcopy",
-		 .setup = setup_packed,
+		 .setup = proto_setup_packed,
 		 .teardown = teardown,
 		 .cases = cases},
 		{.name = "postcopy: messages",
-		 .setup = setup,
+		 .setup = proto_setup,
 		 .teardown = teardown,
 		 .cases = message_cases},
 		{0}};
