@@ -254,6 +254,27 @@ static void new_rings_at_new_addresses(void)
 	}
 }
 
+/* As many as the second driver has processors. */
+static void other_number_of_queues_at_the_next_start(void)
+{
+	static const unsigned int counts[] = {1, 8, 3, 2, 8};
+
+	serve(MIB, "--num-workers=2");
+	attach(.n_queues = 8, .queue_size = 32);
+	for (size_t k = 0; k < sizeof(counts) / sizeof(*counts); k++) {
+		REQUIRE_OK(fe_dev_stop(&dev));
+		for (unsigned int i = 0; i < counts[k]; i++)
+			REQUIRE_OK(fe_dev_start_vq(&dev, i));
+		for (unsigned int i = 0; i < counts[k]; i++) {
+			struct fe_blk other;
+
+			REQUIRE_OK(fe_blk_init(&other, &dev, i, 2, 4096));
+			check_round_trip(&other, 8 * i, 4096);
+			fe_blk_free(&other);
+		}
+	}
+}
+
 static void starts_from_any_base(void)
 {
 	static const uint32_t split[] = {1, 63, 0x7fff, 0x8000, 0xfff0, 0xffff};
@@ -435,6 +456,7 @@ static const struct tap_case cases[] = {
 	{"stopped_ring_does_not_run", stopped_ring_does_not_run},
 	{"requests_wait_for_the_start", requests_wait_for_the_start},
 	{"new_rings_at_new_addresses", new_rings_at_new_addresses},
+	{"other_number_of_queues_at_the_next_start", other_number_of_queues_at_the_next_start},
 	{"starts_from_any_base", starts_from_any_base},
 	{"set_features_again_while_running", set_features_again_while_running},
 	{"new_kick_and_call_while_running", new_kick_and_call_while_running},
