@@ -204,6 +204,12 @@ uint64_t vublk_dev_attend(struct vublk_dev *dev);
 void vublk_dev_announce(struct vublk_dev *dev);
 
 /*
+ * Is there a ring that is stopped only until its memory is shared again, or its translations are
+ * known (VIRTIO_F_ACCESS_PLATFORM)? The driver knows nothing of that.
+ */
+bool vublk_dev_pauses(const struct vublk_dev *dev);
+
+/*
  * Logs what the session has agreed upon, and what each of its rings that was set up is at, in lines
  * of VUBLK_LOG_INFO.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a session is at, for the operator: vublk_dev_report(). Control thread. */
+/* What a session is at, for its user and the operator. Control thread. */
 #include <linux/virtio_config.h>
 
 #include "log.h"
@@ -47,6 +47,19 @@ static void report_ring(const struct vublk_dev *dev, const struct vhu_vring *vri
 		state_name(dev, vring), running && !vq->track ? ", not tracked" : "",
 		running ? kick_name(vq) : "",
 		running && vq_calls_inband(vq) ? ", calls by messages" : "");
+}
+
+bool vublk_dev_pauses(const struct vublk_dev *dev)
+{
+	for (unsigned i = 0; i < dev->params.num_queues; i++) {
+		const enum ring_state state = dev->vring[i].state;
+		const struct vhu_session_ring *ring = &dev->session->ring[i];
+
+		if ((state == RING_UNMAPPED || state == RING_UNMAPPING) && ring->started &&
+		    ring->enabled)
+			return true;
+	}
+	return false;
 }
 
 void vublk_dev_report(const struct vublk_dev *dev)

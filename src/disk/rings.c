@@ -35,6 +35,7 @@
 #include "worker/worker.h"
 
 #define DRAIN_LOG_NS UINT64_C(2000000000)
+#define PAUSE_NS     UINT64_C(100000000) /* how often to look whether one has ended for good */
 
 struct rings {
 	struct queue_disk shared;
@@ -56,6 +57,7 @@ struct rings {
 	unsigned n_queues; /* started, or waiting for the lock */
 	unsigned n_draining;
 	struct loop_timer drain_timer;
+	struct loop_timer pause_timer; /* the lock is held without a queue */
 
 	struct io_errors errors;
 	struct sharing sharing;
@@ -79,6 +81,23 @@ static void answer(struct queue *queue, void (*done)(struct call *call))
 	mailbox_post(loop_mailbox(rings_of(queue)->process->loop), &queue->call);
 }
 
+/* A driver that does not know that its ring pauses must not find another one's data afterwards. */
+static void release_lock(struct rings *rings)
+{
+	if (vublk_dev_pauses(rings->dev))
+		loop_set_timer(rings->process->loop, &rings->pause_timer, PAUSE_NS);
+	else
+		disk_lock_release(&rings->lock);
+}
+
+static void pause_lasts(struct loop_timer *timer)
+{
+	struct rings *rings = container_of(timer, struct rings, pause_timer);
+
+	if (!rings->n_queues)
+		release_lock(rings);
+}
+
 static void forget(struct queue *queue)
 {
 	struct rings *rings = rings_of(queue);
@@ -90,7 +109,7 @@ static void forget(struct queue *queue)
 	sharing_stop(&rings->sharing);
 	resize_stop(&rings->resize);
 	image_watch_stop(&rings->watch);
-	disk_lock_release(&rings->lock);
+	release_lock(rings);
 }
 
 /* The queue is gone, or never came to life. */
@@ -352,6 +371,8 @@ static void disconnected(void *opaque)
 
 	rings->gave_up = false;
 	loop_clear_timer(rings->process->loop, &rings->attend_timer);
+	loop_clear_timer(rings->process->loop, &rings->pause_timer);
+	disk_lock_release(&rings->lock);
 	resize_end_session(&rings->resize);
 	io_errors_end_session(&rings->errors);
 	rings->events.disconnected(rings->opaque);
@@ -527,6 +548,7 @@ int rings_create(struct rings **ringsp, const struct disk_config *config, const 
 	rings->drain_timer.fire = drain_lasts;
 	rings->attend.run = attend_called;
 	rings->attend_timer.fire = attend_again;
+	rings->pause_timer.fire = pause_lasts;
 	rings->shared = (struct queue_disk){
 		.blk = {.name = rings->config->name,
 			.serial = config->serial,

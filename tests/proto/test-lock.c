@@ -91,6 +91,28 @@ static void held_while_rings_run(void)
 	await_unlock();
 }
 
+/* The guest goes on without knowing that its only ring had no memory for a while. */
+static void held_while_a_ring_pauses(void)
+{
+	needs_vublkd();
+	serve(MIB);
+	attach(.mem_slots = true);
+	REQUIRE_OK(fe_dev_remove_region(&dev, 0));
+	CHECK(locked(WRITES));
+	REQUIRE_OK(fe_dev_add_region(&dev, 0));
+	check_round_trip(&blk, 0, 4096);
+	REQUIRE_OK(fe_dev_remove_region(&dev, 0));
+	REQUIRE_OK(fe_dev_stop(&dev));
+	await_unlock();
+	REQUIRE_OK(fe_dev_add_region(&dev, 0));
+	REQUIRE_OK(fe_dev_start_vq(&dev, 0));
+	check_round_trip(&blk, 0, 4096);
+	REQUIRE_OK(fe_dev_remove_region(&dev, 0));
+	CHECK(locked(WRITES));
+	detach();
+	await_unlock();
+}
+
 static void read_only_does_not_say_it_writes(void)
 {
 	char sector[512];
@@ -456,6 +478,7 @@ static void device_is_shared_if_asked_for(void)
 	}
 static const struct tap_case cases[] = {
 	ROW(held_while_rings_run),
+	ROW(held_while_a_ring_pauses),
 	ROW(read_only_does_not_say_it_writes),
 	ROW(no_lock_takes_none),
 	ROW(waits_for_another_writer),
