@@ -7,6 +7,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/container.h"
+
 int mailbox_init(struct mailbox *mailbox)
 {
 	mailbox->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -33,6 +35,23 @@ void mailbox_post(struct mailbox *mailbox, struct call *call)
 	pthread_mutex_unlock(&mailbox->lock);
 	/* It cannot overflow, and there is nothing that could be done about another error. */
 	eventfd_write(mailbox->event_fd, 1);
+}
+
+static void run_nudge(struct call *call)
+{
+	struct nudge *nudge = container_of(call, struct nudge, call);
+
+	/* First: whoever comes after this posts it again. */
+	atomic_store(&nudge->posted, false);
+	nudge->run(nudge);
+}
+
+void mailbox_nudge(struct mailbox *mailbox, struct nudge *nudge)
+{
+	if (atomic_exchange(&nudge->posted, true))
+		return;
+	nudge->call.run = run_nudge;
+	mailbox_post(mailbox, &nudge->call);
 }
 
 void mailbox_run(struct mailbox *mailbox)

@@ -19,19 +19,17 @@ static void stop(struct call *call)
 	signals->stop(signals);
 }
 
-static void report(struct call *call)
+static void report(struct nudge *nudge)
 {
-	struct signals *signals = container_of(call, struct signals, report_call);
+	struct signals *signals = container_of(nudge, struct signals, report_nudge);
 
-	atomic_store(&signals->reporting, false);
 	signals->report(signals);
 }
 
-static void hangup(struct call *call)
+static void hangup(struct nudge *nudge)
 {
-	struct signals *signals = container_of(call, struct signals, hangup_call);
+	struct signals *signals = container_of(nudge, struct signals, hangup_nudge);
 
-	atomic_store(&signals->hanging_up, false);
 	signals->hangup(signals);
 }
 
@@ -60,13 +58,11 @@ static void *wait_for_signals(void *arg)
 			continue;
 		switch (number) {
 		case SIGUSR1:
-			if (!atomic_exchange(&signals->reporting, true))
-				mailbox_post(loop_mailbox(signals->loop), &signals->report_call);
+			mailbox_nudge(loop_mailbox(signals->loop), &signals->report_nudge);
 			break;
 		case SIGHUP:
 			log_info("SIGHUP: looking whether the image has grown");
-			if (!atomic_exchange(&signals->hanging_up, true))
-				mailbox_post(loop_mailbox(signals->loop), &signals->hangup_call);
+			mailbox_nudge(loop_mailbox(signals->loop), &signals->hangup_nudge);
 			break;
 		case SIGUSR2:
 			log_info("SIGUSR2: ignored");
@@ -92,8 +88,8 @@ int signals_watch(struct signals *signals)
 		sigaddset(&signals->set, waited_for[i]);
 	sigprocmask(SIG_BLOCK, &signals->set, NULL);
 	signals->stop_call.run = stop;
-	signals->report_call.run = report;
-	signals->hangup_call.run = hangup;
+	signals->report_nudge.run = report;
+	signals->hangup_nudge.run = hangup;
 	err = thread_create(&thread, wait_for_signals, signals);
 	if (!err)
 		pthread_detach(thread);

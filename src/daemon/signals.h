@@ -27,8 +27,8 @@ struct signals {
 	atomic_bool stopping; /* since the signal came */
 
 	sigset_t set;
-	struct call stop_call, report_call, hangup_call;
-	atomic_bool reporting, hanging_up; /* report_call, hangup_call is posted */
+	struct call stop_call;
+	struct nudge report_nudge, hangup_nudge;
 };
 
 /*

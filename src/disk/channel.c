@@ -8,13 +8,9 @@
 #include "base/container.h"
 #include "vublk.h"
 
-static void announce_on_control(struct call *call)
+static void announce_on_control(struct nudge *nudge)
 {
-	struct channel *channel = container_of(call, struct channel, call);
-
-	/* First: what becomes due from now on has to be asked for again. */
-	atomic_store(&channel->posted, false);
-	vublk_dev_announce(channel->dev);
+	vublk_dev_announce(container_of(nudge, struct channel, nudge)->dev);
 }
 
 static void has_room(struct loop_watch *watch, uint32_t events)
@@ -30,16 +26,14 @@ void channel_init(struct channel *channel, const char *name, struct loop *loop,
 	channel->name = name;
 	channel->loop = loop;
 	channel->dev = dev;
-	channel->call.run = announce_on_control;
-	atomic_init(&channel->posted, false);
+	channel->nudge = (struct nudge){.run = announce_on_control};
 	channel->room = (struct loop_watch){.fd = -1, .ready = has_room};
 	channel->limit = (struct log_limit){0};
 }
 
 void channel_announce(struct channel *channel)
 {
-	if (!atomic_exchange(&channel->posted, true))
-		mailbox_post(loop_mailbox(channel->loop), &channel->call);
+	mailbox_nudge(loop_mailbox(channel->loop), &channel->nudge);
 }
 
 void channel_await_room(struct channel *channel, int fd)

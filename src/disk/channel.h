@@ -7,8 +7,6 @@
 #ifndef DISK_CHANNEL_H
 #define DISK_CHANNEL_H
 
-#include <stdatomic.h>
-
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mailbox.h"
@@ -19,8 +17,7 @@ struct channel {
 	const char *name; /* of the disk, for messages */
 	struct loop *loop;
 	struct vublk_dev *dev;
-	struct call call;
-	atomic_bool posted;     /* the call is */
+	struct nudge nudge;
 	struct loop_watch room; /* .fd is -1 while not watched */
 	struct log_limit limit;
 };

@@ -50,8 +50,7 @@ struct rings {
 	struct rings_events events;
 	void *opaque;
 
-	atomic_bool attends; /* `attend` is posted */
-	struct call attend;
+	struct nudge attend;
 	struct loop_timer attend_timer;
 
 	unsigned n_queues; /* started, or waiting for the lock */
@@ -333,13 +332,9 @@ static void attend_now(struct rings *rings)
 		loop_clear_timer(rings->process->loop, &rings->attend_timer);
 }
 
-static void attend_called(struct call *call)
+static void attend_nudged(struct nudge *nudge)
 {
-	struct rings *rings = container_of(call, struct rings, attend);
-
-	/* Whoever comes after this posts it again. */
-	atomic_store(&rings->attends, false);
-	attend_now(rings);
+	attend_now(container_of(nudge, struct rings, attend));
 }
 
 static void attend_again(struct loop_timer *timer)
@@ -352,8 +347,7 @@ static void attend(void *opaque)
 {
 	struct rings *rings = opaque;
 
-	if (!atomic_exchange(&rings->attends, true))
-		mailbox_post(loop_mailbox(rings->process->loop), &rings->attend);
+	mailbox_nudge(loop_mailbox(rings->process->loop), &rings->attend);
 }
 
 /* ---- the session ---- */
@@ -546,7 +540,7 @@ int rings_create(struct rings **ringsp, const struct disk_config *config, const 
 	rings->opaque = opaque;
 	rings->last_waiting = &rings->waiting;
 	rings->drain_timer.fire = drain_lasts;
-	rings->attend.run = attend_called;
+	rings->attend.run = attend_nudged;
 	rings->attend_timer.fire = attend_again;
 	rings->pause_timer.fire = pause_lasts;
 	rings->shared = (struct queue_disk){
