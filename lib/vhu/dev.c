@@ -290,7 +290,6 @@ static uint64_t offered_protocol_features(const struct vublk_dev *dev)
 
 int vhu_dev_get_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg)
 {
-	(void)dev;
 	msg->payload.u64 = offered_protocol_features(dev);
 	return 0;
 }
@@ -499,7 +498,7 @@ int vhu_dev_set_backend_req_fd(struct vublk_dev *dev, struct vhu_msg *msg)
 	vhu_backend_set(&dev->backend, vhu_msg_take_fd(msg, 0));
 	vhu_iommu_new_channel(dev);
 	vhu_vring_call_again(dev);
-	vhu_inband_announce(dev);
+	vublk_dev_announce(dev);
 	return 0;
 }
 
@@ -514,7 +513,7 @@ void vhu_dev_say_due(struct vublk_dev *dev)
 	int err;
 
 	vhu_iommu_say_due(dev);
-	vhu_inband_announce(dev);
+	vublk_dev_announce(dev);
 	if (!backend->config_changed || dev->row || dev->pending || dev->leaving ||
 	    !vhu_vring_any_served(dev))
 		return;

@@ -76,7 +76,7 @@ struct vublk_dev {
 	struct vhu_transfer transfer;  /* of the device's state, or the last one's result */
 	struct vhu_iotlb *iotlb;       /* with VIRTIO_F_ACCESS_PLATFORM; see vhu_iommu_table() */
 	uint64_t n_asked, n_answered;  /* translations, by the channel; answers come in order */
-	unsigned next_said;            /* the ring with which vhu_inband_announce() goes on */
+	unsigned next_said;            /* the ring with which vublk_dev_announce() goes on */
 	struct vhu_vring *vring;       /* params.num_queues of them */
 
 	/* The message outstanding. */
@@ -181,9 +181,6 @@ int vhu_vring_kick(struct vublk_dev *dev, struct vhu_msg *msg);
 /* The ring's notifications by messages, ready to be raised; NULL: these were not agreed upon. */
 struct vhu_inband *vhu_inband_of(struct vublk_dev *dev, struct vhu_vring *vring);
 
-/* Sends what is due, as much as there is room for; the rest when there is, or a channel. */
-void vhu_inband_announce(struct vublk_dev *dev);
-
 /* The ring is at rest: it has called, or does when it starts again. */
 void vhu_inband_rest(struct vublk_dev *dev, struct vhu_vring *vring);
 
@@ -231,8 +228,7 @@ struct vhu_mem *vhu_postcopy_newest(const struct vublk_dev *dev);
 
 /*
  * While it is listened: missing pages of this map are waited for, and it is held back until the
- * front-end knows where it lies. Takes the reference. 0; -errno of the registration, which has been
- * logged; the reference is the caller's then.
+ * front-end knows where it lies. The reference is taken either way. 0 or -errno.
  */
 int vhu_postcopy_hold(struct vublk_dev *dev, struct vhu_mem *mem);
 

@@ -47,7 +47,7 @@ static int say_all(struct vublk_dev *dev, struct vhu_vring *vring)
 	return err ? err : say(dev, vring, VHU_INBAND_CALL, VHU_BACKEND_VRING_CALL);
 }
 
-void vhu_inband_announce(struct vublk_dev *dev)
+void vublk_dev_announce(struct vublk_dev *dev)
 {
 	/* What is left, where that was given up, waits for nothing. */
 	const bool on = vhu_dev_has(dev, VHU_PROTOCOL_F_INBAND_NOTIFICATIONS);
@@ -72,11 +72,6 @@ void vhu_inband_announce(struct vublk_dev *dev)
 void vhu_inband_rest(struct vublk_dev *dev, struct vhu_vring *vring)
 {
 	/* The worker's last word may be on its way by what another one has asked for. */
-	vhu_inband_announce(dev);
+	vublk_dev_announce(dev);
 	atomic_fetch_and(&vring->inband.due, ~(unsigned)VHU_INBAND_CALL);
-}
-
-void vublk_dev_announce(struct vublk_dev *dev)
-{
-	vhu_inband_announce(dev);
 }

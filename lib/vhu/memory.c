@@ -20,14 +20,7 @@ int vhu_dev_use_memory(struct vublk_dev *dev, struct vhu_mem *mem)
 /* Takes over what is shared, at once, or when the front-end knows where we have it. */
 static int take_memory(struct vublk_dev *dev, struct vhu_mem *mem)
 {
-	int err;
-
-	if (!dev->postcopy.listening)
-		return vhu_dev_use_memory(dev, mem);
-	err = vhu_postcopy_hold(dev, mem);
-	if (err)
-		vhu_mem_put(mem);
-	return err;
+	return dev->postcopy.listening ? vhu_postcopy_hold(dev, mem) : vhu_dev_use_memory(dev, mem);
 }
 
 int vhu_dev_set_mem_table(struct vublk_dev *dev, struct vhu_msg *msg)

@@ -91,23 +91,39 @@ void vhu_postcopy_forget(struct vublk_dev *dev)
 
 /* ---- memory ---- */
 
-static int watch(const struct iovec *mapping, int uffd)
+static int watch(struct uffdio_range range, int uffd)
 {
-	struct uffdio_register all = {
-		.range = {.start = (uintptr_t)mapping->iov_base, .len = mapping->iov_len},
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
+	struct uffdio_register all = {.range = range, .mode = UFFDIO_REGISTER_MODE_MISSING};
 
 	/* A huge page that the kernel puts together has zeros where there was nothing. */
-	madvise(mapping->iov_base, mapping->iov_len, MADV_NOHUGEPAGE);
+	madvise((void *)(uintptr_t)range.start, range.len, MADV_NOHUGEPAGE);
 	return ioctl(uffd, UFFDIO_REGISTER, &all) ? -errno : 0;
 }
 
-static void unwatch(const struct iovec *mapping, int uffd)
+static int unwatch(struct uffdio_range range, int uffd)
 {
-	struct uffdio_range range = {(uintptr_t)mapping->iov_base, mapping->iov_len};
-
 	ioctl(uffd, UFFDIO_UNREGISTER, &range);
+	return 0;
+}
+
+static int wake(struct uffdio_range range, int uffd)
+{
+	ioctl(uffd, UFFDIO_WAKE, &range);
+	return 0;
+}
+
+/* Does this to all mappings of a map, until it fails. */
+static int each_mapping(const struct vhu_mem *mem, int uffd,
+			int (*act)(struct uffdio_range range, int uffd))
+{
+	struct iovec mapping[VHU_MEM_MAX_SLOTS];
+	const unsigned n = vhu_mem_mappings(mem, mapping, VHU_MEM_MAX_SLOTS);
+	int err = 0;
+
+	for (unsigned i = 0; !err && i < n; i++)
+		err = act((struct uffdio_range){(uintptr_t)mapping[i].iov_base, mapping[i].iov_len},
+			  uffd);
+	return err;
 }
 
 /* Remembers a map, and forgets those that nobody uses any more. 0 or -ENOMEM. */
@@ -139,22 +155,17 @@ struct vhu_mem *vhu_postcopy_newest(const struct vublk_dev *dev)
 
 int vhu_postcopy_hold(struct vublk_dev *dev, struct vhu_mem *mem)
 {
-	struct iovec mapping[VHU_MEM_MAX_SLOTS];
-	const unsigned n = vhu_mem_mappings(mem, mapping, VHU_MEM_MAX_SLOTS);
-	int err;
+	int err = each_mapping(mem, dev->postcopy.uffd, watch);
 
-	for (unsigned i = 0; i < n; i++) {
-		err = watch(&mapping[i], dev->postcopy.uffd);
-		if (!err)
-			continue;
+	if (!err)
+		err = remember(&dev->postcopy, mem);
+	if (err) {
 		vhu_log(VUBLK_LOG_ERROR,
 			"%s: postcopy: missing pages of guest memory cannot be waited for: %s",
 			dev->name, strerror(-err));
+		vhu_mem_put(mem);
 		return err;
 	}
-	err = remember(&dev->postcopy, mem);
-	if (err)
-		return err;
 	vhu_mem_put(dev->postcopy.held);
 	dev->postcopy.held = mem;
 	return 0;
@@ -166,20 +177,6 @@ void vhu_postcopy_tell(const struct vublk_dev *dev, struct vhu_region *region)
 		vhu_mem_piece(vhu_postcopy_newest(dev), region->guest_addr);
 
 	region->user_addr = (uintptr_t)piece.host;
-}
-
-/* Closing the userfaultfd would wake nobody as long as anybody else has it, too. */
-static void lose(const struct vhu_mem *mem, const struct vhu_postcopy *postcopy)
-{
-	struct iovec mapping[VHU_MEM_MAX_SLOTS];
-	const unsigned n = vhu_mem_mappings(mem, mapping, VHU_MEM_MAX_SLOTS);
-
-	vhu_mem_lose(mem, postcopy->nothing);
-	for (unsigned i = 0; i < n; i++) {
-		struct uffdio_range range = {(uintptr_t)mapping[i].iov_base, mapping[i].iov_len};
-
-		ioctl(postcopy->uffd, UFFDIO_WAKE, &range);
-	}
 }
 
 static bool is_gone(const struct vublk_dev *dev)
@@ -197,8 +194,11 @@ void vhu_postcopy_leave(struct vublk_dev *dev)
 		"%s: the front-end has gone during a postcopy migration: the guest's memory is "
 		"lost, and so are the requests that wait for some of it",
 		dev->name);
-	for (unsigned i = 0; i < dev->postcopy.n_maps; i++)
-		lose(dev->postcopy.map[i], &dev->postcopy);
+	for (unsigned i = 0; i < dev->postcopy.n_maps; i++) {
+		vhu_mem_lose(dev->postcopy.map[i], dev->postcopy.nothing);
+		/* Closing it would wake nobody as long as anybody else has it, too. */
+		each_mapping(dev->postcopy.map[i], dev->postcopy.uffd, wake);
+	}
 	vhu_postcopy_forget(dev);
 }
 
@@ -207,7 +207,7 @@ void vhu_postcopy_leave(struct vublk_dev *dev)
 int vhu_postcopy_advise(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	struct vhu_postcopy *postcopy = &dev->postcopy;
-	int uffd, nothing;
+	int uffd, nothing, copy = -1, err = 0;
 
 	if (postcopy->listening) {
 		vhu_log(VUBLK_LOG_WARNING, "%s: a postcopy migration is under way", dev->name);
@@ -215,10 +215,13 @@ int vhu_postcopy_advise(struct vublk_dev *dev, struct vhu_msg *msg)
 	}
 	uffd = open_uffd();
 	nothing = memfd_create("vublkd-lost", MFD_CLOEXEC);
-	msg->reply_fd = fcntl(uffd, F_DUPFD_CLOEXEC, 0);
-	if (uffd < 0 || nothing < 0 || msg->reply_fd < 0) {
-		const int err = uffd < 0 ? uffd : -errno;
-
+	if (uffd < 0 || nothing < 0)
+		err = uffd < 0 ? uffd : -errno;
+	else
+		copy = fcntl(uffd, F_DUPFD_CLOEXEC, 0);
+	if (!err && copy < 0)
+		err = -errno;
+	if (err) {
 		vhu_log(VUBLK_LOG_ERROR, "%s: no postcopy migration: userfaultfd: %s", dev->name,
 			strerror(-err));
 		vhu_fd_close(uffd);
@@ -228,6 +231,7 @@ int vhu_postcopy_advise(struct vublk_dev *dev, struct vhu_msg *msg)
 	vhu_postcopy_forget(dev);
 	postcopy->uffd = uffd;
 	postcopy->nothing = nothing;
+	msg->reply_fd = copy;
 	return 0;
 }
 
@@ -273,16 +277,9 @@ int vhu_postcopy_end(struct vublk_dev *dev, struct vhu_msg *msg)
 /* Nobody is missing anything any more. */
 int vhu_postcopy_end_finish(struct vublk_dev *dev, struct vhu_msg *msg)
 {
-	struct iovec mapping[VHU_MEM_MAX_SLOTS];
-
 	(void)msg;
-	for (unsigned i = 0; i < dev->postcopy.n_maps; i++) {
-		const unsigned n =
-			vhu_mem_mappings(dev->postcopy.map[i], mapping, VHU_MEM_MAX_SLOTS);
-
-		for (unsigned k = 0; k < n; k++)
-			unwatch(&mapping[k], dev->postcopy.uffd);
-	}
+	for (unsigned i = 0; i < dev->postcopy.n_maps; i++)
+		each_mapping(dev->postcopy.map[i], dev->postcopy.uffd, unwatch);
 	if (dev->postcopy.listening)
 		vhu_log(VUBLK_LOG_INFO, "%s: the postcopy migration has ended", dev->name);
 	vhu_postcopy_forget(dev);

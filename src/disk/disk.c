@@ -35,20 +35,25 @@ static void frontend_ended(struct frontend *frontend, int status)
 	disk->ended(disk->opaque, status);
 }
 
-static int open_disk(struct disk *disk)
+static int check_postcopy(void)
 {
-	const struct disk_config *config = disk->config;
-	int err = config->postcopy ? vublk_postcopy_check() : 0;
+	const int err = vublk_postcopy_check();
 
-	if (err) {
+	if (err)
 		log_error("--postcopy: userfaultfd(2): %s%s", strerror(-err),
 			  err == -EPERM ? "; it takes CAP_SYS_PTRACE, or the sysctl "
 					  "vm.unprivileged_userfaultfd=1"
 					: "");
-		return err;
-	}
-	err = image_open(&disk->image, &config->image);
+	return err;
+}
 
+static int open_disk(struct disk *disk)
+{
+	const struct disk_config *config = disk->config;
+	int err = config->postcopy ? check_postcopy() : 0;
+
+	if (!err)
+		err = image_open(&disk->image, &config->image);
 	if (!err && disk->process->iopoll)
 		err = image_iopoll_probe(&disk->image);
 	if (err)
