@@ -365,7 +365,7 @@ int vhu_iotlb_update(struct vhu_iotlb *iotlb, uint64_t iova, uint64_t size, uint
 void vhu_iotlb_invalidate(struct vhu_iotlb *iotlb, uint64_t iova, uint64_t size,
 			  struct vhu_revoked *revoked)
 {
-	const uint64_t last = size - 1 > UINT64_MAX - iova ? UINT64_MAX : iova + (size - 1);
+	const uint64_t last = vhu_iotlb_last(iova, size);
 
 	revoked->all = false;
 	revoked->n = 0;

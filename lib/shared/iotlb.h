@@ -137,6 +137,12 @@ int vhu_iotlb_peek(struct vhu_iotlb *iotlb, uint64_t iova, uint8_t perm,
 /* Does [first, last] of user addresses touch what was revoked? */
 bool vhu_revoked_has(const struct vhu_revoked *revoked, uint64_t first, uint64_t last);
 
+/* The last of `size` addresses from `iova` on, cut to the end of the address space; 0 is all. */
+static inline uint64_t vhu_iotlb_last(uint64_t iova, uint64_t size)
+{
+	return size - 1 > UINT64_MAX - iova ? UINT64_MAX : iova + (size - 1);
+}
+
 static inline bool vhu_revoked_any(const struct vhu_revoked *revoked)
 {
 	return revoked->all || revoked->n;

@@ -79,13 +79,13 @@ static const struct vhu_row rows[VHU_REQUEST_LIMIT] = {
 			    .empty_if_refused = true, .needs = PF(CONFIG)},
 	[VHU_SET_CONFIG] = {vhu_dev_set_config, .min_size = VHU_CONFIG_HEADER,
 			    .max_size = sizeof(struct vhu_config), .needs = PF(CONFIG)},
-	/* 20 bytes, or QEMU's 24. */
 	/* Empty, with a descriptor unless it is refused. */
 	[VHU_POSTCOPY_ADVISE] = {vhu_postcopy_advise, .reply_size = SAME_SIZE,
 				 .empty_if_refused = true, .needs = PF(PAGEFAULT)},
 	[VHU_POSTCOPY_LISTEN] = {vhu_postcopy_listen, .needs = PF(PAGEFAULT), .vital = true},
 	[VHU_POSTCOPY_END] = {vhu_postcopy_end, vhu_postcopy_end_finish, .reply_size = 8,
 			      .refusal = 1, .needs = PF(PAGEFAULT)},
+	/* 20 bytes, or QEMU's 24. */
 	[VHU_GET_INFLIGHT_FD] = {vhu_dev_get_inflight_fd, .min_size = VHU_INFLIGHT_DESC_SIZE,
 				 .max_size = sizeof(struct vhu_inflight_desc),
 				 .reply_size = SAME_SIZE, .needs = PF(INFLIGHT_SHMFD)},

@@ -125,9 +125,6 @@ static int update(struct vublk_dev *dev, const struct vhu_iotlb_msg *iotlb)
 int vhu_iommu_msg(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	const struct vhu_iotlb_msg iotlb = msg->payload.iotlb;
-	const uint64_t last = iotlb.size - 1 > UINT64_MAX - iotlb.iova
-				      ? UINT64_MAX
-				      : iotlb.iova + (iotlb.size - 1);
 	int err = 0;
 
 	if (!vhu_iommu_table(dev)) {
@@ -158,7 +155,8 @@ int vhu_iommu_msg(struct vublk_dev *dev, struct vhu_msg *msg)
 	}
 	/* Also if it failed: something may have had to go. */
 	if (vhu_revoked_any(&dev->revoked))
-		vhu_vring_revoke(dev, iotlb.iova, last, &dev->revoked);
+		vhu_vring_revoke(dev, iotlb.iova, vhu_iotlb_last(iotlb.iova, iotlb.size),
+				 &dev->revoked);
 	return err;
 }
 

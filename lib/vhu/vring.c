@@ -137,12 +137,8 @@ static void rest_unbegun(struct vublk_dev *dev, struct vhu_vring *vring)
 /* "vring_err" is the way to say that it cannot run. */
 static void tell(struct vublk_dev *dev, struct vhu_vring *vring)
 {
-	struct vhu_inband *inband = vhu_inband_of(dev, vring);
-
-	if (vring->vq.err_fd < 0 && inband)
-		vhu_inband_raise(inband, VHU_INBAND_ERR);
-	else
-		vhu_fd_signal(vring->vq.err_fd);
+	vring->vq.inband = vhu_inband_of(dev, vring);
+	vq_error(&vring->vq);
 }
 
 /*

@@ -15,6 +15,24 @@
 #include "shared/view.h"
 #include "vq/ring.h"
 
+/*
+ * Cuts what was found to the region of the map that it lies in: our address of it, and the region.
+ * NULL: it lies in none, for the memory may be another one than when the front-end said so.
+ */
+static uint8_t *find_host(const struct vhu_mem *mem, struct vhu_iotlb_found *found,
+			  struct vhu_mem_piece *region)
+{
+	uint64_t offset;
+
+	*region = vhu_mem_piece_uva(mem, found->uaddr);
+	if (!region->size)
+		return NULL;
+	offset = found->uaddr - region->gpa;
+	if (found->size > region->size - offset)
+		found->size = region->size - offset;
+	return region->host + offset;
+}
+
 /* ---- chains ---- */
 
 int vq_iommu_translate(struct vq_lease *lease, uint64_t addr, bool write,
@@ -22,19 +40,16 @@ int vq_iommu_translate(struct vq_lease *lease, uint64_t addr, bool write,
 {
 	struct vhu_iotlb_found found;
 	struct vhu_mem_piece region;
+	uint8_t *host;
 	int err = vhu_iotlb_find(lease->iotlb, lease->queue, addr,
 				 write ? VHU_IOTLB_WRITE : VHU_IOTLB_READ, &found);
 
 	if (err)
 		return err;
-	/* The memory may be another one than when the front-end said so. */
-	region = vhu_mem_piece_uva(lease->mem, found.uaddr);
-	if (!region.size)
+	host = find_host(lease->mem, &found, &region);
+	if (!host)
 		return -EFAULT;
-	found.uaddr -= region.gpa;
-	if (found.size > region.size - found.uaddr)
-		found.size = region.size - found.uaddr;
-	*piece = (struct vhu_mem_piece){addr, found.size, region.host + found.uaddr};
+	*piece = (struct vhu_mem_piece){addr, found.size, host};
 	return 0;
 }
 
@@ -112,13 +127,10 @@ static int check_part(const struct vq_part *part, unsigned index, struct vhu_iot
 		int e = vhu_iotlb_find(iotlb, index, at, perm_of(part), &found);
 
 		if (!e) {
-			const struct vhu_mem_piece region = vhu_mem_piece_uva(mem, found.uaddr);
-			const uint64_t room = region.size - (found.uaddr - region.gpa);
+			struct vhu_mem_piece region;
 
-			if (!region.size)
+			if (!find_host(mem, &found, &region))
 				e = -ENOENT;
-			else if (found.size > room)
-				found.size = room;
 			at = found.size < end - at ? at + found.size : end;
 		} else {
 			at = (at | (VHU_IOTLB_PAGE - 1)) + 1;
@@ -185,18 +197,16 @@ static int find_piece(uint64_t at, const struct vq_part *part, struct vhu_iotlb 
 {
 	struct vhu_iotlb_found found;
 	struct vhu_mem_piece region;
+	uint8_t *at_host;
 
 	if (vhu_iotlb_peek(iotlb, at, perm_of(part), &found))
 		return -EFAULT;
-	region = vhu_mem_piece_uva(mem, found.uaddr);
-	if (!region.size)
+	at_host = find_host(mem, &found, &region);
+	if (!at_host)
 		return -EFAULT;
-	found.uaddr -= region.gpa;
-	if (found.size > region.size - found.uaddr)
-		found.size = region.size - found.uaddr;
 	if (found.size > part->addr + part->size - at)
 		found.size = part->addr + part->size - at;
-	*piece = (struct iovec){region.host + found.uaddr, (size_t)found.size};
+	*piece = (struct iovec){at_host, (size_t)found.size};
 	*host = region.host;
 	return 0;
 }
