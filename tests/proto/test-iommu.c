@@ -104,6 +104,17 @@ static void await_miss(void)
 	REQUIRE_EQ(poll(&pfd, 1, FE_TIMEOUT_MS), 1);
 }
 
+/* A slot that was of use: all that its request needs is known. */
+static struct fe_blk_slot *begin_used(void)
+{
+	struct fe_blk_slot *slot;
+
+	begin();
+	slot = fe_blk_get(&blk);
+	CHECK_EQ(exchange(slot, VIRTIO_BLK_T_OUT, 0), VIRTIO_BLK_S_OK);
+	return slot;
+}
+
 static void end(void)
 {
 	REQUIRE_OK(fe_dev_stop(&dev));
@@ -302,15 +313,31 @@ static void status_that_is_not_mapped_breaks_the_ring(void)
 	end();
 }
 
-static void no_answer_is_an_error_in_the_end(void)
+/* Of a slot that was of use a page is gone now, and nobody answers. */
+static struct fe_blk_slot *begin_silent(void)
 {
-	struct fe_blk_slot *slot;
+	struct fe_blk_slot *slot = begin_used();
 
-	begin();
-	slot = fe_blk_get(&blk);
-	CHECK_EQ(exchange(slot, VIRTIO_BLK_T_OUT, 0), VIRTIO_BLK_S_OK);
 	REQUIRE_OK(fe_iommu_tell(&iommu, VHU_IOTLB_INVALIDATE, slot->data_gpa, PAGE, 0, 0));
 	iommu.silent = true;
+	return slot;
+}
+
+/* Another one then waits for the answer. */
+static struct fe_blk_slot *begin_missing(void)
+{
+	struct fe_blk_slot *slot = begin_silent();
+
+	REQUIRE_OK(fe_blk_submit(&blk, slot, VIRTIO_BLK_T_OUT, 0, DATA_SIZE));
+	fe_vq_kick(blk.vq);
+	await_miss();
+	return slot;
+}
+
+static void no_answer_is_an_error_in_the_end(void)
+{
+	struct fe_blk_slot *slot = begin_silent();
+
 	CHECK_EQ(exchange(slot, VIRTIO_BLK_T_OUT, 0), VIRTIO_BLK_S_IOERR);
 	iommu.silent = false;
 	end();
@@ -318,16 +345,8 @@ static void no_answer_is_an_error_in_the_end(void)
 
 static void channel_is_closed_while_missing(void)
 {
-	struct fe_blk_slot *slot;
+	struct fe_blk_slot *slot = begin_missing();
 
-	begin();
-	slot = fe_blk_get(&blk);
-	CHECK_EQ(exchange(slot, VIRTIO_BLK_T_OUT, 0), VIRTIO_BLK_S_OK);
-	REQUIRE_OK(fe_iommu_tell(&iommu, VHU_IOTLB_INVALIDATE, slot->data_gpa, PAGE, 0, 0));
-	iommu.silent = true;
-	REQUIRE_OK(fe_blk_submit(&blk, slot, VIRTIO_BLK_T_OUT, 0, DATA_SIZE));
-	fe_vq_kick(blk.vq);
-	await_miss();
 	shutdown(dev.channel.fd, SHUT_RDWR);
 	REQUIRE(take() == slot);
 	CHECK_EQ(*slot->status, VIRTIO_BLK_S_IOERR);
@@ -339,12 +358,9 @@ static void channel_is_closed_while_missing(void)
 /* While it is not answered what it asks for, a ring is stopped, and goes on later. */
 static void drains_while_missing(void)
 {
-	struct fe_blk_slot *slot;
+	struct fe_blk_slot *slot = begin_used();
 	uint32_t base;
 
-	begin();
-	slot = fe_blk_get(&blk);
-	CHECK_EQ(exchange(slot, VIRTIO_BLK_T_OUT, 0), VIRTIO_BLK_S_OK);
 	fe_pattern(slot->data, 0, DATA_SIZE, 5);
 	REQUIRE_OK(fe_iommu_tell(&iommu, VHU_IOTLB_INVALIDATE, slot->data_gpa, PAGE, 0, 0));
 	REQUIRE_OK(fe_blk_submit(&blk, slot, VIRTIO_BLK_T_OUT, SECTORS, DATA_SIZE));
@@ -377,16 +393,10 @@ static void stops_before_it_is_known(void)
 
 static void hangs_up_while_missing(void)
 {
-	struct fe_blk_slot *slot;
+	struct fe_blk_slot *slot = begin_missing();
 
-	begin();
-	slot = fe_blk_get(&blk);
-	CHECK_EQ(exchange(slot, VIRTIO_BLK_T_OUT, 0), VIRTIO_BLK_S_OK);
-	REQUIRE_OK(fe_iommu_tell(&iommu, VHU_IOTLB_INVALIDATE, slot->data_gpa, PAGE, 0, 0));
-	REQUIRE_OK(fe_blk_submit(&blk, slot, VIRTIO_BLK_T_OUT, 0, DATA_SIZE));
-	fe_vq_kick(blk.vq);
-	await_miss();
 	fe_dev_hang_up(&dev);
+	iommu.silent = false;
 	REQUIRE_OK(fe_dev_reconnect(&dev, server.socket));
 	REQUIRE(take() == slot);
 	CHECK_EQ(*slot->status, VIRTIO_BLK_S_OK);
@@ -397,11 +407,8 @@ static void hangs_up_while_missing(void)
 
 static void any_number_of_translations(void)
 {
-	struct fe_blk_slot *slot;
+	struct fe_blk_slot *slot = begin_used();
 
-	begin();
-	slot = fe_blk_get(&blk);
-	CHECK_EQ(exchange(slot, VIRTIO_BLK_T_OUT, 0), VIRTIO_BLK_S_OK);
 	for (uint64_t i = 0; i < 70000; i++) {
 		const struct vhu_iotlb_msg msg = {
 			.iova = i * 8192,
