@@ -1,15 +1,21 @@
 # What is installed beside the program, and the demonstration.
-EXTRA_DIST += contrib/demo/demo contrib/qemu/50-vublkd.json.in \
-	contrib/systemd/vublkd@.service.in contrib/systemd/vublkd@.socket
+EXTRA_DIST += contrib/api/openapi.yaml contrib/grafana/vublkd.json contrib/demo/demo contrib/qemu/50-vublkd.json.in \
+	contrib/systemd/vublkd.service.in contrib/systemd/vublkd@.service.in contrib/systemd/vublkd@.socket
 
+completiondir = $(datadir)/bash-completion/completions
+dist_completion_DATA = contrib/completion/vublkctl contrib/completion/vublkd
 vhostuserdir = $(datadir)/qemu/vhost-user
 vhostuser_DATA = contrib/qemu/50-vublkd.json
-systemdsystemunit_DATA = contrib/systemd/vublkd@.service contrib/systemd/vublkd@.socket
-CLEANFILES += contrib/qemu/50-vublkd.json contrib/systemd/vublkd@.service
+systemdsystemunit_DATA = contrib/systemd/vublkd.service contrib/systemd/vublkd@.service \
+	contrib/systemd/vublkd@.socket
+CLEANFILES += contrib/qemu/50-vublkd.json contrib/systemd/vublkd.service \
+	contrib/systemd/vublkd@.service
 
 # bindir is known in full only to make.
 substitute = $(AM_V_GEN)$(MKDIR_P) $(@D) && $(SED) -e 's|@bindir[@]|$(bindir)|g'
 contrib/qemu/50-vublkd.json: contrib/qemu/50-vublkd.json.in Makefile
+	$(substitute) $(srcdir)/$@.in >$@
+contrib/systemd/vublkd.service: contrib/systemd/vublkd.service.in Makefile
 	$(substitute) $(srcdir)/$@.in >$@
 contrib/systemd/vublkd@.service: contrib/systemd/vublkd@.service.in Makefile
 	$(substitute) '$(srcdir)/$@.in' >'$@'

@@ -15,20 +15,24 @@ lib_libvublk_la_SOURCES = \
 	lib/shared/iotlb.c lib/shared/iotlb.h \
 	lib/shared/mem.c lib/shared/mem.h \
 	lib/shared/view.c lib/shared/view.h \
+	lib/vhu/adopt.c \
 	lib/vhu/backend.c lib/vhu/backend.h \
 	lib/vhu/dev.c lib/vhu/dev.h \
 	lib/vhu/dispatch.c \
 	lib/vhu/inband.c \
 	lib/vhu/iommu.c \
+	lib/vhu/keep.c \
 	lib/vhu/memory.c \
 	lib/vhu/msg.c lib/vhu/msg.h \
 	lib/vhu/postcopy.c \
+	lib/vhu/record.c lib/vhu/record.h \
 	lib/vhu/report.c \
 	lib/vhu/ring_state.c lib/vhu/ring_state.h \
 	lib/vhu/session.c lib/vhu/session.h \
 	lib/vhu/state.h \
 	lib/vhu/transfer.c \
 	lib/vhu/vring.c \
+	lib/vhu/vring_msg.c \
 	lib/vq/chain.c \
 	lib/vq/dirty.c lib/vq/dirty.h \
 	lib/vq/iommu.c \

@@ -77,6 +77,12 @@ struct vublk_ops {
 	 */
 	void (*queue_update)(void *opaque, struct vublk_queue *queue, struct vublk_update *update);
 	/*
+	 * The ring has been found broken, `why` (valid during the call) says what was wrong, and
+	 * nothing more will be popped until it is stopped and started. Once each start, on the
+	 * queue's worker. May be NULL.
+	 */
+	void (*queue_broken)(void *opaque, struct vublk_queue *queue, const char *why);
+	/*
 	 * The answer awaited (vublk_dev_input() returned 1) has come: watch the socket again
 	 * (again == true), or the connection has to end (again == false).
 	 */
@@ -147,15 +153,72 @@ int vublk_dev_create(struct vublk_dev **devp, const struct vublk_params *params)
 /* Destroys it; it must not be connected. NULL is allowed. */
 void vublk_dev_destroy(struct vublk_dev *dev);
 
-/* Starts a session on a connected stream socket, whose ownership passes to the device. 0, or -errno
- * (then the socket has been closed). */
-int vublk_dev_connect(struct vublk_dev *dev, int sock);
+/*
+ * Where a session is kept beyond the end of this process, so that another one goes on with it
+ * (vublk_dev_adopt()) on the same connection: memory and descriptors that outlive the process. What
+ * is kept is right at any moment, so that a process may be killed at any.
+ */
+struct vublk_keeper {
+	/*
+	 * vublk_keeper_size() bytes, aligned to 64, and shared with no front-end; all 0 when a
+	 * session is started there.
+	 */
+	void *memory;
+	/*
+	 * Keeps a duplicate of a descriptor. Returns its ticket, or -errno: of the first one, which
+	 * is the connection, VUBLK_TICKET_CONNECTION, then other numbers > 0; of one that is kept
+	 * already, whatever number the descriptor has, the ticket that it has.
+	 */
+	int (*keep)(void *opaque, int fd);
+	/* These n are all that is needed (some maybe twice): forget all other tickets. */
+	void (*settle)(void *opaque, const uint32_t *ticket, unsigned n);
+	/* The descriptor of a ticket that another process was given, the caller's; or -errno. */
+	int (*take)(void *opaque, uint32_t ticket);
+	/*
+	 * The session is over, or cannot be kept: forget all of it. Nothing is called afterwards.
+	 */
+	void (*end)(void *opaque);
+	void *opaque;
+};
+
+#define VUBLK_TICKET_CONNECTION 1
+
+/* How much memory a session takes, bytes. */
+size_t vublk_keeper_size(void);
+
+/*
+ * Starts a session on a connected stream socket, whose ownership passes to the device. With a
+ * keeper (copied; NULL: none) it is kept, or a warning is logged. Requests are tracked then,
+ * whether or not the front-end has a region for that. 0, or -errno (then the socket has been
+ * closed).
+ */
+int vublk_dev_connect(struct vublk_dev *dev, int sock, const struct vublk_keeper *keeper);
+
+/*
+ * Goes on with a session that another process has kept there, in the midst of whatever that process
+ * was at: starts its rings, and answers what was to be answered. As vublk_dev_input(): 0, 1, or
+ * -errno (logged: it is not to be had, or not to be believed, or nobody can know how far it was),
+ * and then vublk_dev_disconnect() ends it.
+ */
+int vublk_dev_adopt(struct vublk_dev *dev, const struct vublk_keeper *keeper);
+
+/* The socket of the session, the library's; -1: there is none. */
+int vublk_dev_socket(const struct vublk_dev *dev);
+
+/*
+ * Ends this process's part of a session that is kept, the queues stopped as far as they may be
+ * while somebody goes on with them; else like vublk_dev_disconnect(), which also ends what is not
+ * kept.
+ */
+void vublk_dev_park(struct vublk_dev *dev);
 
 /*
  * The socket is readable: reads and serves what is there, a bounded number of messages.
- * 0: call again when the socket is readable; 1: an answer of a queue is awaited, leave the
- * socket alone until ops->resume(); -errno: the connection is over (-ECONNRESET: the front-end
- * closed it; others have been logged), call vublk_dev_disconnect().
+ * 0: call again when something more has come, which is not the same as that the socket is readable:
+ * what is there may be a part of a message, and stay there; 2: call again soon, there may be more;
+ * 1: an answer of a queue is awaited, leave the socket alone until ops->resume(), and then call
+ * again; -errno: the connection is over (-ECONNRESET: the front-end closed it; others have been
+ * logged), call vublk_dev_disconnect().
  */
 int vublk_dev_input(struct vublk_dev *dev);
 
@@ -324,8 +387,8 @@ int vublk_queue_begin(struct vublk_queue *queue);
 /* The last one: nothing is popped or published any more. What is not published stays in flight. */
 void vublk_queue_end(struct vublk_queue *queue);
 
-/* Are there requests of an earlier process, or start, still to be popped? Pop gives them first. */
-bool vublk_queue_recovering(const struct vublk_queue *queue);
+/* How many requests of an earlier process, or start, are still to be popped: they come first. */
+unsigned vublk_queue_recovering(const struct vublk_queue *queue);
 
 /* Are requests in flight remembered, so that another process can go on with them? */
 bool vublk_queue_tracked(const struct vublk_queue *queue);
@@ -376,6 +439,12 @@ void vublk_queue_abandon(struct vublk_queue *queue, struct vublk_chain *chain);
 
 /* Makes all that was pushed visible to the driver and calls it if it wants to be called. */
 void vublk_queue_publish(struct vublk_queue *queue);
+
+/*
+ * How often the driver was called since the queue was started, by its descriptor or a message,
+ * calls included that are made for the case that one was lost. What it did not want is not counted.
+ */
+uint64_t vublk_queue_calls(const struct vublk_queue *queue);
 
 /*
  * Asks the driver to kick (true) or not to bother (false). After asking for kicks, returns

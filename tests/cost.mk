@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The tests of what a request costs, counted. Included by tests/local.mk after tests/frontend.mk.
 
-check_PROGRAMS += tests/cost/lockstep tests/cost/test-fairness
+check_PROGRAMS += tests/cost/lockstep tests/cost/test-fairness tests/cost/test-scale
 tests_cost_lockstep_LDADD = tests/frontend/libfrontend.la
 
 # To be preloaded into the daemon. Libtool, as we configure it, makes no shared libraries.

@@ -13,6 +13,8 @@ tests_libtap_la_SOURCES = tests/tap.c tests/tap.h
 
 check_LTLIBRARIES += tests/proto/libproto.la
 tests_proto_libproto_la_SOURCES = \
+	tests/proto/disks.c \
+	tests/proto/disks.h \
 	tests/proto/fuse_file.c \
 	tests/proto/fuse_file.h \
 	tests/proto/hostile.c \
@@ -28,10 +30,14 @@ tests_proto_libproto_la_LIBADD = tests/frontend/libfrontend.la tests/libtap.la $
 proto_tests = \
 	tests/proto/test-blocks \
 	tests/proto/test-command \
+	tests/proto/test-counters \
 	tests/proto/test-dirty-log \
+	tests/proto/test-disk-workers \
+	tests/proto/test-disks \
 	tests/proto/test-durable \
 	tests/proto/test-fixed-buffers \
 	tests/proto/test-framing \
+	tests/proto/test-hang \
 	tests/proto/test-host \
 	tests/proto/test-hostile-churn \
 	tests/proto/test-hostile-message \
@@ -39,6 +45,7 @@ proto_tests = \
 	tests/proto/test-hostile-ring \
 	tests/proto/test-inband \
 	tests/proto/test-iommu \
+	tests/proto/test-limits \
 	tests/proto/test-lock \
 	tests/proto/test-log \
 	tests/proto/test-memory \

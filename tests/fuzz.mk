@@ -3,11 +3,14 @@
 EXTRA_DIST += \
 	tests/fuzz/fuzz \
 	tests/fuzz/fuzz.h \
+	tests/fuzz/fuzz-api.c \
 	tests/fuzz/fuzz-config.c \
+	tests/fuzz/fuzz-keeper.c \
 	tests/fuzz/fuzz-options.c \
 	tests/fuzz/fuzz-request.c \
 	tests/fuzz/fuzz-ring.c \
 	tests/fuzz/fuzz-session.c \
+	tests/fuzz/fuzz-settings.c \
 	tests/fuzz/ring_driver.c \
 	tests/fuzz/ring_model.c \
 	tests/fuzz/ring_model.h \

@@ -14,16 +14,18 @@ EXTRA_DIST += \
 	tests/guest/init \
 	tests/guest/lib.sh \
 	tests/guest/load.sh \
-	tests/guest/migrate \
 	tests/guest/moves.sh \
 	tests/guest/test-basic.sh \
 	tests/guest/test-boot.sh \
+	tests/guest/test-disks.sh \
 	tests/guest/test-features.sh \
 	tests/guest/test-hotplug.sh \
 	tests/guest/test-iommu.sh \
 	tests/guest/test-iopoll.sh \
 	tests/guest/test-kill.sh \
 	tests/guest/test-libvirt.sh \
+	tests/guest/migrate \
+	tests/guest/test-migrate.sh \
 	tests/guest/test-postcopy.sh \
 	tests/guest/test-read-only.sh \
 	tests/guest/test-resize.sh \

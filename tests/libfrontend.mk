@@ -14,6 +14,7 @@ tests_frontend_libfrontend_la_SOURCES = \
 	tests/frontend/fe_daemon.h \
 	tests/frontend/fe_dev.c \
 	tests/frontend/fe_dev.h \
+	tests/frontend/fe_fds.h \
 	tests/frontend/fe_fixed.c \
 	tests/frontend/fe_fixed.h \
 	tests/frontend/fe_image.c \
@@ -22,6 +23,8 @@ tests_frontend_libfrontend_la_SOURCES = \
 	tests/frontend/fe_inflight.h \
 	tests/frontend/fe_iommu.c \
 	tests/frontend/fe_iommu.h \
+	tests/frontend/fe_keeper.c \
+	tests/frontend/fe_keeper.h \
 	tests/frontend/fe_postcopy.c \
 	tests/frontend/fe_postcopy.h \
 	tests/frontend/fe_loop.c \

@@ -14,11 +14,18 @@ EXTRA_DIST += \
 	tests/README.md \
 	tests/cli/lib.sh \
 	tests/cli/machine \
+	tests/cli/api_cases.py \
+	tests/cli/test-api.sh \
+	tests/cli/ctl_fake.py \
 	tests/cli/test-bench-compare.sh \
 	tests/cli/test-bench.sh \
+	tests/cli/test-check-config.sh \
+	tests/cli/test-completion.sh \
+	tests/cli/test-ctl.sh \
 	tests/cli/test-help-man.sh \
 	tests/cli/test-limits.sh \
 	tests/cli/test-process.sh \
+	tests/cli/test-supervise.sh \
 	tests/cli/test-systemd.sh \
 	tests/debian13 \
 	tests/meta/test-bootstrap.sh \

@@ -9,31 +9,46 @@
 
 unit_tests = \
 	tests/unit/test-blk-config \
+	tests/unit/test-blk-counters \
+	tests/unit/test-blk-limits \
 	tests/unit/test-blk-merge \
 	tests/unit/test-blk-merge-results \
 	tests/unit/test-blk-req \
 	tests/unit/test-blk-rw \
 	tests/unit/test-blk-rw-end \
 	tests/unit/test-blk-zeroes \
+	tests/unit/test-bounce \
 	tests/unit/test-capabilities \
 	tests/unit/test-engine \
+	tests/unit/test-engine-fair \
 	tests/unit/test-engine-io \
 	tests/unit/test-engine-uring \
 	tests/unit/test-engine-uring-memory \
 	tests/unit/test-engine-watch \
+	tests/unit/test-fair \
+	tests/unit/test-fdstore \
+	tests/unit/test-file-key \
 	tests/unit/test-guest-gate \
 	tests/unit/test-image \
 	tests/unit/test-image-device \
 	tests/unit/test-image-end \
 	tests/unit/test-image-lock \
 	tests/unit/test-iov \
+	tests/unit/test-keeper \
+	tests/unit/test-keeper-message \
+	tests/unit/test-keeper-upgrade \
 	tests/unit/test-listener \
 	tests/unit/test-log \
 	tests/unit/test-loop \
 	tests/unit/test-mailbox \
+	tests/unit/test-openings \
 	tests/unit/test-options \
+	tests/unit/test-placement \
 	tests/unit/test-poll-policy \
+	tests/unit/test-queue-counters \
+	tests/unit/test-queue-limits \
 	tests/unit/test-queue-revoke \
+	tests/unit/test-settings \
 	tests/unit/test-values \
 	tests/unit/test-vhu-backend \
 	tests/unit/test-vhu-dev \
@@ -52,7 +67,9 @@ unit_tests = \
 	tests/unit/test-vhu-iotlb \
 	tests/unit/test-vhu-mem \
 	tests/unit/test-vhu-msg \
+	tests/unit/test-vhu-keep \
 	tests/unit/test-vhu-session \
+	tests/unit/test-vhu-session-store \
 	tests/unit/test-vhu-transfer \
 	tests/unit/test-vhu-vring \
 	tests/unit/test-vhu-ring-state \
@@ -73,9 +90,15 @@ unit_tests = \
 	tests/unit/test-vq-track-recover-split \
 	tests/unit/test-vq-track-split \
 	tests/unit/test-worker \
-	tests/unit/test-worker-poll
+	tests/unit/test-worker-counters \
+	tests/unit/test-worker-poll \
+	tests/unit/test-writer
 
 check_PROGRAMS += $(unit_tests)
+
+# The child that vublkd-keeper has in its tests.
+check_PROGRAMS += tests/unit/keeper-child
+tests_unit_keeper_child_LDADD =
 
 # What several programs set up. Of it a program gets the files that it uses.
 check_LTLIBRARIES += tests/unit/support/libsupport.la
@@ -100,6 +123,8 @@ tests_unit_support_libsupport_la_SOURCES = \
 	tests/unit/support/gate.h \
 	tests/unit/support/image-file.c \
 	tests/unit/support/image-file.h \
+	tests/unit/support/keeper.c \
+	tests/unit/support/keeper.h \
 	tests/unit/support/mem-at.c \
 	tests/unit/support/mem-at.h \
 	tests/unit/support/one-queue.c \
@@ -122,9 +147,9 @@ tests_unit_support_libsupport_la_SOURCES = \
 	tests/unit/support/uring.h
 
 unit_libs = tests/unit/support/libsupport.la tests/libtap.la tests/frontend/libfrontend.la \
-	src/libvublkd.la $(CUNIT_LIBS)
+	src/libvublkd.la src/libkeeper.la $(CUNIT_LIBS)
 
 # In the place of the common LDADD, which is that of the protocol tests. Automake knows only that
 # one, and that is what it says they depend on.
 $(unit_tests): LDADD = $(unit_libs)
-$(unit_tests): tests/unit/support/libsupport.la src/libvublkd.la
+$(unit_tests): tests/unit/support/libsupport.la src/libvublkd.la src/libkeeper.la

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * See bench_options.h. One table has a row per option (src/cli/option_table.h), and
+ * See bench_options.h. One table has a row per option (src/config/option_table.h), and
  * tests/cli/test-help-man.sh holds the man page against it. Main thread; trusts nothing of argv.
  */
 #include "bench_options.h"
@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/option_table.h"
-#include "cli/values.h"
+#include "config/option_table.h"
+#include "config/values.h"
 
 #define DEFAULT_QUEUE_SIZE 128u   /* QEMU's */
 #define MAX_QUEUE_SIZE     32768u /* virtio 2.7, 2.8 */
@@ -61,7 +61,7 @@ struct parsed {
 
 static struct bench_options *options_of(const struct option_parser *parser)
 {
-	return &((struct parsed *)parser->options)->options;
+	return &((struct parsed *)parser->into)->options;
 }
 
 /* ---- what is more than a kind can say; `value` is never empty ---- */
@@ -91,7 +91,7 @@ static int set_rw(struct option_parser *parser, const struct option_row *row, co
 	if (i < 0)
 		return option_fail_value(parser, row, value, row->argument);
 	options_of(parser)->random = i >= 3;
-	((struct parsed *)parser->options)->mixed = i % 3 == 2;
+	((struct parsed *)parser->into)->mixed = i % 3 == 2;
 	options_of(parser)->read_percent = percent[i % 3];
 	return 0;
 }
@@ -275,7 +275,7 @@ static int check_sockets(struct option_parser *parser)
 		return option_fail(parser, "--socket-path is given twice, which takes --compare");
 	if (!o->floor && !o->n_sockets)
 		return option_fail(parser, "--socket-path=PATH is missing");
-	if (parser->seen[OPT_ROUNDS] && !o->compare)
+	if (parser->here[OPT_ROUNDS] && !o->compare)
 		return option_fail(parser, "--rounds goes only with --compare");
 	if (o->pid && (o->compare || o->floor))
 		return option_fail(parser, "--pid goes with neither --compare nor --floor");
@@ -286,7 +286,7 @@ static int check_work(struct option_parser *parser)
 {
 	const struct bench_options *o = options_of(parser);
 
-	if (parser->seen[OPT_SECONDS] && o->count)
+	if (parser->here[OPT_SECONDS] && o->count)
 		return option_fail(parser, "--seconds and --count exclude each other");
 	if (o->verify && o->floor)
 		return option_fail(parser,
@@ -304,7 +304,7 @@ static int check_mix(struct option_parser *parser)
 {
 	struct parsed *parsed = parser->options;
 
-	if (!parser->seen[OPT_READ_PERCENT])
+	if (!parser->here[OPT_READ_PERCENT])
 		return 0;
 	if (!parsed->mixed)
 		return option_fail(parser, "--read-percent goes only with --rw=rw or --rw=randrw");
@@ -340,8 +340,8 @@ static int check_queues(struct option_parser *parser)
 static int (*const checks[])(struct option_parser *) = {
 	check_sockets, check_work, check_mix, check_queues, NULL,
 };
-static const struct option_table table = {"vublk-bench", rows, N_OPTIONS, &rows[OPT_SOCKET_PATH],
-					  checks};
+static const struct option_part part = {rows, N_OPTIONS, checks};
+static const struct option_table table = {"vublk-bench", {{&part, 0}}, &rows[OPT_SOCKET_PATH]};
 static_assert(N_OPTIONS <= OPTION_TABLE_MAX, "the parser has room for the table");
 
 int bench_options_parse(struct bench_options *options, int argc, char *const *argv, char *error,
@@ -357,7 +357,7 @@ int bench_options_parse(struct bench_options *options, int argc, char *const *ar
 	if (options->action != BENCH_RUN)
 		return 0;
 	err = option_table_parse(&parser, argc, argv);
-	parsed.options.inflight_given = parser.seen[OPT_INFLIGHT];
+	parsed.options.inflight_given = parser.given[OPT_INFLIGHT] != NULL;
 	*options = parsed.options;
 	return err;
 }

@@ -6,13 +6,15 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "vublk.h"
 
-#define GUARDS 4096
+#define CHUNK  4096 /* guards that are made together */
+#define CHUNKS 1024 /* far more mappings than a kernel gives a process (vm.max_map_count) */
 
 /*
  * A guard in use has a size. It is taken and released in an order that lets the handler tell a
@@ -24,16 +26,39 @@ struct guard {
 	_Atomic size_t size;
 };
 
-static struct guard guards[GUARDS];
+/*
+ * Guards never move and never go: the handler may look at any of them at any time. The first chunk
+ * is there from the start; another one is published when it is all zero, after those before it.
+ */
+static struct guard first_chunk[CHUNK];
+static _Atomic(struct guard *) chunks[CHUNKS] = {first_chunk};
 static int lost_fd = -1;
 static uintptr_t page_size; /* bytes */
 
+static struct guard *guard_of(int handle)
+{
+	return atomic_load(&chunks[handle / CHUNK]) + handle % CHUNK;
+}
+
+/* Makes it, unless another thread has done so meanwhile. Is it there? */
+static bool make_chunk(int i)
+{
+	struct guard *chunk = calloc(CHUNK, sizeof(*chunk)), *none = NULL;
+
+	if (chunk && !atomic_compare_exchange_strong(&chunks[i], &none, chunk))
+		free(chunk);
+	return atomic_load(&chunks[i]);
+}
+
 int vhu_guard_add(void *base, size_t size)
 {
-	for (int i = 0; i < GUARDS; i++) {
-		struct guard *guard = &guards[i];
+	for (int i = 0; i < CHUNKS * CHUNK; i++) {
+		struct guard *guard;
 		bool taken = false;
 
+		if (!atomic_load(&chunks[i / CHUNK]) && !make_chunk(i / CHUNK))
+			return -ENOMEM;
+		guard = guard_of(i);
 		if (!atomic_compare_exchange_strong(&guard->taken, &taken, true))
 			continue;
 		atomic_store(&guard->lost, false);
@@ -47,18 +72,18 @@ int vhu_guard_add(void *base, size_t size)
 
 void vhu_guard_remove(int handle)
 {
-	atomic_store(&guards[handle].size, 0);
-	atomic_store(&guards[handle].taken, false);
+	atomic_store(&guard_of(handle)->size, 0);
+	atomic_store(&guard_of(handle)->taken, false);
 }
 
 void vhu_guard_by_page(int handle)
 {
-	atomic_store(&guards[handle].by_page, true);
+	atomic_store(&guard_of(handle)->by_page, true);
 }
 
 bool vhu_guard_is_lost(int handle)
 {
-	return atomic_load(&guards[handle].lost);
+	return atomic_load(&guard_of(handle)->lost);
 }
 
 static bool replace_range(uintptr_t base, size_t size)
@@ -73,8 +98,8 @@ static bool replace_range(uintptr_t base, size_t size)
  */
 static bool replace(uintptr_t address)
 {
-	for (int i = 0; i < GUARDS; i++) {
-		struct guard *guard = &guards[i];
+	for (int i = 0; i < CHUNKS * CHUNK && atomic_load(&chunks[i / CHUNK]); i++) {
+		struct guard *guard = guard_of(i);
 		const size_t size = atomic_load(&guard->size);
 		const uintptr_t base = atomic_load(&guard->base);
 

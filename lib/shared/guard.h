@@ -16,7 +16,8 @@
 #include <stddef.h>
 
 /*
- * Guards `size` bytes mapped at `base`, both in whole pages. Returns a handle >= 0 or -ENOSPC.
+ * Guards `size` bytes mapped at `base`, both in whole pages. Returns a handle >= 0, -ENOMEM,
+ * or -ENOSPC when there are millions.
  * Without vublk_guard_memory() having been called, nothing happens on SIGBUS but the usual.
  */
 int vhu_guard_add(void *base, size_t size);

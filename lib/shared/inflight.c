@@ -265,6 +265,15 @@ void *vhu_inflight_queue(const struct vhu_inflight *inflight, unsigned index)
 	return inflight->first + index * inflight->stride;
 }
 
+void vhu_inflight_forget_queue(const struct vhu_inflight *inflight, unsigned index)
+{
+	/* Both layouts begin alike. */
+	struct inflight_split *region = vhu_inflight_queue(inflight, index);
+
+	if (region)
+		__atomic_store_n(&region->version, 0, __ATOMIC_RELAXED);
+}
+
 unsigned vhu_inflight_queue_size(const struct vhu_inflight *inflight)
 {
 	return inflight->queue_size;

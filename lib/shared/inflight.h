@@ -80,6 +80,12 @@ static_assert(sizeof(struct inflight_packed) == 32, "layout of the specification
 
 #define INFLIGHT_VERSION 1 /* 0: not yet initialised */
 
+/*
+ * The entries of a queue's region, at least. What a front-end asks for is no bound of its rings:
+ * QEMU 10 asks for its `queue-size`, 128, and makes rings of 1024, the most that it knows.
+ */
+#define VHU_INFLIGHT_MIN_ENTRIES 1024u
+
 struct vhu_inflight;
 
 /*
@@ -106,6 +112,9 @@ void vhu_inflight_put(struct vhu_inflight *inflight);
 
 /* The region of a queue, or NULL if it has none. Its layout is vhu_inflight_is_packed()'s. */
 void *vhu_inflight_queue(const struct vhu_inflight *inflight, unsigned index);
+
+/* The queue's region counts as never used. Nobody works with it. */
+void vhu_inflight_forget_queue(const struct vhu_inflight *inflight, unsigned index);
 
 /* Entries of each queue's region. */
 unsigned vhu_inflight_queue_size(const struct vhu_inflight *inflight);

@@ -198,14 +198,17 @@ static int map(struct mapping *mapping, const char *name, int fd, off_t offset, 
 	mapping->base = mmap(NULL, size, VHU_GATE_PROT, MAP_SHARED | MAP_NORESERVE, fd, offset);
 	if (mapping->base == MAP_FAILED) {
 		err = -errno;
-		vhu_log(VUBLK_LOG_WARNING, "%s: cannot map a memory region of %zu bytes: %s", name,
-			size, strerror(-err));
+		vhu_log(VUBLK_LOG_WARNING, "%s: cannot map a memory region of %zu bytes: %s%s",
+			name, size, strerror(-err),
+			err == -ENOMEM ? "; with many disks vm.max_map_count may have to be raised"
+				       : "");
 		return err;
 	}
 	mapping->guard = vhu_guard_add(mapping->base, size);
 	if (mapping->guard < 0) {
 		err = mapping->guard;
-		vhu_log(VUBLK_LOG_WARNING, "%s: too many memory regions", name);
+		vhu_log(VUBLK_LOG_WARNING, "%s: cannot guard a memory region: %s", name,
+			strerror(-err));
 	} else {
 		err = vhu_gate_open(mapping->base, size, fd, offset);
 		if (err)

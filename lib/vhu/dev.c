@@ -62,6 +62,14 @@ static struct vhu_vring *make_vrings(unsigned n)
 	return vring;
 }
 
+/* On the queue's worker. */
+static void tell_broken(struct vublk_queue *vq, const char *what)
+{
+	const struct vublk_params *params = &vq->dev->params;
+
+	params->ops->queue_broken(params->opaque, vq, what);
+}
+
 int vublk_dev_create(struct vublk_dev **devp, const struct vublk_params *params)
 {
 	struct vublk_dev *dev;
@@ -88,6 +96,7 @@ int vublk_dev_create(struct vublk_dev **devp, const struct vublk_params *params)
 	for (unsigned i = 0; i < params->num_queues; i++) {
 		vq_init(&dev->vring[i].vq, dev->name, i);
 		dev->vring[i].vq.dev = dev;
+		dev->vring[i].vq.tell_broken = params->ops->queue_broken ? tell_broken : NULL;
 	}
 	*devp = dev;
 	return 0;
@@ -104,7 +113,7 @@ void vublk_dev_destroy(struct vublk_dev *dev)
 	free(dev);
 }
 
-int vublk_dev_connect(struct vublk_dev *dev, int sock)
+int vublk_dev_connect(struct vublk_dev *dev, int sock, const struct vublk_keeper *keeper)
 {
 	const int flags = fcntl(sock, F_GETFL);
 
@@ -117,6 +126,7 @@ int vublk_dev_connect(struct vublk_dev *dev, int sock)
 	dev->sock = sock;
 	vhu_msg_init(&dev->msg);
 	vhu_session_begin(dev->store);
+	vhu_keep_begin(dev, keeper);
 	return 0;
 }
 
@@ -128,7 +138,8 @@ int vublk_dev_input(struct vublk_dev *dev)
 		/* A ring that waited is beginning now. */
 		if (dev->pending)
 			return 1;
-		err = vhu_msg_receive(&dev->msg, dev->sock);
+		err = dev->keep.peeks ? vhu_msg_peek(&dev->msg, dev->sock)
+				      : vhu_msg_receive(&dev->msg, dev->sock);
 
 		if (err == -EPROTO)
 			vhu_log(VUBLK_LOG_ERROR,
@@ -153,10 +164,10 @@ int vublk_dev_input(struct vublk_dev *dev)
 			return err;
 		vhu_dev_say_due(dev);
 	}
-	return 0;
+	return 2;
 }
 
-/* The session is over and nothing of it is used any more: forget it. */
+/* The session is over, or another process's, and nothing of it is used any more: forget it. */
 static void forget(struct vublk_dev *dev)
 {
 	vhu_msg_reset(&dev->msg);
@@ -175,12 +186,13 @@ static void forget(struct vublk_dev *dev)
 	vhu_postcopy_forget(dev);
 	vhu_iommu_prepare(dev, 0);
 	dev->next_said = 0;
+	vhu_keep_end(dev);
 	vhu_session_end(dev->store);
 	dev->row = NULL;
 	dev->err = 0;
 	dev->leaving = dev->stopping = false;
 	/* Last, for now the front-end may come back. */
-	close(dev->sock);
+	vhu_fd_close(dev->sock);
 	dev->sock = -1;
 	dev->params.ops->set_features(dev->params.opaque, 0);
 	dev->params.ops->disconnected(dev->params.opaque);
@@ -204,11 +216,22 @@ void vublk_dev_disconnect(struct vublk_dev *dev)
 		forget(dev);
 }
 
+int vublk_dev_socket(const struct vublk_dev *dev)
+{
+	return dev->sock;
+}
+
+void vublk_dev_park(struct vublk_dev *dev)
+{
+	dev->keep.parking = true;
+	vublk_dev_disconnect(dev);
+}
+
 struct vublk_files vublk_dev_files(const struct vublk_dev *dev)
 {
 	struct vublk_files files = {.inflight = -1, .memory = -1};
 
-	if (dev->inflight)
+	if (dev->session->has_inflight)
 		files.inflight = vhu_inflight_file(dev->inflight, &files.inflight_offset);
 	if (dev->mem)
 		vhu_mem_files(dev->mem, &files.memory, 1);
@@ -283,14 +306,14 @@ int vhu_dev_set_features(struct vublk_dev *dev, struct vhu_msg *msg)
 	return err;
 }
 
-static uint64_t offered_protocol_features(const struct vublk_dev *dev)
+uint64_t vhu_dev_protocol_features(const struct vublk_dev *dev)
 {
 	return PROTOCOL_FEATURES & ~(dev->params.postcopy ? 0 : BIT(VHU_PROTOCOL_F_PAGEFAULT));
 }
 
 int vhu_dev_get_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg)
 {
-	msg->payload.u64 = offered_protocol_features(dev);
+	msg->payload.u64 = vhu_dev_protocol_features(dev);
 	return 0;
 }
 
@@ -301,7 +324,7 @@ static bool has_what_it_needs(uint64_t features, unsigned bit, unsigned needed)
 
 int vhu_dev_set_protocol_features(struct vublk_dev *dev, struct vhu_msg *msg)
 {
-	const uint64_t wanted = msg->payload.u64, offered = offered_protocol_features(dev);
+	const uint64_t wanted = msg->payload.u64, offered = vhu_dev_protocol_features(dev);
 	const uint64_t change = wanted ^ dev->session->protocol_features;
 
 	if (wanted & ~offered) {
@@ -372,6 +395,7 @@ int vhu_dev_set_log_base(struct vublk_dev *dev, struct vhu_msg *msg)
 		return err;
 	use_log(dev, log);
 	vhu_session_set_log(dev->store, &desc);
+	vhu_session_set_ticket(dev->store, VHU_FD_LOG, vhu_keep_fd(dev, msg->fd[0]));
 	msg->payload.u64 = 0;
 	return 0;
 }
@@ -408,6 +432,7 @@ int vhu_dev_set_log_fd(struct vublk_dev *dev, struct vhu_msg *msg)
 		return err;
 	vhu_fd_close(dev->log_fd);
 	dev->log_fd = vhu_msg_take_fd(msg, 0);
+	vhu_session_set_ticket(dev->store, VHU_FD_LOG_SIGNAL, vhu_keep_fd(dev, dev->log_fd));
 	if (log)
 		use_log(dev, log);
 	return 0;
@@ -495,6 +520,7 @@ int vhu_dev_set_backend_req_fd(struct vublk_dev *dev, struct vhu_msg *msg)
 			dev->name);
 		return -EBADF;
 	}
+	vhu_session_set_ticket(dev->store, VHU_FD_CHANNEL, vhu_keep_fd(dev, msg->fd[0]));
 	vhu_backend_set(&dev->backend, vhu_msg_take_fd(msg, 0));
 	vhu_iommu_new_channel(dev);
 	vhu_vring_call_again(dev);
@@ -552,17 +578,6 @@ void vublk_dev_flag_notes(struct vublk_dev *dev, bool flag)
 	}
 }
 
-static bool is_packed(const struct vublk_dev *dev)
-{
-	return dev->session->features >> VIRTIO_F_RING_PACKED & 1;
-}
-
-/*
- * The entries of a queue's region, at least. What a front-end asks for is no bound of its rings:
- * QEMU 10 asks for its `queue-size`, 128, and makes rings of 1024, the most that it knows.
- */
-#define MIN_INFLIGHT_ENTRIES 1024u
-
 /*
  * "to get a shared buffer from back-end". Ring sizes are not known yet. Without a buffer the answer
  * is a size of 0.
@@ -574,11 +589,11 @@ int vhu_dev_get_inflight_fd(struct vublk_dev *dev, struct vhu_msg *msg)
 	int err = -EINVAL;
 
 	desc->mmap_size = desc->mmap_offset = 0;
-	if (entries && entries < MIN_INFLIGHT_ENTRIES)
-		entries = MIN_INFLIGHT_ENTRIES;
+	if (entries && entries < VHU_INFLIGHT_MIN_ENTRIES)
+		entries = VHU_INFLIGHT_MIN_ENTRIES;
 	if (desc->num_queues <= dev->params.num_queues)
-		err = vhu_inflight_create(desc->num_queues, entries, is_packed(dev), &msg->reply_fd,
-					  &desc->mmap_size);
+		err = vhu_inflight_create(desc->num_queues, entries, vhu_dev_is_packed(dev),
+					  &msg->reply_fd, &desc->mmap_size);
 	if (err)
 		vhu_log(VUBLK_LOG_WARNING, "%s: no in-flight region for %u queues of %u: %s",
 			dev->name, desc->num_queues, desc->queue_size, strerror(-err));
@@ -596,12 +611,13 @@ int vhu_dev_set_inflight_fd(struct vublk_dev *dev, struct vhu_msg *msg)
 		return -EBUSY;
 	}
 	err = vhu_inflight_adopt(&inflight, dev->name, &msg->payload.inflight, msg->fd[0],
-				 is_packed(dev), dev->params.num_queues);
+				 vhu_dev_is_packed(dev), dev->params.num_queues);
 	if (err)
 		return err;
 	vhu_inflight_put(dev->inflight);
 	dev->inflight = inflight;
-	vhu_session_set_inflight(dev->store, &msg->payload.inflight, is_packed(dev));
+	vhu_session_set_inflight(dev->store, &msg->payload.inflight, vhu_dev_is_packed(dev), false);
+	vhu_session_set_ticket(dev->store, VHU_FD_INFLIGHT, vhu_keep_fd(dev, msg->fd[0]));
 	return 0;
 }
 

@@ -23,6 +23,7 @@
 #ifndef VHU_DEV_H
 #define VHU_DEV_H
 
+#include <linux/virtio_config.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -57,6 +58,14 @@ struct vhu_postcopy {
 	unsigned n_maps;
 };
 
+/* Where the session is kept beyond this process; see vhu/keep.c. */
+struct vhu_keep {
+	struct vublk_keeper keeper; /* .memory is NULL: the session ends with the process */
+	bool peeks;                 /* messages stay in the socket until they are done */
+	bool unsettled;             /* tickets were handed out that the session may not have */
+	bool parking;               /* vublk_dev_park() was called: nothing changes any more */
+};
+
 struct vublk_dev {
 	char *name;
 	struct vublk_params params;
@@ -67,8 +76,9 @@ struct vublk_dev {
 	struct vhu_msg msg;
 	const struct vhu_session *session;
 	struct vhu_session_store *store; /* of `session`, for handlers to change it */
+	struct vhu_keep keep;            /* of what the next process gets */
 	struct vhu_mem *mem;
-	struct vhu_inflight *inflight; /* NULL: nothing is tracked */
+	struct vhu_inflight *inflight; /* the front-end's or our own; NULL: nothing is tracked */
 	struct vhu_dirty_log *log;     /* NULL: nobody wants to know what is written */
 	int log_fd;                    /* signalled when something was, -1: none */
 	struct vhu_backend backend;    /* the channel for what we say of our own accord */
@@ -92,6 +102,12 @@ struct vublk_dev {
 static inline bool vhu_dev_has(const struct vublk_dev *dev, enum vhu_protocol_feature bit)
 {
 	return dev->session->protocol_features >> bit & 1;
+}
+
+/* Are its rings packed ones? */
+static inline bool vhu_dev_is_packed(const struct vublk_dev *dev)
+{
+	return dev->session->features >> VIRTIO_F_RING_PACKED & 1;
 }
 
 /* ---- vhu/dispatch.c ---- */
@@ -154,6 +170,31 @@ void vhu_vring_let_go(struct vublk_dev *dev);
 /* Makes every ring (all stopped) as it was before the session, but for what the session says. */
 void vhu_vring_reset_all(struct vublk_dev *dev);
 
+/* What was agreed upon about the ring; and the same as the virtqueue wants to have it. */
+static inline const struct vhu_session_ring *vhu_vring_agreed(const struct vhu_vring *vring)
+{
+	return &vring->vq.dev->session->ring[vring->vq.index];
+}
+struct vq_layout vhu_vring_layout(const struct vublk_dev *dev, const struct vhu_session_ring *ring);
+
+/*
+ * Something happens to a ring. The state is the next one before anybody is asked, for the answer
+ * may come at once. 0, or -errno if it is to start and cannot even be asked for.
+ */
+int vhu_vring_happen(struct vublk_dev *dev, struct vhu_vring *vring, enum ring_event event);
+
+/*
+ * Has a ring stop. What an earlier process has left in flight has to be done before a stop that
+ * drains is acknowledged: while such a ring waits to begin, the stop waits with it.
+ */
+void vhu_vring_stop(struct vublk_dev *dev, struct vhu_vring *vring, bool drain);
+
+/* Has the owner of the queue, worker or us, take over the update. Answers may be pending. */
+void vhu_vring_apply(struct vublk_dev *dev, struct vhu_vring *vring, struct vublk_update update);
+
+/* The same as vhu_vring_relog(), of one; one that is at rest finds its log when it starts. */
+void vhu_vring_relog_one(struct vublk_dev *dev, struct vhu_vring *vring);
+
 /* Does any ring run? */
 bool vhu_vring_any_running(const struct vublk_dev *dev);
 
@@ -162,6 +203,8 @@ bool vhu_vring_any_served(const struct vublk_dev *dev);
 
 /* Has the front-end truncated the file of a ring that was mapped once more (shared/view.h)? */
 bool vhu_vring_any_lost(const struct vublk_dev *dev);
+
+/* ---- vhu/vring_msg.c ---- */
 
 /* Handlers, see vhu/dispatch.c; they return 0 or -errno and may leave answers pending. */
 int vhu_vring_set_num(struct vublk_dev *dev, struct vhu_msg *msg);
@@ -244,6 +287,50 @@ int vhu_postcopy_go_on(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_postcopy_end(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_postcopy_end_finish(struct vublk_dev *dev, struct vhu_msg *msg);
 
+/* ---- vhu/keep.c ---- */
+
+/*
+ * The session's memory was another process's until now: all of its tickets are known, and what else
+ * there is is not needed.
+ */
+void vhu_keep_go_on(struct vublk_dev *dev);
+
+/* A session begins, on dev->sock, that is to be kept if that can be; NULL: it is not. */
+void vhu_keep_begin(struct vublk_dev *dev, const struct vublk_keeper *keeper);
+
+/*
+ * Keeps a descriptor, which stays the caller's: its ticket, 0 where nothing is kept. If it cannot
+ * be, the session is not any more.
+ */
+uint32_t vhu_keep_fd(struct vublk_dev *dev, int fd);
+
+/* The session is not kept any more; `why` is logged. */
+void vhu_keep_give_up(struct vublk_dev *dev, const char *why);
+
+/*
+ * A ring is about to start, which is so in the session: where that is kept there is a region for
+ * it, and the next process knows of both before anything is fetched.
+ */
+void vhu_keep_track(struct vublk_dev *dev, unsigned index);
+
+/* The front-end starts it: where its base says, whatever is in a region of ours. */
+void vhu_keep_forget_ring(struct vublk_dev *dev, unsigned index);
+
+/*
+ * A message is done: its answer (or NULL), with msg->reply_fd, is sent, after all that the message
+ * changed is kept. 0 or -errno.
+ */
+int vhu_keep_answer(struct vublk_dev *dev, const struct vhu_reply *reply);
+
+/*
+ * The half of that which comes when it is kept: sends the answer (or NULL), with a descriptor (-1:
+ * none), and takes the message from the socket.
+ */
+int vhu_keep_say(struct vublk_dev *dev, const struct vhu_reply *reply, int fd);
+
+/* The session is over, or parked: this process has nothing to do with it any more. */
+void vhu_keep_end(struct vublk_dev *dev);
+
 /* ---- vhu/memory.c ---- */
 
 /* Takes over a new map; the reference is taken either way. Answers of rings may be pending. */
@@ -255,6 +342,9 @@ int vhu_dev_add_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg);
 int vhu_dev_rem_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg);
 
 /* ---- vhu/dev.c ---- */
+
+/* The protocol features that are offered. */
+uint64_t vhu_dev_protocol_features(const struct vublk_dev *dev);
 
 /* Tells the front-end what it is to be told, if that can be now. */
 void vhu_dev_say_due(struct vublk_dev *dev);

@@ -196,8 +196,8 @@ int vhu_dispatch(struct vublk_dev *dev)
 	return dev->pending ? 1 : vhu_dispatch_finish(dev);
 }
 
-/* A reply of the row's own. */
-static int send_reply(struct vublk_dev *dev)
+/* A reply of the row's own. 0, or -errno: it has none for what went wrong. */
+static int make_reply(struct vublk_dev *dev, struct vhu_reply *reply)
 {
 	struct vhu_msg *msg = &dev->msg;
 	size_t size = dev->row->reply_size;
@@ -210,35 +210,39 @@ static int send_reply(struct vublk_dev *dev)
 		size = 0;
 	else if (dev->err)
 		return dev->err;
-	return vhu_msg_reply(msg, dev->sock, msg->raw, size);
+	vhu_msg_make_reply(reply, msg, msg->raw, size);
+	return 0;
 }
 
-static int answer(struct vublk_dev *dev)
+/* What is to be answered; of size 0: nothing. 0, or -errno: the connection has to end instead. */
+static int make_answer(struct vublk_dev *dev, struct vhu_reply *reply)
 {
 	struct vhu_msg *msg = &dev->msg;
 	const bool asked = msg->header.flags & VHU_FLAG_NEED_REPLY &&
 			   vhu_dev_has(dev, VHU_PROTOCOL_F_REPLY_ACK);
+	const uint64_t ack = dev->err ? 1 : 0;
 
+	reply->size = 0;
 	/* A handler that will have nothing but the end. */
 	if (dev->err == -ECONNABORTED)
 		return dev->err;
 	if (dev->row->reply_size && !(dev->row->reply_is_ack && asked))
-		return send_reply(dev);
-	if (asked) {
-		const uint64_t ack = dev->err ? 1 : 0;
-
-		return vhu_msg_reply(msg, dev->sock, &ack, sizeof(ack));
-	}
-	return dev->err && dev->row->vital ? dev->err : 0;
+		return make_reply(dev, reply);
+	if (asked)
+		vhu_msg_make_reply(reply, msg, &ack, sizeof(ack));
+	return !asked && dev->row->vital ? dev->err : 0;
 }
 
 int vhu_dispatch_finish(struct vublk_dev *dev)
 {
+	struct vhu_reply reply;
 	int err;
 
 	if (!dev->err && dev->row->finish)
 		dev->err = dev->row->finish(dev, &dev->msg);
-	err = answer(dev);
+	err = make_answer(dev, &reply);
+	if (!err)
+		err = vhu_keep_answer(dev, reply.size ? &reply : NULL);
 	if (err)
 		vhu_log(VUBLK_LOG_ERROR, "%s: ending the connection: %s cannot be answered: %s",
 			dev->name, vhu_msg_name(dev->msg.header.request), strerror(-err));

@@ -26,6 +26,7 @@ static int take_memory(struct vublk_dev *dev, struct vhu_mem *mem)
 int vhu_dev_set_mem_table(struct vublk_dev *dev, struct vhu_msg *msg)
 {
 	const uint32_t n = msg->payload.table.count;
+	uint32_t ticket[VHU_MAX_TABLE];
 	struct vhu_mem *mem;
 	int err;
 
@@ -42,7 +43,9 @@ int vhu_dev_set_mem_table(struct vublk_dev *dev, struct vhu_msg *msg)
 		err = take_memory(dev, mem);
 	if (err)
 		return err;
-	vhu_session_set_regions(dev->store, msg->payload.table.region, n);
+	for (uint32_t i = 0; i < n; i++)
+		ticket[i] = vhu_keep_fd(dev, msg->fd[i]);
+	vhu_session_set_regions(dev->store, msg->payload.table.region, ticket, n);
 	for (uint32_t i = 0; dev->postcopy.listening && i < n; i++)
 		vhu_postcopy_tell(dev, &msg->payload.table.region[i]);
 	return 0;
@@ -65,7 +68,7 @@ int vhu_dev_add_mem_reg(struct vublk_dev *dev, struct vhu_msg *msg)
 		err = take_memory(dev, mem);
 	if (err)
 		return err;
-	vhu_session_add_region(dev->store, region);
+	vhu_session_add_region(dev->store, region, vhu_keep_fd(dev, msg->fd[0]));
 	if (dev->postcopy.listening)
 		vhu_postcopy_tell(dev, region);
 	return 0;

@@ -8,11 +8,13 @@
 #include <sys/uio.h>
 
 #include "shared/fd.h"
+#include "vq/kill_point.h"
 
 void vhu_msg_init(struct vhu_msg *msg)
 {
 	msg->n_fds = 0;
 	msg->received = 0;
+	msg->has_fds = false;
 	msg->reply_fd = -1;
 }
 
@@ -57,8 +59,21 @@ static int collect_fds(struct vhu_msg *msg, struct msghdr *hdr)
 	return err;
 }
 
-/* One recvmsg() of at most `size` bytes, never beyond this message. */
-static int receive_part(struct vhu_msg *msg, int sock, void *to, size_t size)
+/* One recvmsg() of at most `size` bytes. How many; -EAGAIN: none yet; else -errno. */
+static ssize_t receive_some(int sock, struct msghdr *hdr, int flags)
+{
+	ssize_t n;
+
+	do
+		n = recvmsg(sock, hdr, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+	return n;
+}
+
+/* The same, with descriptors. */
+static ssize_t receive_with_fds(struct vhu_msg *msg, int sock, void *to, size_t size, int flags)
 {
 	union {
 		struct cmsghdr align;
@@ -71,31 +86,46 @@ static int receive_part(struct vhu_msg *msg, int sock, void *to, size_t size)
 		.msg_control = &control,
 		.msg_controllen = sizeof(control),
 	};
-	ssize_t n;
-	int err;
+	const ssize_t n = receive_some(sock, &hdr, flags);
+	const int err = n < 0 ? 0 : collect_fds(msg, &hdr);
 
-	do
-		n = recvmsg(sock, &hdr, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
-	err = collect_fds(msg, &hdr);
-	if (err)
-		return err;
-	if (n == 0)
-		return -ECONNRESET;
+	return err ? err : n;
+}
+
+/* The same, that only looks, and only whether there are descriptors. */
+static ssize_t look(struct vhu_msg *msg, int sock, void *to, size_t size)
+{
+	struct iovec iov = {to, size};
+	struct msghdr hdr = {.msg_iov = &iov, .msg_iovlen = 1};
+	const ssize_t n = receive_some(sock, &hdr, MSG_PEEK);
+
+	msg->has_fds |= n >= 0 && hdr.msg_flags & MSG_CTRUNC;
+	return n;
+}
+
+/* At most `size` bytes more, never beyond this message. 1; 0: none yet; -errno. */
+static int receive_part(struct vhu_msg *msg, int sock, void *to, size_t size, bool peek)
+{
+	const ssize_t n =
+		peek ? look(msg, sock, to, size) : receive_with_fds(msg, sock, to, size, 0);
+
+	if (n == -EAGAIN)
+		return 0;
+	if (n <= 0)
+		return n ? (int)n : -ECONNRESET;
 	msg->received += (size_t)n;
 	return 1;
 }
 
-int vhu_msg_receive(struct vhu_msg *msg, int sock)
+/* The bytes of a message; see vhu_msg_receive(). */
+static int receive_bytes(struct vhu_msg *msg, int sock, bool peek)
 {
 	const size_t head = sizeof(msg->header);
 	int err;
 
 	while (msg->received < head) {
 		err = receive_part(msg, sock, (char *)&msg->header + msg->received,
-				   head - msg->received);
+				   head - msg->received, peek);
 		if (err <= 0)
 			return err;
 	}
@@ -105,12 +135,81 @@ int vhu_msg_receive(struct vhu_msg *msg, int sock)
 	while (msg->received < head + msg->header.size) {
 		size_t done = msg->received - head;
 
-		err = receive_part(msg, sock, msg->raw + done, msg->header.size - done);
+		err = receive_part(msg, sock, msg->raw + done, msg->header.size - done, peek);
 		if (err <= 0)
 			return err;
 	}
 	return 1;
 }
+
+int vhu_msg_receive(struct vhu_msg *msg, int sock)
+{
+	return receive_bytes(msg, sock, false);
+}
+
+/* ---- messages that stay where they are ---- */
+
+int vhu_msg_set_peeking(int sock, bool peeking)
+{
+	const int offset = peeking ? 0 : -1;
+
+	return setsockopt(sock, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)) ? -errno : 0;
+}
+
+/*
+ * The descriptors of a message whose bytes are all there. Each part that was sent with some is
+ * looked at once from its beginning, for each look has all of its part's.
+ */
+static int peek_fds(struct vhu_msg *msg, int sock)
+{
+	char bytes[sizeof(struct vhu_header) + VHU_MSG_MAX_PAYLOAD];
+	int err = vhu_msg_set_peeking(sock, true);
+
+	for (size_t left = msg->received; left && !err;) {
+		const ssize_t n = receive_with_fds(msg, sock, bytes, left, MSG_PEEK);
+
+		if (n <= 0)
+			err = n ? (int)n : -ECONNRESET;
+		else
+			left -= (size_t)n;
+	}
+	return err;
+}
+
+int vhu_msg_peek(struct vhu_msg *msg, int sock)
+{
+	int err = receive_bytes(msg, sock, true);
+
+	if (err == 1 && msg->has_fds) {
+		err = peek_fds(msg, sock);
+		err = err ? err : 1;
+	}
+	return err;
+}
+
+int vhu_msg_consume(int sock)
+{
+	char bytes[sizeof(struct vhu_header) + VHU_MSG_MAX_PAYLOAD];
+	int left;
+	socklen_t size = sizeof(left);
+
+	if (getsockopt(sock, SOL_SOCKET, SO_PEEK_OFF, &left, &size))
+		return -errno;
+	while (left > 0) {
+		struct iovec iov = {bytes,
+				    (size_t)left < sizeof(bytes) ? (size_t)left : sizeof(bytes)};
+		struct msghdr hdr = {.msg_iov = &iov, .msg_iovlen = 1};
+		const ssize_t n = receive_some(sock, &hdr, 0);
+
+		if (n <= 0)
+			return n ? (int)n : -ECONNRESET;
+		left -= (int)n;
+		VQ_KILL_POINT("keep-consume");
+	}
+	return 0;
+}
+
+/* ---- descriptors, replies, names ---- */
 
 int vhu_msg_take_fd(struct vhu_msg *msg, unsigned i)
 {
@@ -120,37 +219,47 @@ int vhu_msg_take_fd(struct vhu_msg *msg, unsigned i)
 	return fd;
 }
 
-int vhu_msg_reply(const struct vhu_msg *msg, int sock, const void *payload, size_t size)
+void vhu_msg_make_reply(struct vhu_reply *reply, const struct vhu_msg *msg, const void *payload,
+			size_t size)
 {
-	struct vhu_header header = {
+	const struct vhu_header header = {
 		.request = msg->header.request,
 		.flags = VHU_VERSION | VHU_FLAG_REPLY,
 		.size = (uint32_t)size,
 	};
-	struct iovec iov[2] = {{&header, sizeof(header)}, {(void *)payload, size}};
+
+	memcpy(reply->bytes, &header, sizeof(header));
+	memcpy(reply->bytes + sizeof(header), payload, size);
+	reply->size = sizeof(header) + size;
+}
+
+int vhu_msg_send(int sock, const struct vhu_reply *reply, int fd, struct mmsghdr *how)
+{
+	struct iovec iov = {(void *)reply->bytes, reply->size};
 	union {
 		struct cmsghdr align;
 		char space[CMSG_SPACE(sizeof(int))];
 	} control = {0};
-	struct msghdr hdr = {.msg_iov = iov, .msg_iovlen = 2};
-	ssize_t n;
+	int n;
 
-	if (msg->reply_fd >= 0) {
+	how->msg_len = 0;
+	how->msg_hdr = (struct msghdr){.msg_iov = &iov, .msg_iovlen = 1};
+	if (fd >= 0) {
 		control.align.cmsg_level = SOL_SOCKET;
 		control.align.cmsg_type = SCM_RIGHTS;
 		control.align.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.align), &msg->reply_fd, sizeof(int));
-		hdr.msg_control = &control;
-		hdr.msg_controllen = sizeof(control);
+		memcpy(CMSG_DATA(&control.align), &fd, sizeof(int));
+		how->msg_hdr.msg_control = &control;
+		how->msg_hdr.msg_controllen = sizeof(control);
 	}
 
 	do
-		n = sendmsg(sock, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = sendmmsg(sock, how, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
 	/* A part of a reply is of no use to anybody, and replies are small. */
-	return (size_t)n == sizeof(header) + size ? 0 : -EAGAIN;
+	return how->msg_len == reply->size ? 0 : -EAGAIN;
 }
 
 const char *vhu_msg_name(uint32_t request)

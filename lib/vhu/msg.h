@@ -18,6 +18,15 @@
  */
 #define VHU_MSG_MAX_PAYLOAD 4096
 
+/* The largest reply: what a payload that is understood can be. */
+#define VHU_REPLY_MAX (sizeof(struct vhu_header) + sizeof(union vhu_payload))
+
+/* A reply as it is sent. */
+struct vhu_reply {
+	size_t size; /* bytes */
+	uint8_t bytes[VHU_REPLY_MAX];
+};
+
 struct vhu_msg {
 	struct vhu_header header;
 	union {
@@ -27,6 +36,7 @@ struct vhu_msg {
 	int fd[VHU_MAX_FDS]; /* -1 where taken */
 	unsigned n_fds;
 	size_t received; /* bytes so far, of header and payload */
+	bool has_fds;    /* some came, as was seen when it was looked at */
 	int reply_fd;    /* to go with the reply, owned; -1: none */
 };
 
@@ -48,11 +58,34 @@ int vhu_msg_receive(struct vhu_msg *msg, int sock);
 int vhu_msg_take_fd(struct vhu_msg *msg, unsigned i);
 
 /*
- * Sends a reply to `msg`: its request number, version 1 and the reply flag, `size` bytes of
- * payload, msg->reply_fd if there is one. 0 or -errno; -EAGAIN means that the peer does not read
- * what it asked for.
+ * Looks at the next message, which stays in the socket until vhu_msg_consume(): descriptors are
+ * duplicates. Else like vhu_msg_receive(). The socket has an offset for that (SO_PEEK_OFF), which
+ * it keeps, whoever has it: where looking goes on while a message is not complete.
  */
-int vhu_msg_reply(const struct vhu_msg *msg, int sock, const void *payload, size_t size);
+int vhu_msg_peek(struct vhu_msg *msg, int sock);
+
+/*
+ * From now on messages are looked at, from the first one that is in the socket; or not any more. 0
+ * or -errno.
+ */
+int vhu_msg_set_peeking(int sock, bool peeking);
+
+/* Takes from the socket what was looked at. 0 or -errno. */
+int vhu_msg_consume(int sock);
+
+/*
+ * The reply to `msg`: its request number, version 1 and the reply flag, `size` bytes of payload,
+ * which VHU_REPLY_MAX has room for.
+ */
+void vhu_msg_make_reply(struct vhu_reply *reply, const struct vhu_msg *msg, const void *payload,
+			size_t size);
+
+/*
+ * Sends it, with a descriptor (-1: none). 0 or -errno; -EAGAIN means that the peer does not read
+ * what it asked for. How much was sent is in how->msg_len, where it is as soon as it was.
+ */
+struct mmsghdr;
+int vhu_msg_send(int sock, const struct vhu_reply *reply, int fd, struct mmsghdr *how);
 
 /* The message's name in the specification, "unknown" for a number that has none. */
 const char *vhu_msg_name(uint32_t request);

@@ -213,6 +213,7 @@ int vhu_postcopy_advise(struct vublk_dev *dev, struct vhu_msg *msg)
 		vhu_log(VUBLK_LOG_WARNING, "%s: a postcopy migration is under way", dev->name);
 		return -EBUSY;
 	}
+	vhu_keep_give_up(dev, "it takes part in a postcopy migration");
 	uffd = open_uffd();
 	nothing = memfd_create("vublkd-lost", MFD_CLOEXEC);
 	if (uffd < 0 || nothing < 0)

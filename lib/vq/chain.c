@@ -35,10 +35,8 @@ void vublk_chain_init(struct vublk_chain *chain, struct iovec *array, unsigned c
 	};
 }
 
-void vq_chain_release(struct vublk_queue *vq, struct vublk_chain *chain)
+void vq_chain_free(struct vublk_queue *vq, struct vublk_chain *chain)
 {
-	if (chain->iov == chain->own)
-		return;
 	vq->allocated -= chain->capacity;
 	free(chain->iov);
 	chain->iov = chain->own;

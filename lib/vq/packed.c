@@ -121,7 +121,7 @@ static int walk_recovered(struct vublk_queue *vq, struct vublk_chain *chain)
 
 int vq_packed_pop(struct vublk_queue *vq, struct vublk_chain *chain)
 {
-	const bool again = vq->track && vq->track->next_recovered < vq->track->n_recovered;
+	const bool again = vq_track_n_unpopped(vq->track);
 	int err;
 
 	if (!again) {

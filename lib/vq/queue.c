@@ -39,6 +39,7 @@ static void replace_fd(int *fd, int by)
 
 void vq_reset(struct vublk_queue *vq)
 {
+	void (*tell_broken)(struct vublk_queue * vq, const char *what) = vq->tell_broken;
 	struct vublk_dev *dev = vq->dev;
 
 	replace_fd(&vq->kick_fd, -1);
@@ -46,6 +47,7 @@ void vq_reset(struct vublk_queue *vq)
 	replace_fd(&vq->err_fd, -1);
 	vq_init(vq, vq->name, vq->index);
 	vq->dev = dev;
+	vq->tell_broken = tell_broken;
 }
 
 int vq_break(struct vublk_queue *vq, const char *format, ...)
@@ -60,6 +62,8 @@ int vq_break(struct vublk_queue *vq, const char *format, ...)
 		"%s: queue %u is stopped until the guest resets the disk, since its ring is "
 		"invalid: %s",
 		vq->name, vq->index, what);
+	if (!vq->broken && vq->tell_broken)
+		vq->tell_broken(vq, what);
 	vq->broken = true;
 	vq_error(vq);
 	return -EPROTO;
@@ -236,6 +240,7 @@ int vq_setup(struct vublk_queue *vq, const struct vq_layout *layout, struct vhu_
 	vq->kicks_wanted = true;
 	vq->n_pushed = vq->in_use = 0;
 	vq->n_taken = 0;
+	vq->n_calls = 0;
 	vq->lease = vq_lease_new(mem, layout->iotlb, vq->index);
 	vq->pushed = calloc(vq->size, sizeof(*vq->pushed));
 	err = vq->lease && vq->pushed ? 0 : -ENOMEM;
@@ -411,6 +416,11 @@ void vublk_queue_publish(struct vublk_queue *vq)
 	vq->n_pushed = 0;
 }
 
+uint64_t vublk_queue_calls(const struct vublk_queue *vq)
+{
+	return vq->n_calls;
+}
+
 bool vublk_queue_want_kicks(struct vublk_queue *vq, bool want)
 {
 	if (vq->broken)
@@ -418,9 +428,9 @@ bool vublk_queue_want_kicks(struct vublk_queue *vq, bool want)
 	return vq->packed ? vq_packed_want_kicks(vq, want) : vq_split_want_kicks(vq, want);
 }
 
-bool vublk_queue_recovering(const struct vublk_queue *vq)
+unsigned vublk_queue_recovering(const struct vublk_queue *vq)
 {
-	return !vq->broken && vq->track && vq->track->next_recovered < vq->track->n_recovered;
+	return vq->broken ? 0 : vq_track_n_unpopped(vq->track);
 }
 
 struct vublk_note vublk_queue_noted(const struct vublk_queue *vq)
@@ -439,7 +449,7 @@ bool vublk_queue_tracked(const struct vublk_queue *vq)
 	return vq->track;
 }
 
-void vq_inject_call(const struct vublk_queue *vq)
+void vq_inject_call(struct vublk_queue *vq)
 {
 	if (!vq->lease)
 		return;

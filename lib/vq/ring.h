@@ -140,6 +140,7 @@ struct vublk_queue {
 	unsigned allocated;       /* elements of the arrays that long chains have allocated */
 	uint16_t in_use;          /* packed: slots popped and not published */
 	unsigned n_taken;         /* requests popped and not published */
+	uint64_t n_calls;         /* since the start */
 	unsigned lost_in;         /* if faulted: the last writable byte, after so many `in` */
 	struct vq_pushed *pushed; /* as many as the ring has entries */
 
@@ -147,7 +148,9 @@ struct vublk_queue {
 	unsigned index;
 	struct vublk_dev *dev;
 	const char *name; /* of the device, for messages */
-	void *opaque;     /* the library user's */
+	/* Called by the worker when it finds the ring broken, once each start; or NULL. */
+	void (*tell_broken)(struct vublk_queue *vq, const char *what);
+	void *opaque; /* the library user's */
 };
 
 /* What SET_VRING_NUM, _ADDR and _BASE said, for vq_setup(). */
@@ -287,12 +290,15 @@ static inline bool vq_calls_inband(const struct vublk_queue *vq)
 }
 
 /* Calls the driver, or tells its front-end of an error. Whoever owns the queue. */
-static inline void vq_call(const struct vublk_queue *vq)
+static inline void vq_call(struct vublk_queue *vq)
 {
 	if (vq->call_fd >= 0)
 		vhu_fd_signal(vq->call_fd);
 	else if (vq_calls_inband(vq))
 		vhu_inband_raise(vq->inband, VHU_INBAND_CALL);
+	else
+		return;
+	vq->n_calls++;
 }
 
 static inline void vq_error(const struct vublk_queue *vq)
@@ -308,7 +314,7 @@ static inline void vq_error(const struct vublk_queue *vq)
  * since a call to the old one may have gone unseen. One too many harms nobody; a driver that polls
  * and said so gets none, nor does a ring that is not set up. Whoever owns the queue.
  */
-void vq_inject_call(const struct vublk_queue *vq);
+void vq_inject_call(struct vublk_queue *vq);
 
 /*
  * ---- vq/split.c, vq/packed.c: see the functions of the same names in vublk.h ----
@@ -371,7 +377,12 @@ int vq_chain_append(struct vublk_queue *vq, struct vublk_chain *chain, void *hos
 /* The chain is complete: it holds the lease from now on. */
 void vq_chain_end(struct vublk_chain *chain);
 
-/* Frees what a long chain allocated. */
-void vq_chain_release(struct vublk_queue *vq, struct vublk_chain *chain);
+/* Frees what a long chain allocated; the first one knows that it did. */
+void vq_chain_free(struct vublk_queue *vq, struct vublk_chain *chain);
+static inline void vq_chain_release(struct vublk_queue *vq, struct vublk_chain *chain)
+{
+	if (__builtin_expect(chain->iov != chain->own, 0))
+		vq_chain_free(vq, chain);
+}
 
 #endif

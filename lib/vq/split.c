@@ -142,7 +142,7 @@ int vq_split_pop(struct vublk_queue *vq, struct vublk_chain *chain)
 	uint16_t head;
 	int err;
 
-	if (vublk_queue_recovering(vq))
+	if (vq_track_n_unpopped(vq->track))
 		return pop_again(vq, chain);
 	err = next_head(vq, &head);
 	if (err <= 0)

@@ -79,6 +79,12 @@ void vq_track_free(struct vq_track *track);
  */
 bool vq_track_is_used(const struct vq_track *track);
 
+/* How many of the requests that recovery has found are still to be popped. NULL: none. */
+static inline unsigned vq_track_n_unpopped(const struct vq_track *track)
+{
+	return track ? track->n_recovered - track->next_recovered : 0;
+}
+
 /* Does the region say that an earlier process has left requests in flight? NULL: no. */
 bool vq_track_has_left(const struct vq_track *track, bool packed);
 

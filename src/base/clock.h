@@ -15,4 +15,25 @@ static inline int64_t now_ns(void)
 	return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
 }
 
+/*
+ * A clock that stops between two steps of its thread, and is read once for all who ask
+ * meanwhile, if anybody does.
+ */
+struct step_clock {
+	int64_t now; /* ns; 0: not read since the last step */
+};
+
+static inline int64_t clock_read(struct step_clock *clock)
+{
+	if (!clock->now)
+		clock->now = now_ns();
+	return clock->now;
+}
+
+/* Time has passed. */
+static inline void clock_step(struct step_clock *clock)
+{
+	clock->now = 0;
+}
+
 #endif

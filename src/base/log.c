@@ -41,6 +41,7 @@ static const struct {
 #define N_LEVELS (int)(sizeof(levels) / sizeof(levels[0]))
 
 static enum log_level threshold = LOG_LEVEL_INFO;
+static const char *program = "vublkd";
 static bool to_journal;
 static int output = STDERR_FILENO;
 static atomic_uint lost; /* lines that could not be written */
@@ -82,6 +83,11 @@ void log_set_level(enum log_level level)
 		output = own_stderr();
 }
 
+void log_set_name(const char *name)
+{
+	program = name;
+}
+
 /* Writes a line as a whole, without waiting. Was there room for it? */
 static bool put(const char *line, size_t length)
 {
@@ -104,8 +110,8 @@ static size_t compose(char *line, enum log_level level, const char *format, va_l
 
 	if (to_journal)
 		length += (size_t)snprintf(line, room, "<%c>", levels[level].priority);
-	length +=
-		(size_t)snprintf(line + length, room - length, "vublkd: %s: ", levels[level].name);
+	length += (size_t)snprintf(line + length, room - length, "%s: %s: ", program,
+				   levels[level].name);
 	n = vsnprintf(line + length, room - length, format, ap);
 	if (n < 0)
 		n = snprintf(line + length, room - length, "(unprintable message)");
@@ -144,12 +150,34 @@ static bool tell_lost(void)
 	return false;
 }
 
+static _Thread_local struct {
+	char *text; /* NULL: nowhere */
+	size_t size;
+} kept;
+
+void log_keep_error(char *text, size_t size)
+{
+	kept.text = text;
+	kept.size = size;
+}
+
+static void keep(enum log_level level, const char *format, va_list ap)
+{
+	if (level != LOG_LEVEL_ERROR || !kept.text)
+		return;
+	vsnprintf(kept.text, kept.size, format, ap);
+	replace_control_chars(kept.text);
+}
+
 void log_write(enum log_level level, const char *format, ...)
 {
 	int saved_errno = errno;
 	char line[LINE_MAX_BYTES];
 	va_list ap;
 
+	va_start(ap, format);
+	keep(level, format, ap);
+	va_end(ap);
 	if (level > threshold)
 		return;
 	va_start(ap, format);

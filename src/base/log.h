@@ -7,6 +7,7 @@
 #define BASE_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum log_level {
@@ -23,12 +24,21 @@ enum log_level {
  */
 void log_set_level(enum log_level level);
 
+/* From now on lines begin with this name (static), not with vublkd's. Before there are threads. */
+void log_set_name(const char *name);
+
 /*
  * Writes one line; `format` ends without newline. Control characters are written as '?', more
  * than about 1000 bytes are cut and end in "...". Never waits: lines that nobody reads are lost,
  * and counted in a later line. Leaves errno alone.
  */
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * From now on the text of each error that this thread logs is also written to `text`, of `size`
+ * bytes, as the last one. NULL: no more.
+ */
+void log_keep_error(char *text, size_t size);
 
 #define log_error(...)   log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)

@@ -20,3 +20,13 @@ int thread_create(pthread_t *thread, void *(*run)(void *arg), void *arg)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return err;
 }
+
+int thread_detached(void *(*run)(void *arg), void *arg)
+{
+	pthread_t thread;
+	const int err = thread_create(&thread, run, arg);
+
+	if (!err)
+		pthread_detach(thread);
+	return err;
+}

@@ -10,4 +10,7 @@
  */
 int thread_create(pthread_t *thread, void *(*run)(void *arg), void *arg);
 
+/* The same of one that nobody waits for. */
+int thread_detached(void *(*run)(void *arg), void *arg);
+
 #endif

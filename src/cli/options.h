@@ -11,11 +11,13 @@
 #include <stdint.h>
 
 #include "base/log.h"
+#include "config/disk_options.h"
 #include "daemon/daemon.h"
 #include "disk/disk_config.h"
 
 enum options_action {
 	OPTIONS_SERVE,
+	OPTIONS_CHECK, /* say what is wrong, and no more */
 	OPTIONS_HELP,
 	OPTIONS_VERSION,
 	OPTIONS_CAPABILITIES
@@ -24,16 +26,22 @@ enum options_action {
 /* Strings point into argv. */
 struct options {
 	enum options_action action;
+	bool has_disk; /* there is one on the command line */
 	struct disk_config disk;
-	struct daemon_config
-		daemon; /* one worker, POLL_AUTO and a stop_timeout of 5 if not given */
+	const char *disk_text[DISK_OPTIONS_MAX]; /* what was given for it; see disk_options.h */
+	/* One worker, POLL_AUTO and a stop_timeout of 5 if not given. */
+	struct daemon_config daemon;
+	bool check_config;
+	bool supervise;
+	int supervise_place; /* where in argv that stands, if it does */
 	enum log_level log_level;
 };
 
 /*
  * Fills *options from argv. 0, or -EINVAL with one clear line in `error` (what was wrong, what
  * was expected) for an unknown, abbreviated, doubled, malformed or contradictory option, for an
- * argument that is none, for a missing --blk-file (which --engine=null with --size replaces).
+ * argument that is none, for a missing --blk-file (which --engine=null with --size replaces;
+ * with --config-dir there need be no disk at all).
  * Neither listener.path nor listener.fd may be given: then the socket must come from systemd.
  * --print-capabilities (anywhere before "--") wins over everything else, errors included; then
  * --help, then --version; the other fields then have their defaults.

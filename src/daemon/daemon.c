@@ -14,23 +14,47 @@
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
+#include "api/api.h"
+#include "api/events.h"
+#include "api/http.h"
+#include "api/metrics_server.h"
 #include "base/container.h"
 #include "base/host_limits.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "image/wires.h"
+#include "disks/config_dir.h"
+#include "disks/disks.h"
 #include "daemon/signals.h"
 #include "disk/disk.h"
+#include "disk/kept.h"
+#include "disk/kept_socket.h"
+#include "disk/openings.h"
+#include "disk/placement.h"
 #include "vublk.h"
+
+/* For how long it is not said that we are ready though disks are being opened. */
+#define PATIENCE_NS UINT64_C(5000000000)
 
 struct daemon {
 	const struct daemon_config *config;
 	struct loop *loop;
 	struct signals signals;
 	struct workers workers;
+	struct image_wires wires;
 	struct disk_process process;
-	struct disk *disk;
+	struct placement placement;
+	struct openings openings;
+	struct disks disks;
+	struct kept_sessions sessions;
+	struct kept_sockets sockets;
+	struct api_view api_view;
+	struct api *api;
+	struct http *metrics;
+	bool ready, stopping, api_awaited;
 	pthread_mutex_t ending; /* taken by who ends the process, for good */
 	struct loop_watch memory_lost;
+	struct loop_timer patience; /* with disks that take long to open */
 };
 
 static void library_log(enum vublk_log_level level, const char *line)
@@ -57,30 +81,56 @@ static struct daemon *daemon_of(struct signals *signals)
 
 static void stop(struct signals *signals)
 {
+	struct daemon *daemon = daemon_of(signals);
+
 	sd_notify(0, "STOPPING=1");
-	disk_stop(daemon_of(signals)->disk);
+	daemon->stopping = true;
+	atomic_store(&daemon->sockets.restarts, atomic_load(&signals->status) == SIGNALS_RESTART);
+	/* Whether somebody goes on with them is for who keeps them to say. */
+	disks_stop(&daemon->disks, daemon->sessions.on);
 }
 
 static void report(struct signals *signals)
 {
-	disk_report(daemon_of(signals)->disk);
+	disks_each(&daemon_of(signals)->disks, disk_report);
+}
+
+static unsigned reload(const struct api_view *view)
+{
+	const struct daemon *daemon = container_of(view, const struct daemon, api_view);
+	const char *config_dir = daemon->config->config_dir;
+
+	return config_dir ? config_dir_apply(config_dir, view->host, view->disks) : 0;
+}
+
+/* Of all of them nobody wants a line each that nothing is new. */
+static void check_size(struct disk *disk)
+{
+	disk_check_size(disk, false);
 }
 
 static void hangup(struct signals *signals)
 {
-	disk_check_size(daemon_of(signals)->disk);
+	struct daemon *daemon = daemon_of(signals);
+
+	if (daemon->stopping)
+		return;
+	reload(&daemon->api_view);
+	disks_each(&daemon->disks, check_size);
 }
 
 /*
- * On the thread for signals. The disk is not taken apart meanwhile; or if it is already, however
- * long that lasts, its path was the first to go.
+ * On the thread for signals. The disks are not taken apart meanwhile; or if they are already,
+ * however long that lasts, their paths were the first to go.
  */
 static void give_up(struct signals *signals)
 {
 	struct daemon *daemon = daemon_of(signals);
 
-	if (!pthread_mutex_trylock(&daemon->ending) && daemon->disk)
-		disk_unlink(daemon->disk);
+	if (pthread_mutex_trylock(&daemon->ending))
+		return;
+	disks_unlink(&daemon->disks);
+	api_unlink(daemon->api);
 }
 
 /* ---- memory that a front-end takes away ---- */
@@ -91,7 +141,7 @@ static void memory_lost(struct loop_watch *watch, uint32_t events)
 
 	(void)events;
 	eventfd_read(watch->fd, &count);
-	disk_check_memory(container_of(watch, struct daemon, memory_lost)->disk);
+	disks_each(&container_of(watch, struct daemon, memory_lost)->disks, disk_check_memory);
 }
 
 static int guard_memory(struct daemon *daemon)
@@ -130,6 +180,7 @@ static int start(struct daemon *daemon)
 		daemon->signals = (struct signals){
 			.loop = daemon->loop,
 			.stop_timeout = daemon->config->stop_timeout,
+			.restarts = daemon->sessions.on,
 			.stop = stop,
 			.report = report,
 			.hangup = hangup,
@@ -144,58 +195,200 @@ static int start(struct daemon *daemon)
 	return err;
 }
 
-static void ended(void *opaque, int status)
-{
-	const struct daemon *daemon = opaque;
+/* ---- the disks ---- */
 
-	loop_quit(daemon->loop, status);
+static void say_ready(struct daemon *daemon)
+{
+	if (daemon->ready)
+		return;
+	daemon->ready = true;
+	loop_clear_timer(daemon->loop, &daemon->patience);
+	sd_notify(0, "READY=1");
 }
 
-static int serve(struct daemon *daemon, const struct disk_config *config)
+static void patience_is_over(struct loop_timer *timer)
 {
-	const struct workers_config *workers = &daemon->config->workers;
-	struct disk *disk;
-	int err = workers_start(&daemon->workers, workers);
+	say_ready(container_of(timer, struct daemon, patience));
+}
+
+/* The disk of the command line is all that there is. Does it serve nobody any more? So do we. */
+static bool check_only_disk(struct daemon *daemon)
+{
+	const struct disks_entry *entry = daemon->disks.first;
+
+	if (!entry || (entry->state != DISKS_FAILED && entry->state != DISKS_ENDED))
+		return false;
+	loop_quit(daemon->loop, entry->state == DISKS_FAILED ? EXIT_FAILURE : entry->status);
+	return true;
+}
+
+static void disks_changed(struct disks *disks)
+{
+	struct daemon *daemon = container_of(disks, struct daemon, disks);
+
+	if (daemon->stopping) {
+		if (!disks->first)
+			loop_quit(daemon->loop, EXIT_SUCCESS);
+		return;
+	}
+	if (!daemon->config->config_dir && !daemon->config->api.path && check_only_disk(daemon))
+		return;
+	if (!disks_are_settled(disks))
+		return;
+	kept_sessions_drop_rest(&daemon->sessions);
+	if (!daemon->api_awaited)
+		say_ready(daemon);
+}
+
+/* 0 or -errno (logged). */
+static void api_settled(struct api_view *view, int err)
+{
+	struct daemon *daemon = container_of(view, struct daemon, api_view);
+
+	daemon->api_awaited = false;
+	/* There is nothing else to go on for. */
+	if (err && !daemon->disks.first && !daemon->config->config_dir)
+		loop_quit(daemon->loop, EXIT_FAILURE);
+	else
+		disks_changed(&daemon->disks);
+}
+
+/* Where it is asked, and shows. 0 or -errno (logged). */
+static int start_servers(struct daemon *daemon)
+{
+	const struct daemon_config *config = daemon->config;
+	int err = 0;
+
+	if (config->api.path)
+		err = api_start(&daemon->api, &config->api, &daemon->api_view);
+	daemon->api_awaited = !err && config->api.path;
+	if (!err && config->metrics_address)
+		err = metrics_start(&daemon->metrics, config->metrics_address, &daemon->api_view);
+	return err;
+}
+
+/* 0 or -errno (logged). Takes the options over. */
+static int begin(struct daemon *daemon, struct disk_options *disk)
+{
+	char error[256];
+	int err = start_servers(daemon);
 
 	if (err)
+		disk_options_destroy(disk);
+	else if (disk)
+		err = disks_add(&daemon->disks, disk, DISKS_COMMAND_LINE, error, sizeof(error));
+	if (err)
 		return err;
+	daemon->patience.fire = patience_is_over;
+	loop_set_timer(daemon->loop, &daemon->patience, PATIENCE_NS);
+	reload(&daemon->api_view);
+	disks_changed(&daemon->disks);
+	return 0;
+}
+
+static void tell(const struct disk_process *process, const struct disk_config *config,
+		 const char *event, const char *detail)
+{
+	const struct daemon *daemon = container_of(process, const struct daemon, process);
+
+	if (daemon->api_view.events)
+		events_add(daemon->api_view.events, disks_id_of(&daemon->disks, config), event,
+			   detail);
+}
+
+static const char *holder_of(const struct disk_process *process, const struct image *image)
+{
+	return disks_holder_of(&container_of(process, const struct daemon, process)->disks, image);
+}
+
+static unsigned load_of(const struct placement *placement, unsigned worker)
+{
+	const struct daemon *daemon = container_of(placement, const struct daemon, placement);
+
+	return worker_load(daemon->workers.worker[worker]);
+}
+
+static int serve(struct daemon *daemon, struct disk_options *disk)
+{
+	const struct workers_config *workers = &daemon->config->workers;
+	int err = placement_init(&daemon->placement, workers->num, load_of);
+
+	if (err)
+		log_error("cannot start: %s", strerror(-err));
+	else
+		err = workers_start(&daemon->workers, workers);
+
 	daemon->process = (struct disk_process){
 		.loop = daemon->loop,
+		.wires = &daemon->wires,
 		.worker = daemon->workers.worker,
 		.num_workers = workers->num,
+		.placement = &daemon->placement,
+		.openings = &daemon->openings,
+		.sessions = &daemon->sessions,
+		.sockets = &daemon->sockets,
 		.engine = daemon->workers.engine,
 		.engine_insisted = workers_insist(workers),
+		.tell = tell,
+		.holder_of = holder_of,
 		.iopoll = workers->uring.iopoll,
-		.stopping = &daemon->signals.stopping,
 	};
-	err = disk_create(&disk, config, &daemon->process, ended, daemon);
+	openings_init(&daemon->openings, daemon->loop);
+	image_wires_open(&daemon->wires, daemon->loop);
+	daemon->api_view.loop = daemon->loop;
+	daemon->api_view.worker = daemon->workers.worker;
+	daemon->api_view.num_workers = workers->num;
 	if (err)
-		return err == -ECANCELED ? 0 : err;
-	daemon->disk = disk;
-	sd_notify(0, "READY=1");
-	disk_introduce(disk);
+		disk_options_destroy(disk);
+	else
+		err = begin(daemon, disk);
+	if (err)
+		return err;
 	err = loop_run(daemon->loop);
 	if (err < 0)
 		log_error("the control loop failed: %s", strerror(-err));
 	return err;
 }
 
-int daemon_run(const struct daemon_config *config, const struct disk_config *disk)
+unsigned daemon_check(const struct daemon_config *config, const struct disk_options *disk)
+{
+	const char *address = config->metrics_address;
+	const unsigned wrong = address ? metrics_check(address) != 0 : 0;
+
+	return wrong + config_dir_check(config->config_dir, &config->host, disk, config->api.path);
+}
+
+int daemon_run(const struct daemon_config *config, struct disk_options *disk)
 {
 	static struct daemon daemon = {.ending = PTHREAD_MUTEX_INITIALIZER};
 	int err;
 
 	daemon.config = config;
+	disks_init(&daemon.disks, &daemon.process, disks_changed);
+	daemon.disks.api_path = config->api.path;
+	daemon.api_view = (struct api_view){
+		.disks = &daemon.disks,
+		.host = &config->host,
+		.reload = reload,
+		.settled = api_settled,
+	};
 	vublk_set_log(library_log);
 	raise_descriptor_limit();
+	kept_sessions_open(&daemon.sessions);
+	kept_sockets_open(&daemon.sockets);
 	if (config->workers.uring.fixed_buffers)
 		explain_fixed_buffers();
 	err = start(&daemon);
-	if (!err)
+	if (err)
+		disk_options_destroy(disk);
+	else
 		err = serve(&daemon, disk);
 	pthread_mutex_lock(&daemon.ending);
-	disk_destroy(daemon.disk);
+	http_stop(daemon.metrics);
+	api_stop(daemon.api);
+	disks_destroy(&daemon.disks);
 	workers_stop(&daemon.workers);
+	placement_end(&daemon.placement);
 	/* Not the loop: a signal that comes now is posted to it. */
-	return err ? EXIT_FAILURE : EXIT_SUCCESS;
+	return err ? EXIT_FAILURE : atomic_load(&daemon.signals.status);
 }

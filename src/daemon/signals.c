@@ -38,14 +38,24 @@ static _Noreturn void stop_in_time(struct signals *signals, int number)
 {
 	const struct timespec timeout = {.tv_sec = signals->stop_timeout};
 
-	atomic_store(&signals->stopping, true);
 	mailbox_post(loop_mailbox(signals->loop), &signals->stop_call);
 	log_info("stopping: %s", strsignal(number));
 	nanosleep(&timeout, NULL);
 	log_warning("stopping with I/O in flight that has not ended in %u s",
 		    signals->stop_timeout);
 	signals->give_up(signals);
-	_exit(EXIT_SUCCESS);
+	_exit(atomic_load(&signals->status));
+}
+
+static void restart(struct signals *signals, int number)
+{
+	if (!signals->restarts) {
+		log_warning("SIGUSR2: ignored: nobody is there who would start this process again "
+			    "(--supervise, or systemd with FileDescriptorStoreMax=)");
+		return;
+	}
+	atomic_store(&signals->status, SIGNALS_RESTART);
+	stop_in_time(signals, number);
 }
 
 static void *wait_for_signals(void *arg)
@@ -61,11 +71,11 @@ static void *wait_for_signals(void *arg)
 			mailbox_nudge(loop_mailbox(signals->loop), &signals->report_nudge);
 			break;
 		case SIGHUP:
-			log_info("SIGHUP: looking whether the image has grown");
+			log_info("SIGHUP: looking what has changed");
 			mailbox_nudge(loop_mailbox(signals->loop), &signals->hangup_nudge);
 			break;
 		case SIGUSR2:
-			log_info("SIGUSR2: ignored");
+			restart(signals, number);
 			break;
 		default:
 			stop_in_time(signals, number);
@@ -77,8 +87,6 @@ static void *wait_for_signals(void *arg)
 int signals_watch(struct signals *signals)
 {
 	static const int waited_for[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
-	pthread_t thread;
-	int err;
 
 	/* What an operator may send besides, or a closed pipe, does not stop us. */
 	signal(SIGPIPE, SIG_IGN);
@@ -90,8 +98,5 @@ int signals_watch(struct signals *signals)
 	signals->stop_call.run = stop;
 	signals->report_nudge.run = report;
 	signals->hangup_nudge.run = hangup;
-	err = thread_create(&thread, wait_for_signals, signals);
-	if (!err)
-		pthread_detach(thread);
-	return err;
+	return thread_detached(wait_for_signals, signals);
 }

@@ -2,7 +2,8 @@
 /*
  * What signals do. SIGTERM and SIGINT stop the process: the control thread is asked to, and if that
  * takes too long, the process ends all the same. SIGUSR1 asks it to log what it is at, SIGHUP to
- * look whether the image has grown; SIGUSR2 is logged. A thread of its own waits for them, so that
+ * look what has changed. SIGUSR2 is a stop after which the process is started again, where somebody
+ * does that (`restarts`); else it is logged. A thread of its own waits for them, so that
  * a stop does not depend on what the others are at.
  */
 #ifndef DAEMON_SIGNALS_H
@@ -15,16 +16,21 @@
 #include "base/loop.h"
 #include "base/mailbox.h"
 
+/* "Start me again", maybe with another executable: EX_TEMPFAIL of sysexits.h. */
+#define SIGNALS_RESTART 75
+
 struct signals {
 	/* Set by the owner before anything else, and left alone. */
 	struct loop *loop;
 	unsigned stop_timeout;             /* seconds */
+	bool restarts;                     /* whoever started us does so again */
 	void (*stop)(struct signals *);    /* control thread */
 	void (*report)(struct signals *);  /* control thread */
 	void (*hangup)(struct signals *);  /* control thread */
 	void (*give_up)(struct signals *); /* the thread for signals: the process ends now */
 
-	atomic_bool stopping; /* since the signal came */
+	/* The exit status when it stops, which says whether it wants to be started again. */
+	atomic_int status;
 
 	sigset_t set;
 	struct call stop_call;

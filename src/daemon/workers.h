@@ -6,10 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "disk/disk_config.h"
 #include "io/engine.h"
 #include "worker/worker.h"
-
-#define WORKERS_MOST 64
 
 struct workers_config {
 	const struct engine *engine;

@@ -16,6 +16,12 @@
 #include "base/log.h"
 #include "vublk.h"
 
+/*
+ * What is readable is looked at, and may stay where it is until there is more (vublk_dev_input()):
+ * so news are waited for, not that there is something.
+ */
+#define NEWS (EPOLLIN | EPOLLET)
+
 #define ACCEPT_RETRY_NS 100000000ull
 
 static void unwatch(struct frontend *frontend, struct loop_watch *watch)
@@ -73,15 +79,28 @@ static void leave(struct frontend *frontend)
 	unwatch(frontend, &frontend->listen_watch);
 	loop_clear_timer(frontend->loop, &frontend->accept_timer);
 	frontend->leaving = true;
-	rings_disconnect(frontend->rings);
+	if (frontend->parking)
+		vublk_dev_park(rings_device(frontend->rings));
+	else
+		rings_disconnect(frontend->rings);
 }
 
 /* ---- the connection ---- */
 
+/* After what vublk_dev_input() has returned. */
+static void go_on(struct frontend *frontend, int err)
+{
+	if (err < 0) {
+		say_gone(frontend, "is disconnected");
+		leave(frontend);
+	} else if (err) {
+		loop_rewatch(frontend->loop, &frontend->conn_watch, err == 1 ? 0 : NEWS);
+	}
+}
+
 static void conn_ready(struct loop_watch *watch, uint32_t events)
 {
 	struct frontend *frontend = container_of(watch, struct frontend, conn_watch);
-	int err;
 
 	if (!(events & EPOLLIN)) {
 		/* Hung up while its last message is still being worked on. */
@@ -89,13 +108,7 @@ static void conn_ready(struct loop_watch *watch, uint32_t events)
 		leave(frontend);
 		return;
 	}
-	err = vublk_dev_input(rings_device(frontend->rings));
-	if (err == 1) {
-		loop_rewatch(frontend->loop, watch, 0);
-	} else if (err < 0) {
-		say_gone(frontend, "is disconnected");
-		leave(frontend);
-	}
+	go_on(frontend, vublk_dev_input(rings_device(frontend->rings)));
 }
 
 static void resume(void *opaque, bool again)
@@ -105,7 +118,7 @@ static void resume(void *opaque, bool again)
 	if (frontend->leaving)
 		return;
 	if (again)
-		loop_rewatch(frontend->loop, &frontend->conn_watch, EPOLLIN);
+		loop_rewatch(frontend->loop, &frontend->conn_watch, NEWS);
 	else
 		leave(frontend);
 }
@@ -133,31 +146,80 @@ static int watch_state(void *opaque, int fd)
 	return err;
 }
 
+/* A session has begun, or goes on, on the device's socket. */
+static int watch_connection(struct frontend *frontend, uint32_t events)
+{
+	int err;
+
+	frontend->conn_watch = (struct loop_watch){
+		.fd = vublk_dev_socket(rings_device(frontend->rings)), .ready = conn_ready};
+	err = loop_watch(frontend->loop, &frontend->conn_watch, events);
+	if (!err)
+		return 0;
+	log_error("%s: cannot watch the connection: %s", rings_name(frontend->rings),
+		  strerror(-err));
+	frontend->conn_watch.fd = -1;
+	leave(frontend);
+	return err;
+}
+
+static void begin_session(struct frontend *frontend)
+{
+	frontend->connected = true;
+	frontend->leaving = false;
+}
+
+/* Of the next front-end. */
+static void prepare_session(struct frontend *frontend)
+{
+	frontend->kept =
+		kept_create(frontend->sessions, rings_name(frontend->rings), &frontend->kept);
+}
+
 static int serve(struct frontend *frontend, int fd)
 {
-	int err = vublk_dev_connect(rings_device(frontend->rings), fd);
+	const struct vublk_keeper *keeper = frontend->kept ? kept_keeper(frontend->kept) : NULL;
+	int err = vublk_dev_connect(rings_device(frontend->rings), fd, keeper);
 
 	if (err) {
+		kept_end(frontend->kept);
 		log_error("%s: cannot serve the connection: %s", rings_name(frontend->rings),
 			  strerror(-err));
 		return err;
 	}
-	frontend->connected = true;
-	frontend->leaving = false;
-	frontend->conn_watch = (struct loop_watch){.fd = fd, .ready = conn_ready};
-	err = loop_watch(frontend->loop, &frontend->conn_watch, EPOLLIN);
-	if (err) {
-		log_error("%s: cannot watch the connection: %s", rings_name(frontend->rings),
-			  strerror(-err));
-		frontend->conn_watch.fd = -1;
-		leave(frontend);
+	begin_session(frontend);
+	err = watch_connection(frontend, NEWS);
+	if (err)
 		return err;
-	}
 	/* Who connects and hangs up in a loop is told of once a second. */
 	frontend->announced = log_limit_ok(&frontend->arrivals, LOG_LEVEL_INFO, "front-ends");
-	if (frontend->announced)
+	if (frontend->announced) {
 		log_info("%s: a front-end is connected", rings_name(frontend->rings));
+		rings_tell(frontend->rings, "connected", NULL);
+	}
 	return 0;
+}
+
+/* Goes on with the session that an earlier process may have left. */
+static void adopt(struct frontend *frontend)
+{
+	struct vublk_dev *dev = rings_device(frontend->rings);
+	int err;
+
+	frontend->kept =
+		kept_take(frontend->sessions, rings_name(frontend->rings), &frontend->kept);
+	if (!frontend->kept)
+		return;
+	begin_session(frontend);
+	frontend->announced = true;
+	err = vublk_dev_adopt(dev, kept_keeper(frontend->kept));
+	if (err < 0) {
+		leave(frontend);
+	} else if (!watch_connection(frontend, err == 1 ? 0 : NEWS)) {
+		log_info("%s: a front-end is connected, and its session goes on",
+			 rings_name(frontend->rings));
+		rings_tell(frontend->rings, "connected", "goes on");
+	}
 }
 
 /* ---- the listening socket ---- */
@@ -182,8 +244,16 @@ static void listen_ready(struct loop_watch *watch, uint32_t events)
 		leave(frontend);
 		return;
 	}
+	/* Before there is a connection that could get lost. */
+	if (!frontend->connected)
+		prepare_session(frontend);
 	fd = accept4(frontend->listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0) {
+		const int error = errno;
+
+		if (!frontend->connected)
+			kept_end(frontend->kept);
+		errno = error;
 		if (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR)
 			return;
 		if (log_limit_ok(&frontend->refusals, LOG_LEVEL_ERROR, "refusals"))
@@ -231,6 +301,9 @@ static void disconnected(void *opaque)
 
 	unwatch_end(frontend);
 	frontend->connected = false;
+	kept_leave(frontend->kept);
+	if (frontend->announced)
+		rings_tell(frontend->rings, "disconnected", NULL);
 	if (frontend->stopping || frontend->listener->connected)
 		frontend->ended(frontend, EXIT_SUCCESS);
 	else
@@ -246,12 +319,16 @@ const struct rings_events frontend_events = {
 /* ---- life ---- */
 
 int frontend_start(struct frontend *frontend, struct loop *loop, struct rings *rings,
-		   struct listener *listener, void (*ended)(struct frontend *frontend, int status))
+		   struct listener *listener, struct kept_sessions *sessions,
+		   void (*ended)(struct frontend *frontend, int status))
 {
+	int err;
+
 	frontend->ended = ended;
 	frontend->loop = loop;
 	frontend->rings = rings;
 	frontend->listener = listener;
+	frontend->sessions = sessions;
 	frontend->listen_watch.fd = frontend->conn_watch.fd = frontend->state_watch.fd = -1;
 	frontend->end_watch.fd = -1;
 	frontend->accept_timer.fire = accept_again;
@@ -260,9 +337,18 @@ int frontend_start(struct frontend *frontend, struct loop *loop, struct rings *r
 		const int fd = listener->fd;
 
 		listener->fd = -1; /* the device's now */
+		prepare_session(frontend);
 		return serve(frontend, fd);
 	}
-	return watch_listener(frontend);
+	err = watch_listener(frontend);
+	if (!err)
+		adopt(frontend);
+	return err;
+}
+
+bool frontend_is_connected(const struct frontend *frontend)
+{
+	return frontend->connected && !frontend->leaving && !has_hung_up(frontend);
 }
 
 void frontend_check_memory(struct frontend *frontend)
@@ -287,11 +373,12 @@ void frontend_report(const struct frontend *frontend)
 		vublk_dev_report(rings_device(frontend->rings));
 }
 
-void frontend_stop(struct frontend *frontend)
+void frontend_stop(struct frontend *frontend, bool leave_session)
 {
 	if (frontend->stopping)
 		return;
 	frontend->stopping = true;
+	frontend->parking = leave_session;
 	unwatch(frontend, &frontend->listen_watch);
 	loop_clear_timer(frontend->loop, &frontend->accept_timer);
 	if (!frontend->connected)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See disk/listener.h. Control thread, at start; the signal thread may unlink. */
+/* See disk/listener.h. A thread that may wait opens; the signal thread may unlink. */
 #include "disk/listener.h"
 
 #include <errno.h>
@@ -7,6 +7,7 @@
 #include <grp.h>
 #include <libgen.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,11 +28,13 @@
 
 static int find_group(const char *name, gid_t *gid)
 {
-	const struct group *group = getgrnam(name);
+	struct group room, *group;
+	char buffer
+		[16384]; /* members that have no room are no error: it is the number that counts */
 	char *end;
 	unsigned long number;
 
-	if (group) {
+	if (!getgrnam_r(name, &room, buffer, sizeof(buffer), &group) && group) {
 		*gid = group->gr_gid;
 		return 0;
 	}
@@ -140,8 +143,9 @@ static int bind_with_mode(int fd, const struct sockaddr_un *addr,
 			  const struct listener_config *config)
 {
 	const mode_t mode = config->mode;
-	mode_t before;
+	static pthread_mutex_t masking = PTHREAD_MUTEX_INITIALIZER; /* the process has one mask */
 	gid_t gid = (gid_t)-1;
+	mode_t before;
 	int err;
 
 	if (config->group) {
@@ -150,15 +154,27 @@ static int bind_with_mode(int fd, const struct sockaddr_un *addr,
 			return err;
 	}
 	/* With a group of its own, nobody else gets in before the group is right. */
+	pthread_mutex_lock(&masking);
 	before = umask(~(config->group ? mode & 0700 : mode) & 0777);
 	err = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? -errno : 0;
 	umask(before);
+	pthread_mutex_unlock(&masking);
 	if (!err && config->group) {
 		err = set_access(addr->sun_path, gid, mode);
 		if (err && err != -EEXIST)
 			unlink(addr->sun_path);
 	}
 	return err ? cannot("make the socket", addr->sun_path, err) : 0;
+}
+
+/* It is the socket that lies there. */
+static void take_place(struct listener *listener, const struct listener_config *config,
+		       const struct stat *st)
+{
+	listener->path = config->path;
+	listener->dev = st->st_dev;
+	listener->ino = st->st_ino;
+	listening_begin(&listener->listening, st, config->disk);
 }
 
 static int listen_at(struct listener *listener, const struct listener_config *config)
@@ -182,14 +198,32 @@ static int listen_at(struct listener *listener, const struct listener_config *co
 		close(dir);
 	if (err)
 		return err;
-	listener->path = config->path;
-	listener->dev = st.st_dev;
-	listener->ino = st.st_ino;
+	take_place(listener, config, &st);
 	return 0;
+}
+
+/* Is it still there, where an earlier process has put it? Then it listens all the time. */
+static bool go_on_listening(struct listener *listener, const struct listener_config *config, int fd)
+{
+	gid_t gid = (gid_t)-1;
+	struct stat st;
+
+	if (fd < 0 || lstat(config->path, &st) || !S_ISSOCK(st.st_mode) ||
+	    (config->group && find_group(config->group, &gid)) ||
+	    set_access(config->path, gid, config->mode))
+		return false;
+	listener->fd = fd;
+	take_place(listener, config, &st);
+	return true;
 }
 
 #define FIRST_PAUSE_MS 20u
 #define LAST_PAUSE_MS  1000u /* each look is a connection to whoever is there */
+
+static const char *find_user(const char *path, char who[LISTENING_WHO])
+{
+	return listening_find(path, who) ? who : "another process";
+}
 
 /*
  * A process that was killed accepts until its last I/O has ended, so one that is there is waited
@@ -200,6 +234,7 @@ static int listen_in_time(struct listener *listener, const struct listener_confi
 {
 	const int64_t end = now_ns() + (int64_t)config->timeout * 1000000000;
 	unsigned pause_ms = FIRST_PAUSE_MS;
+	char who[LISTENING_WHO];
 	int err;
 
 	while ((err = listen_at(listener, config)) == -EADDRINUSE && now_ns() < end) {
@@ -208,13 +243,13 @@ static int listen_in_time(struct listener *listener, const struct listener_confi
 		if (stopping && atomic_load(stopping))
 			return -ECANCELED;
 		if (pause_ms == FIRST_PAUSE_MS)
-			log_warning("%s is in use by another process; waiting up to %u s for it",
-				    config->path, config->timeout);
+			log_warning("%s is in use by %s; waiting up to %u s for it", config->path,
+				    find_user(config->path, who), config->timeout);
 		nanosleep(&pause, NULL);
 		pause_ms = pause_ms * 2 < LAST_PAUSE_MS ? pause_ms * 2 : LAST_PAUSE_MS;
 	}
 	if (err == -EADDRINUSE)
-		log_error("%s is in use by another process", config->path);
+		log_error("%s is in use by %s", config->path, find_user(config->path, who));
 	return err;
 }
 
@@ -261,12 +296,16 @@ bool listener_is_named(const struct listener_config *config)
 	return false;
 }
 
-int listener_open(struct listener *listener, const struct listener_config *config,
+int listener_open(struct listener *listener, const struct listener_config *config, int kept,
 		  const atomic_bool *stopping)
 {
 	int err;
 
 	*listener = (struct listener){.fd = -1};
+	if (config->path && go_on_listening(listener, config, kept))
+		return 0;
+	if (kept >= 0)
+		close(kept);
 	if (config->path)
 		err = listen_in_time(listener, config, stopping);
 	else if (config->fd >= 0)
@@ -276,6 +315,33 @@ int listener_open(struct listener *listener, const struct listener_config *confi
 	if (err)
 		listener_close(listener);
 	return err;
+}
+
+/* The directory that the path is in. false: there is none. */
+static bool look_at_directory(const char *path, struct stat *st)
+{
+	char copy[sizeof(((struct sockaddr_un *)0)->sun_path)];
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	return !stat(dirname(copy), st);
+}
+
+static const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+bool listener_is_same_path(const char *a, const char *b)
+{
+	struct stat st_a, st_b;
+
+	if (!strcmp(a, b))
+		return true;
+	return !strcmp(last_part(a), last_part(b)) && look_at_directory(a, &st_a) &&
+	       look_at_directory(b, &st_b) && st_a.st_dev == st_b.st_dev &&
+	       st_a.st_ino == st_b.st_ino;
 }
 
 /* FNV-1a, on from `hash`. */
@@ -326,9 +392,15 @@ void listener_unlink(struct listener *listener)
 		unlink(path);
 }
 
+void listener_leave(struct listener *listener)
+{
+	atomic_store(&listener->path, NULL);
+}
+
 void listener_close(struct listener *listener)
 {
 	listener_unlink(listener);
+	listening_end(&listener->listening);
 	if (listener->fd >= 0)
 		close(listener->fd);
 	listener->fd = -1;

@@ -7,6 +7,7 @@
 
 #include "base/container.h"
 #include "base/log.h"
+#include "disk/disk_config.h"
 
 #define MS       1000000ull
 #define RETRY_NS (20 * MS)
@@ -39,6 +40,22 @@ static int attempt(struct disk_lock *lock, struct image_reason *why)
 	return err;
 }
 
+/* For the operator, who is to know whether it is one of ours. */
+static const char *explain(struct disk_lock *lock, const struct image_reason *why)
+{
+	const struct disk_process *process = lock->process;
+	const char *disk = why->others ? process->holder_of(process, lock->image) : NULL;
+
+	snprintf(lock->why, sizeof(lock->why), "%s%s%s", why->text,
+		 disk          ? " by the disk "
+		 : why->others ? " by "
+			       : "",
+		 disk          ? disk
+		 : why->others ? why->others
+			       : "");
+	return lock->why;
+}
+
 /* ---- waiting ---- */
 
 /* Two that try in step would refuse each other for ever, so no two delays are alike. */
@@ -53,7 +70,7 @@ static void try_again(struct loop_timer *timer)
 {
 	struct disk_lock *lock = container_of(timer, struct disk_lock, timer);
 	const uint64_t waited = loop_now() - lock->since;
-	struct image_reason why;
+	struct image_reason why = {0};
 	int err = attempt(lock, &why);
 
 	if (err == -EAGAIN && waited < lock->timeout * 1000 * MS) {
@@ -63,9 +80,9 @@ static void try_again(struct loop_timer *timer)
 	if (err == -EAGAIN)
 		log_error("%s: %s; gave up after %u s; ending the connection, so that the "
 			  "front-end tries again",
-			  lock->name, why.text, lock->timeout);
+			  lock->name, explain(lock, &why), lock->timeout);
 	else if (err)
-		log_error("%s: %s", lock->name, why.text);
+		log_error("%s: %s", lock->name, explain(lock, &why));
 	else
 		log_info("%s: got the image's lock after %llu ms", lock->name,
 			 (unsigned long long)(waited / MS));
@@ -84,7 +101,7 @@ void disk_lock_init(struct disk_lock *lock)
 
 int disk_lock_take(struct disk_lock *lock, const struct vublk_dev *dev)
 {
-	struct image_reason why;
+	struct image_reason why = {0};
 	int err;
 
 	/* Where there is no I/O none could outlive anybody. */
@@ -95,13 +112,14 @@ int disk_lock_take(struct disk_lock *lock, const struct vublk_dev *dev)
 	lock->dev = dev;
 	err = attempt(lock, &why);
 	if (err == -EAGAIN) {
+		explain(lock, &why);
 		if (log_limit_ok(&lock->waits, LOG_LEVEL_WARNING, "waits"))
-			log_warning("%s: %s; waiting up to %u s", lock->name, why.text,
+			log_warning("%s: %s; waiting up to %u s", lock->name, lock->why,
 				    lock->timeout);
 		lock->since = loop_now();
 		set_timer(lock);
 	} else if (err) {
-		log_error("%s: %s", lock->name, why.text);
+		log_error("%s: %s", lock->name, explain(lock, &why));
 	}
 	return err;
 }

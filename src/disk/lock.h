@@ -21,6 +21,7 @@
 #include "image/image.h"
 #include "image/memory_fence.h"
 
+struct disk_process;
 struct vublk_dev;
 
 struct disk_lock {
@@ -28,8 +29,9 @@ struct disk_lock {
 	const char *name; /* of the disk, for messages */
 	struct loop *loop;
 	const struct image *image;
-	bool exclusive;    /* else (--no-lock) the memory's fence is all */
-	unsigned timeout;  /* seconds to wait */
+	const struct disk_process *process; /* which knows what its other disks have */
+	bool exclusive;                     /* else (--no-lock) the memory's fence is all */
+	unsigned timeout;                   /* seconds to wait */
 	uint64_t identity; /* of the disk for its front-end; see memory_fence_take() */
 	/* What disk_lock_take() left open is settled: 0: it is held, or -errno (logged). */
 	void (*settled)(struct disk_lock *lock, int err);
@@ -40,6 +42,7 @@ struct disk_lock {
 	const struct vublk_dev *dev; /* whose session waits */
 	struct loop_timer timer;
 	uint64_t since; /* loop_now() */
+	char why[320];  /* in words, what the last attempt has met, if it was told */
 	struct log_limit waits;
 };
 

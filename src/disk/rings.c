@@ -15,17 +15,24 @@
 #include "disk/rings.h"
 
 #include <errno.h>
-#include <linux/virtio_config.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/container.h"
 #include "base/log.h"
 #include "disk/channel.h"
+#include "disk/counters.h"
+#include "disk/draining.h"
 #include "disk/lock.h"
+#include "disk/placement.h"
 #include "disk/resize.h"
 #include "disk/sharing.h"
+#include "disk/throttling.h"
+#include "disk/translations.h"
+#include "disk/waiting.h"
+#include "disk/write_cache.h"
 #include "image/watch.h"
 #include "queue/queue.h"
 #include "request/config.h"
@@ -34,8 +41,7 @@
 #include "vublk.h"
 #include "worker/worker.h"
 
-#define DRAIN_LOG_NS UINT64_C(2000000000)
-#define PAUSE_NS     UINT64_C(100000000) /* how often to look whether one has ended for good */
+#define PAUSE_NS UINT64_C(100000000) /* how often to look whether one has ended for good */
 
 struct rings {
 	struct queue_disk shared;
@@ -43,28 +49,36 @@ struct rings {
 	struct image_end end;
 	struct image_watch watch;
 	struct resize resize;
+	struct disk_limits limits;
 	const struct disk_process *process;
 	struct queue_memory *memory; /* by worker: of this disk's queues there */
+	unsigned *placed;            /* by worker: how many these are */
 	const struct disk_config *config;
 	struct vublk_dev *dev;
 	struct rings_events events;
 	void *opaque;
 
-	struct nudge attend;
-	struct loop_timer attend_timer;
-
 	unsigned n_queues; /* started, or waiting for the lock */
-	unsigned n_draining;
-	struct loop_timer drain_timer;
+	struct draining draining;
 	struct loop_timer pause_timer; /* the lock is held without a queue */
+
+	struct queue *queue[VUBLK_MAX_QUEUES]; /* by number; NULL: none */
+	struct blk_totals ended;               /* of queues that there are no more */
 
 	struct io_errors errors;
 	struct sharing sharing;
 	struct channel channel;
+	struct translations translations;
+	struct throttling throttling;
 	struct disk_lock lock;
-	struct queue *waiting, **last_waiting; /* for the lock */
+	struct waiting waiting; /* for the lock */
 	bool gave_up; /* waiting for it: the session ends, so that the front-end tries again */
 };
+
+void rings_tell(const struct rings *rings, const char *event, const char *detail)
+{
+	rings->process->tell(rings->process, rings->config, event, detail);
+}
 
 /* ---- requests to the worker, and its answers ---- */
 
@@ -73,11 +87,16 @@ static struct rings *rings_of(struct queue *queue)
 	return container_of(queue->disk, struct rings, shared);
 }
 
-/* Back on the control thread. */
+/* On the control thread. */
+static void post(struct queue *queue, struct call *call, void (*run)(struct call *call))
+{
+	call->run = run;
+	mailbox_post(loop_mailbox(rings_of(queue)->process->loop), call);
+}
+
 static void answer(struct queue *queue, void (*done)(struct call *call))
 {
-	queue->call.run = done;
-	mailbox_post(loop_mailbox(rings_of(queue)->process->loop), &queue->call);
+	post(queue, &queue->call, done);
 }
 
 /* A driver that does not know that its ring pauses must not find another one's data afterwards. */
@@ -97,11 +116,20 @@ static void pause_lasts(struct loop_timer *timer)
 		release_lock(rings);
 }
 
+/* The number of the worker that serves it. */
+static unsigned worker_of(const struct queue *queue)
+{
+	return (unsigned)(queue->memory - rings_of((struct queue *)queue)->memory);
+}
+
 static void forget(struct queue *queue)
 {
 	struct rings *rings = rings_of(queue);
 
+	blk_totals_add(&rings->ended, &queue->counters);
+	rings->queue[queue->env.queue_index] = NULL;
 	vublk_queue_set_opaque(queue->vq, NULL);
+	placement_give_back(rings->process->placement, rings->placed, worker_of(queue));
 	queue_destroy(queue);
 	if (--rings->n_queues)
 		return;
@@ -120,14 +148,26 @@ static void queue_gone(struct queue *queue, int err)
 	vublk_queue_done(vq, err);
 }
 
+static void tell_of_queue(struct queue *queue, const char *event, const char *why)
+{
+	char detail[sizeof(queue->why_broken) + 16];
+
+	snprintf(detail, sizeof(detail), "%u%s%s", vublk_queue_index(queue->vq), *why ? ": " : "",
+		 why);
+	rings_tell(rings_of(queue), event, detail);
+}
+
 static void begun(struct call *call)
 {
 	struct queue *queue = container_of(call, struct queue, call);
 
-	if (queue->err)
+	if (queue->err) {
 		queue_gone(queue, queue->err);
-	else
-		vublk_queue_done(queue->vq, 0);
+		return;
+	}
+	queue->state = "running";
+	tell_of_queue(queue, "queue-started", "");
+	vublk_queue_done(queue->vq, 0);
 }
 
 static void begin_on_worker(struct call *call)
@@ -166,8 +206,8 @@ static void ended(struct call *call)
 	struct queue *queue = container_of(call, struct queue, call);
 	struct rings *rings = rings_of(queue);
 
-	if (!--rings->n_draining)
-		loop_clear_timer(rings->process->loop, &rings->drain_timer);
+	draining_remove(&rings->draining);
+	tell_of_queue(queue, "queue-stopped", "");
 	queue_gone(queue, 0);
 }
 
@@ -197,17 +237,26 @@ static void call_begin(struct queue *queue)
 {
 	struct rings *rings = rings_of(queue);
 
+	queue->state = "starting";
 	rings->shared.fd = rings->lock.hold.fd;
 	call_worker(queue, begin_on_worker);
 }
 
-static void drain_lasts(struct loop_timer *timer)
+static void broken(struct call *call)
 {
-	struct rings *rings = container_of(timer, struct rings, drain_timer);
+	struct queue *queue = container_of(call, struct queue, broken);
 
-	log_warning("%s: still waiting for the I/O of %u queues to end", rings->config->name,
-		    rings->n_draining);
-	loop_set_timer(rings->process->loop, timer, DRAIN_LOG_NS);
+	queue->is_broken = true;
+	tell_of_queue(queue, "ring-broken", queue->why_broken);
+}
+
+static void queue_broken_on_worker(void *opaque, struct vublk_queue *vq, const char *why)
+{
+	struct queue *queue = vublk_queue_opaque(vq);
+
+	(void)opaque;
+	snprintf(queue->why_broken, sizeof(queue->why_broken), "%s", why);
+	post(queue, &queue->broken, broken);
 }
 
 /* ---- the lock ---- */
@@ -216,11 +265,10 @@ static void drain_lasts(struct loop_timer *timer)
 static void lock_settled(struct disk_lock *lock, int err)
 {
 	struct rings *rings = container_of(lock, struct rings, lock);
-	struct queue *queue = rings->waiting;
+	struct queue *queue = waiting_take(&rings->waiting);
 
+	rings_tell(rings, err ? "lock-not-had" : "lock-had", err ? lock->why : NULL);
 	rings->gave_up = err;
-	rings->waiting = NULL;
-	rings->last_waiting = &rings->waiting;
 	/* First all of them: with the last answer the session goes on, or ends. */
 	for (struct queue *q = queue; q; q = q->next)
 		vublk_queue_wait_over(q->vq);
@@ -237,32 +285,26 @@ static void lock_settled(struct disk_lock *lock, int err)
 
 static void wait_for_lock(struct rings *rings, struct queue *queue)
 {
-	queue->next = NULL;
-	*rings->last_waiting = queue;
-	rings->last_waiting = &queue->next;
+	if (!rings->waiting.first)
+		rings_tell(rings, "lock-waited-for", rings->lock.why);
+	queue->state = "waiting";
+	waiting_add(&rings->waiting, queue);
 	vublk_queue_wait(queue->vq);
-}
-
-static void unlink_waiting(struct rings *rings, const struct queue *queue)
-{
-	struct queue **at = &rings->waiting;
-
-	while (*at != queue)
-		at = &(*at)->next;
-	*at = queue->next;
-	if (!*at)
-		rings->last_waiting = at;
 }
 
 /* ---- what the device asks ---- */
 
-/* Front-ends use their queues from 0 on, so this spreads them evenly over the workers. */
 static int make_queue(struct rings *rings, struct queue **queue, struct vublk_queue *vq)
 {
-	const unsigned i = vublk_queue_index(vq) % rings->process->num_workers;
+	struct placement *placement = rings->process->placement;
+	const unsigned i = placement_take(placement, rings->placed, vublk_queue_index(vq),
+					  rings->config->workers);
+	const int err = queue_create(queue, vq, rings->process->worker[i], &rings->shared,
+				     &rings->memory[i]);
 
-	return queue_create(queue, vq, rings->process->worker[i], &rings->shared,
-			    &rings->memory[i]);
+	if (err)
+		placement_give_back(placement, rings->placed, i);
+	return err;
 }
 
 static void queue_start(void *opaque, struct vublk_queue *vq)
@@ -277,6 +319,7 @@ static void queue_start(void *opaque, struct vublk_queue *vq)
 		return;
 	}
 	vublk_queue_set_opaque(vq, queue);
+	rings->queue[vublk_queue_index(vq)] = queue;
 	if (!rings->n_queues++) {
 		image_watch_start(&rings->watch);
 		resize_start(&rings->resize);
@@ -296,19 +339,20 @@ static void queue_cancel(void *opaque, struct vublk_queue *vq)
 	struct rings *rings = opaque;
 	struct queue *queue = vublk_queue_opaque(vq);
 
-	unlink_waiting(rings, queue);
-	if (!rings->waiting)
+	waiting_remove(&rings->waiting, queue);
+	if (!rings->waiting.first)
 		disk_lock_cancel(&rings->lock);
 	forget(queue);
 }
 
 static void queue_stop(void *opaque, struct vublk_queue *vq, bool drain)
 {
+	struct queue *queue = vublk_queue_opaque(vq);
 	struct rings *rings = opaque;
 
-	if (!rings->n_draining++)
-		loop_set_timer(rings->process->loop, &rings->drain_timer, DRAIN_LOG_NS);
-	call_worker(vublk_queue_opaque(vq), drain ? drain_on_worker : abandon_on_worker);
+	queue->state = "draining";
+	draining_add(&rings->draining);
+	call_worker(queue, drain ? drain_on_worker : abandon_on_worker);
 }
 
 static void queue_update(void *opaque, struct vublk_queue *vq, struct vublk_update *change)
@@ -320,34 +364,10 @@ static void queue_update(void *opaque, struct vublk_queue *vq, struct vublk_upda
 	call_worker(queue, update_on_worker);
 }
 
-/* ---- translations ---- */
-
-static void attend_now(struct rings *rings)
-{
-	const uint64_t again = vublk_dev_attend(rings->dev);
-
-	if (again)
-		loop_set_timer(rings->process->loop, &rings->attend_timer, again);
-	else
-		loop_clear_timer(rings->process->loop, &rings->attend_timer);
-}
-
-static void attend_nudged(struct nudge *nudge)
-{
-	attend_now(container_of(nudge, struct rings, attend));
-}
-
-static void attend_again(struct loop_timer *timer)
-{
-	attend_now(container_of(timer, struct rings, attend_timer));
-}
-
 /* Any thread. */
 static void attend(void *opaque)
 {
-	struct rings *rings = opaque;
-
-	mailbox_nudge(loop_mailbox(rings->process->loop), &rings->attend);
+	translations_attend(&((struct rings *)opaque)->translations);
 }
 
 /* ---- the session ---- */
@@ -364,7 +384,7 @@ static void disconnected(void *opaque)
 	struct rings *rings = opaque;
 
 	rings->gave_up = false;
-	loop_clear_timer(rings->process->loop, &rings->attend_timer);
+	translations_end_session(&rings->translations);
 	loop_clear_timer(rings->process->loop, &rings->pause_timer);
 	disk_lock_release(&rings->lock);
 	resize_end_session(&rings->resize);
@@ -387,51 +407,18 @@ static void get_config(void *opaque, uint8_t space[VUBLK_MAX_CONFIG])
 	memcpy(space, &config, sizeof(config));
 }
 
-/* The next process will be told by us only. */
-static void set_wce(struct rings *rings, bool on)
-{
-	atomic_store(&rings->shared.blk.wce, on);
-	vublk_dev_flag_notes(rings->dev, !on);
-}
-
-/* Only `wce` may be written: virtio 5.2.4, "writeback". */
 static int set_config(void *opaque, uint32_t offset, const uint8_t *data, uint32_t size,
 		      bool migration)
 {
-	const uint32_t at = offsetof(struct virtio_blk_config, wce);
 	struct rings *rings = opaque;
 
-	if (migration) {
-		/* The whole space may come; what else is in it is ours to say. */
-		if (offset > at || size <= at - offset)
-			return 0;
-		data += at - offset;
-	} else if (offset != at || size != 1) {
-		log_warning("%s: the driver writes %u bytes at %u of the configuration space; only "
-			    "byte %u (writeback) may be written",
-			    rings->config->name, size, offset, at);
-		return -EPERM;
-	}
-	set_wce(rings, *data != 0);
-	return 0;
-}
-
-static bool has(uint64_t features, unsigned bit)
-{
-	return features >> bit & 1;
+	return write_cache_set_config(&rings->shared.blk, rings->dev, offset, data, size,
+				      migration);
 }
 
 static void set_features(void *opaque, uint64_t features)
 {
-	struct rings *rings = opaque;
-
-	rings->shared.blk.features = features;
-	if (!features) /* a reset */
-		atomic_store(&rings->shared.blk.wce, !rings->shared.blk.image->durable);
-	/* virtio 5.2.5.2; legacy drivers find what they left (5.2.5.3). */
-	if (has(features, VIRTIO_F_VERSION_1) && has(features, VIRTIO_BLK_F_CONFIG_WCE) &&
-	    !has(features, VIRTIO_BLK_F_FLUSH))
-		atomic_store(&rings->shared.blk.wce, false);
+	write_cache_set_features(&((struct rings *)opaque)->shared.blk, features);
 }
 
 /* Of what the driver may write, the front-end of another back-end tells it nothing. */
@@ -448,7 +435,7 @@ static int load_state(void *opaque, uint32_t state)
 
 	if (state > 1)
 		return -EINVAL;
-	set_wce(rings, state);
+	write_cache_set(&rings->shared.blk, rings->dev, state);
 	return 0;
 }
 
@@ -474,6 +461,7 @@ static const struct vublk_ops ops = {
 	.queue_cancel = queue_cancel,
 	.queue_stop = queue_stop,
 	.queue_update = queue_update,
+	.queue_broken = queue_broken_on_worker,
 	.attend = attend,
 	.resume = resume,
 	.disconnected = disconnected,
@@ -487,11 +475,52 @@ static const struct vublk_ops ops = {
 	.await_room = await_room,
 };
 
-/* ---- the image's size ---- */
+/* ---- what is counted ---- */
+
+void rings_counters(const struct rings *rings, struct disk_counters *counters)
+{
+	*counters = (struct disk_counters){.n_rings = rings->n_queues, .totals = rings->ended};
+	for (unsigned i = 0; i < rings->config->num_queues; i++)
+		if (rings->queue[i])
+			blk_totals_add(&counters->totals, &rings->queue[i]->counters);
+}
+
+bool rings_ring_counters(const struct rings *rings, unsigned index, struct ring_counters *counters)
+{
+	const struct queue *queue = index < VUBLK_MAX_QUEUES ? rings->queue[index] : NULL;
+
+	if (!queue)
+		return false;
+	*counters = (struct ring_counters){
+		.index = index,
+		.worker = worker_of(queue),
+		.state = queue->is_broken ? "broken" : queue->state,
+		.why_broken = queue->is_broken ? queue->why_broken : "",
+	};
+	blk_totals_add(&counters->totals, &queue->counters);
+	return true;
+}
+
+/* ---- what is noticed of the image ---- */
+
+static void failures_begin(struct io_errors *errors)
+{
+	rings_tell(container_of(errors, struct rings, errors), "requests-fail", NULL);
+}
+
+static void throttling_begins(struct throttling *throttling, const char *limit)
+{
+	rings_tell(container_of(throttling, struct rings, throttling), "throttled", limit);
+}
 
 static void grown(struct image_watch *watch)
 {
-	resize_grown(&container_of(watch, struct rings, watch)->resize);
+	struct rings *rings = container_of(watch, struct rings, watch);
+	char bytes[32];
+
+	resize_grown(&rings->resize);
+	snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)image_end_capacity(&rings->end));
+	rings_tell(rings, "grown", bytes);
 }
 
 bool rings_look_at_size(struct rings *rings)
@@ -538,10 +567,8 @@ int rings_create(struct rings **ringsp, const struct disk_config *config, const 
 	rings->config = config;
 	rings->events = *events;
 	rings->opaque = opaque;
-	rings->last_waiting = &rings->waiting;
-	rings->drain_timer.fire = drain_lasts;
-	rings->attend.run = attend_nudged;
-	rings->attend_timer.fire = attend_again;
+	waiting_init(&rings->waiting);
+	draining_init(&rings->draining, config->name, process->loop);
 	rings->pause_timer.fire = pause_lasts;
 	rings->shared = (struct queue_disk){
 		.blk = {.name = rings->config->name,
@@ -555,11 +582,16 @@ int rings_create(struct rings **ringsp, const struct disk_config *config, const 
 		.fd = -1,
 		.fence = &rings->lock.fence,
 		.signs = &rings->sharing.signs,
+		.limits = &rings->limits,
+		.no_poll = config->no_poll,
 	};
+	disk_limits_init(&rings->limits, &config->limits);
+	throttling_init(&rings->throttling, &rings->limits, process->loop, throttling_begins);
 	rings->lock = (struct disk_lock){
 		.name = rings->config->name,
 		.loop = process->loop,
 		.image = image,
+		.process = process,
 		.exclusive = config->lock,
 		.timeout = config->lock_timeout,
 		.settled = lock_settled,
@@ -576,12 +608,14 @@ int rings_create(struct rings **ringsp, const struct disk_config *config, const 
 	};
 	image_end_init(&rings->end, image, rings->config->name);
 	blk_sync_init(&rings->sync);
-	io_errors_init(&rings->errors, rings->config->name, process->loop);
-	image_watch_open(&rings->watch, &rings->end, process->loop, grown);
+	io_errors_init(&rings->errors, rings->config->name, process->loop, failures_begin);
+	image_watch_open(&rings->watch, &rings->end, process->loop, process->wires, grown);
 	rings->memory = calloc(process->num_workers, sizeof(*rings->memory));
-	if (rings->memory)
+	rings->placed = calloc(process->num_workers, sizeof(*rings->placed));
+	if (rings->memory && rings->placed)
 		err = vublk_dev_create(&rings->dev, &params);
 	channel_init(&rings->channel, rings->config->name, process->loop, rings->dev);
+	translations_init(&rings->translations, process->loop, rings->dev);
 	sharing_init(&rings->sharing, rings->config->name, process->loop, rings->dev);
 	resize_init(&rings->resize, rings->config->name, process->loop, rings->dev, &rings->end);
 	if (err) {
@@ -598,8 +632,12 @@ void rings_destroy(struct rings *rings)
 		return;
 	vublk_dev_destroy(rings->dev);
 	image_watch_close(&rings->watch);
+	io_errors_end(&rings->errors);
 	blk_sync_destroy(&rings->sync);
+	throttling_end(&rings->throttling);
+	disk_limits_destroy(&rings->limits);
 	free(rings->memory);
+	free(rings->placed);
 	free(rings);
 }
 
@@ -618,9 +656,30 @@ const char *rings_target_name(const struct rings *rings)
 	return rings->shared.target->name;
 }
 
+unsigned rings_running(const struct rings *rings)
+{
+	return rings->n_queues;
+}
+
 void rings_set_identity(struct rings *rings, uint64_t identity)
 {
 	rings->lock.identity = identity;
+}
+
+const char *rings_waited_for(struct rings *rings)
+{
+	return disk_limits_waited_for(&rings->limits);
+}
+
+bool rings_hold_image(const struct rings *rings)
+{
+	return rings->lock.held && rings->lock.exclusive;
+}
+
+void rings_config_changed(struct rings *rings)
+{
+	disk_limits_set(&rings->limits, &rings->config->limits);
+	atomic_store(&rings->shared.no_poll, rings->config->no_poll);
 }
 
 void rings_disconnect(struct rings *rings)

@@ -184,10 +184,10 @@ static int lock_bytes(const struct image *image, struct image_reason *why)
 	const char *holder;
 	int err = image_lock(image->fd, !image->read_only, &holder);
 
-	if (err == -EAGAIN)
-		snprintf(why->text, sizeof(why->text), "the image is %s by another process",
-			 holder);
-	else if (err)
+	if (err == -EAGAIN) {
+		snprintf(why->text, sizeof(why->text), "the image is %s", holder);
+		why->others = "another process";
+	} else if (err)
 		snprintf(why->text, sizeof(why->text),
 			 "cannot lock the image: %s (--no-lock does without)", strerror(-err));
 	return err;
@@ -204,11 +204,10 @@ static int claim_device(const struct image *image, struct image_hold *hold,
 	err = image_claim(image->fd, &hold->claim);
 	if (!err)
 		hold->fd = hold->claim;
-	else if (err == -EAGAIN)
-		snprintf(why->text, sizeof(why->text),
-			 "the device is in use: by the host (mounted, part of another device), or "
-			 "by another process");
-	else
+	else if (err == -EAGAIN) {
+		snprintf(why->text, sizeof(why->text), "the device is in use");
+		why->others = "the host (mounted, part of another device), or by another process";
+	} else
 		snprintf(why->text, sizeof(why->text),
 			 "cannot open the device for us alone: %s (--no-lock does without)",
 			 strerror(-err));

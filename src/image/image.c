@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <unistd.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "image/blocks.h"
@@ -253,6 +254,18 @@ void image_close(struct image *image)
 {
 	if (image->kind)
 		image->kind->close(image);
+}
+
+bool image_is_same(const struct image *a, const struct image *b)
+{
+	struct stat sa, sb;
+
+	if (a->fd < 0 || b->fd < 0 || fstat(a->fd, &sa) || fstat(b->fd, &sb))
+		return false;
+	/* A device may have many nodes. */
+	if (S_ISBLK(sa.st_mode) && S_ISBLK(sb.st_mode))
+		return sa.st_rdev == sb.st_rdev;
+	return sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
 void image_hold_init(struct image_hold *hold, const struct image *image)

@@ -42,6 +42,7 @@ struct image_hold {
 /* What stands against it, or went wrong, in words for the operator. */
 struct image_reason {
 	char text[160];
+	const char *others; /* who else may have it, as "another process"; NULL: nobody has */
 };
 
 /* Where the I/O of an image goes. */
@@ -58,7 +59,10 @@ struct image_kind {
 		    struct image_facts *facts);
 	/* Does without O_DIRECT, with which it was opened. 0 or -errno (logged). */
 	int (*go_buffered)(struct image *image, const char *path);
-	/* 0, and *hold says so; -EAGAIN: somebody else has it, or other -errno: *why says which. */
+	/*
+	 * 0, and *hold says so; -EAGAIN: somebody else has it, or other -errno: *why, all zero at
+	 * first, says which.
+	 */
 	int (*lock)(const struct image *image, struct image_hold *hold, struct image_reason *why);
 	void (*unlock)(const struct image *image, struct image_hold *hold);
 	/* Safe also when open() failed. */
@@ -112,6 +116,9 @@ int image_open(struct image *image, const struct image_options *options);
 
 /* Closes it; its lock goes with it. Safe on a zeroed image. */
 void image_close(struct image *image);
+
+/* Is it the same file or device? Any thread. */
+bool image_is_same(const struct image *a, const struct image *b);
 
 /* Nobody is kept from it. */
 void image_hold_init(struct image_hold *hold, const struct image *image);

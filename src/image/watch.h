@@ -21,21 +21,27 @@
 
 #include "base/loop.h"
 #include "image/end.h"
+#include "image/wires.h"
 
 #define WATCH_PAUSE_NS UINT64_C(100000000)
 
 struct image_watch {
 	struct image_end *end;
 	struct loop *loop;
-	struct loop_watch tripped; /* .fd: of inotify, -1: there is none */
+	struct image_wires *wires; /* NULL until it is opened */
+	struct image_wire wire;
+	bool works; /* the file can be watched */
 	struct loop_timer pause;
 	bool running;
 	void (*grown)(struct image_watch *watch); /* the disk is larger from now on */
 };
 
-/* Makes it. Where there is no inotify it says so, and does without. Control thread, as are all. */
+/*
+ * Makes it; the process has the wires. Where there is no inotify it says so, and does without.
+ * Control thread, as are all.
+ */
 void image_watch_open(struct image_watch *watch, struct image_end *end, struct loop *loop,
-		      void (*grown)(struct image_watch *watch));
+		      struct image_wires *wires, void (*grown)(struct image_watch *watch));
 void image_watch_close(struct image_watch *watch);
 
 /* Puts the wire up, and looks at the size; and takes it down: for as long as rings run. */

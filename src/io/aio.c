@@ -11,8 +11,8 @@
  * It cannot wait for descriptors, so the thread sleeps in the reactor, and completions signal an
  * eventfd that is watched there: two or three system calls an iteration instead of one.
  *
- * What is submitted waits in a list until reactor_run() has it offered to the kernel, and stays
- * there until the kernel has taken it. Its iocb lives in io.priv.
+ * What is submitted waits for its file's turn (io/fair.h), and then in a list until reactor_run()
+ * has it offered to the kernel, and the kernel has taken it. Its iocb lives in io.priv.
  */
 #include <assert.h>
 #include <errno.h>
@@ -39,8 +39,8 @@ struct aio {
 	struct target base;
 	struct reactor_hook hook;
 	io_context_t context;
-	unsigned depth, in_flight;   /* operations in the kernel */
-	struct io_list waiting;      /* operations that are not, their iocbs ready */
+	unsigned depth;              /* operations in the kernel */
+	struct io_list ready;        /* operations whose turn it is, but that are not there yet */
 	struct reactor_watch landed; /* an eventfd, signalled with each completion */
 	struct io_event *events;     /* [depth] */
 	struct offload offload;
@@ -94,18 +94,29 @@ static void aio_submit(struct target *target, struct io *io)
 	case IO_WRITE:
 	case IO_SYNC:
 		prepare(aio, io);
-		io_list_push(&aio->waiting, io);
+		if (target_admit(target, io))
+			io_list_push(&aio->ready, io);
 		break;
 	default:
 		offload_submit(&aio->offload, target_fd(&aio->base, io->file), io);
 	}
 }
 
-/* The kernel refused the first of those that wait: that is its result. */
+/* What may begin by now. */
+static void take_turns(struct aio *aio)
+{
+	struct io *io;
+
+	while ((io = target_next(&aio->base)))
+		io_list_push(&aio->ready, io);
+}
+
+/* The kernel refused the first of those that are ready: that is its result. */
 static void refused(struct aio *aio, int error)
 {
-	struct io *io = io_list_pop(&aio->waiting);
+	struct io *io = io_list_pop(&aio->ready);
 
+	target_ended(&aio->base, io);
 	if (io->op == IO_SYNC && error == -EINVAL)
 		/* Before 4.18, or a file that cannot: fdatasync() knows. */
 		offload_submit(&aio->offload, target_fd(&aio->base, io->file), io);
@@ -113,17 +124,18 @@ static void refused(struct aio *aio, int error)
 		target_complete(&aio->base, io, error);
 }
 
-/* Offers what waits at the start to the kernel. 0, or -EAGAIN when it has no memory now. */
+/* Offers what is ready at the start to the kernel. 0, or -EAGAIN when it has no memory now. */
 static int offer(struct aio *aio)
 {
 	struct iocb *batch[BATCH];
-	struct io *last = aio->waiting.head ? aio->waiting.tail : NULL, *io;
+	struct io *last, *io;
 	int n, taken;
 
-	while (last && aio->in_flight < aio->depth) {
+	take_turns(aio);
+	last = aio->ready.head ? aio->ready.tail : NULL;
+	while (last) {
 		n = 0;
-		for (io = aio->waiting.head; n < BATCH && aio->in_flight + (unsigned)n < aio->depth;
-		     io = io->next) {
+		for (io = aio->ready.head; n < BATCH; io = io->next) {
 			batch[n++] = iocb_of(io);
 			if (io == last)
 				break;
@@ -132,14 +144,13 @@ static int offer(struct aio *aio)
 		if (taken == -EAGAIN || taken == -ENOMEM)
 			return -EAGAIN;
 		if (taken <= 0) {
-			if (aio->waiting.head == last)
+			if (aio->ready.head == last)
 				last = NULL;
 			refused(aio, taken ? taken : -EIO);
 			continue;
 		}
-		aio->in_flight += (unsigned)taken;
 		while (taken--)
-			if (io_list_pop(&aio->waiting) == last)
+			if (io_list_pop(&aio->ready) == last)
 				last = NULL;
 	}
 	return 0;
@@ -157,11 +168,12 @@ static void reap(struct aio *aio)
 		struct io *io = container_of(aio->events[i].obj, struct io, priv);
 		int64_t result = (int64_t)aio->events[i].res;
 
-		aio->in_flight--;
-		if (io->op != IO_SYNC && (result == -EAGAIN || result == -EINTR))
-			io_list_push(&aio->waiting, io); /* not done, not failed: once more */
-		else
-			target_complete(&aio->base, io, result);
+		if (io->op != IO_SYNC && (result == -EAGAIN || result == -EINTR)) {
+			io_list_push(&aio->ready, io); /* not done, not failed: once more */
+			continue;
+		}
+		target_ended(&aio->base, io);
+		target_complete(&aio->base, io, result);
 	}
 }
 
@@ -251,6 +263,7 @@ static int aio_open(struct target **targetp, struct reactor *reactor)
 		.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .ready = landed, .slot = -1};
 	err = aio->landed.fd < 0 ? -errno : make_context(aio);
 	if (!err) {
+		aio->base.fair.total = aio->depth;
 		aio->events = calloc(aio->depth, sizeof(*aio->events));
 		err = aio->events ? reactor_watch(reactor, &aio->landed) : -ENOMEM;
 	}
@@ -272,7 +285,10 @@ static bool aio_cancel(struct target *target, struct io *io)
 {
 	struct aio *aio = to_aio(target);
 
-	return io_list_remove(&aio->waiting, io) || offload_cancel(&aio->offload, io);
+	if (!io_list_remove(&aio->ready, io))
+		return target_cancel_waiting(target, io) || offload_cancel(&aio->offload, io);
+	target_ended(target, io);
+	return true;
 }
 
 const struct target_class target_aio = {

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/container.h"
+
 static void *make(void)
 {
 	return aligned_alloc(4096, BOUNCE_SIZE);
@@ -12,8 +14,7 @@ static void *make(void)
 
 void bounce_init(struct bounce_pool *pool)
 {
-	*pool = (struct bounce_pool){.make = make};
-	pool->last = &pool->waiting;
+	*pool = (struct bounce_pool){.make = make, .fair = {.total = BOUNCE_MOST}};
 }
 
 void bounce_destroy(struct bounce_pool *pool)
@@ -22,51 +23,100 @@ void bounce_destroy(struct bounce_pool *pool)
 		free(pool->free[i]);
 }
 
-int bounce_get(struct bounce_pool *pool, struct bounce_waiter *waiter, void **buffer)
+/* One that is free or can be made, or NULL. */
+static void *find_buffer(struct bounce_pool *pool)
 {
-	if (pool->n_free) {
-		*buffer = pool->free[--pool->n_free];
-		return 0;
+	void *buffer = NULL;
+
+	if (pool->n_free)
+		return pool->free[--pool->n_free];
+	if (pool->n < BOUNCE_MOST)
+		buffer = pool->make();
+	if (buffer)
+		pool->n++;
+	return buffer;
+}
+
+/* ---- waiting ---- */
+
+static void await(struct bounce_pool *pool, struct bounce_user *user, struct bounce_waiter *waiter)
+{
+	waiter->next = NULL;
+	if (user->waiting)
+		user->last->next = waiter;
+	else
+		user->waiting = waiter;
+	user->last = waiter;
+	fair_wait(&pool->fair, &user->share);
+}
+
+/* The first one of the user's, whose turn it is. */
+static struct bounce_waiter *next_waiter(struct bounce_pool *pool, struct bounce_user *user)
+{
+	struct bounce_waiter *waiter = user->waiting;
+
+	user->waiting = waiter->next;
+	if (user->waiting)
+		fair_wait(&pool->fair, &user->share);
+	return waiter;
+}
+
+/* What is put back from within ready() is seen by who has called that. */
+static void serve(struct bounce_pool *pool)
+{
+	struct fair_share *share;
+
+	if (pool->serving)
+		return;
+	pool->serving = true;
+	while (pool->n_free && (share = fair_next(&pool->fair))) {
+		struct bounce_waiter *waiter =
+			next_waiter(pool, container_of(share, struct bounce_user, share));
+
+		waiter->ready(waiter, pool->free[--pool->n_free]);
 	}
-	if (pool->n < BOUNCE_MOST) {
-		*buffer = pool->make();
-		if (*buffer) {
-			pool->n++;
+	pool->serving = false;
+}
+
+/* ---- buffers ---- */
+
+int bounce_get(struct bounce_pool *pool, struct bounce_user *user, struct bounce_waiter *waiter,
+	       void **buffer)
+{
+	if (fair_take(&pool->fair, &user->share)) {
+		*buffer = find_buffer(pool);
+		if (*buffer)
 			return 0;
-		}
+		fair_return(&pool->fair, &user->share);
 		if (!pool->n)
 			return -ENOMEM;
 	}
-	waiter->next = NULL;
-	*pool->last = waiter;
-	pool->last = &waiter->next;
+	await(pool, user, waiter);
 	return -EAGAIN;
 }
 
-void bounce_put(struct bounce_pool *pool, void *buffer)
+void bounce_put(struct bounce_pool *pool, struct bounce_user *user, void *buffer)
 {
 	pool->free[pool->n_free++] = buffer;
-	/* Who is woken may have no use for it any more: then it is the next one's. */
-	while (pool->waiting && pool->n_free) {
-		struct bounce_waiter *waiter = pool->waiting;
-
-		pool->waiting = waiter->next;
-		if (!pool->waiting)
-			pool->last = &pool->waiting;
-		waiter->ready(waiter);
-	}
+	fair_return(&pool->fair, &user->share);
+	serve(pool);
 }
 
-bool bounce_cancel(struct bounce_pool *pool, struct bounce_waiter *waiter)
+bool bounce_cancel(struct bounce_pool *pool, struct bounce_user *user, struct bounce_waiter *waiter)
 {
-	struct bounce_waiter **at = &pool->waiting;
+	struct bounce_waiter *before = NULL, *at = user->waiting;
 
-	while (*at && *at != waiter)
-		at = &(*at)->next;
-	if (!*at)
+	for (; at && at != waiter; at = at->next)
+		before = at;
+	if (!at)
 		return false;
-	*at = waiter->next;
-	if (!*at)
-		pool->last = at;
+	if (before)
+		before->next = at->next;
+	else
+		user->waiting = at->next;
+	if (user->last == at)
+		user->last = before;
+	if (!user->waiting)
+		fair_leave(&pool->fair, &user->share);
 	return true;
 }

@@ -13,6 +13,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/host_limits.h"
 #include "base/log.h"
 #include "base/thread.h"
 
@@ -175,9 +176,11 @@ void offload_flush(struct offload *offload)
 	if (!offload->running) {
 		err = start(offload);
 		if (err) {
-			log_warning("offload: cannot start a helper thread (%s); the worker does "
-				    "its work, which is slower",
-				    strerror(-err));
+			if (log_limit_ok(&offload->refused, LOG_LEVEL_WARNING, "offload"))
+				log_warning(
+					"offload: cannot start a helper thread (%s%s); the worker "
+					"does its work, which is slower, and tries again",
+					strerror(-err), limits_advice(LIMITS_THREAD, err));
 			execute_here(offload);
 			return;
 		}

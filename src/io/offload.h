@@ -2,7 +2,8 @@
 /*
  * What a kernel interface cannot do asynchronously is done by a helper thread with plain system
  * calls, one operation after the other in order of arrival. One per target, started when first
- * needed.
+ * needed. If it cannot be started the reactor's thread does what there is, and tries again with the
+ * next ones.
  *
  * Everything but the fields marked "lock" belongs to the reactor's thread. The helper thread
  * touches an operation between its hand-over and its return, never the target. What it has done
@@ -13,12 +14,14 @@
 
 #include <pthread.h>
 
+#include "base/log.h"
 #include "io/inbox.h"
 
 struct offload {
 	struct inbox inbox;
 	struct io_list queued; /* since the last flush */
 	bool running;
+	struct log_limit refused; /* there was no thread to be had */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;

@@ -14,13 +14,15 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "io/fair.h"
 #include "io/io.h"
+#include "io/list.h"
 #include "io/reactor.h"
 
 struct target;
 
 /* Files that one target can know at a time; one more is -ENFILE. */
-#define TARGET_FILES 1024
+#define TARGET_FILES 4096
 
 struct target_class {
 	const char *name; /* as in --engine= */
@@ -39,17 +41,27 @@ struct target_class {
 
 extern const struct target_class target_uring, target_aio, target_null;
 
+/* What has to be known of a file, and is not asked here: its file system may take its time. */
+#define TARGET_DEVICE 0x1u /* a block device */
+#define TARGET_FUSE   0x2u /* on FUSE; see io/uring/target.c */
+
 struct target_file {
 	int fd;
 	unsigned users; /* 0: the handle is free */
+	unsigned kind;  /* TARGET_* */
+	/* The target's own, where it shares out what the kernel may hold. */
+	struct fair_share share;
+	struct io_list waiting; /* operations that have yet to have their turn, in order */
 };
 
 /* Every implementation begins with this. */
 struct target {
 	const struct target_class *class;
 	struct reactor *reactor;
-	struct target_file *file; /* by handle */
-	int n_files;              /* places in that table */
+	struct target_file *file;   /* [TARGET_FILES], by handle */
+	int n_files;                /* places that have ever been used */
+	struct fair fair;           /* operations with the kernel; total 0: not shared out */
+	struct target_file no_file; /* of handles that are none */
 };
 
 /*
@@ -68,10 +80,11 @@ void target_close(struct target *target);
 
 /*
  * Makes an open file known (io_uring registers it), or counts one user more. The caller keeps fd
- * open until target_put_file(), of which there is one for each success. Returns the handle for
- * io.file (>= 0) or -errno (-ENFILE: too many, -EBADF: fd is not open).
+ * open until target_put_file(), of which there is one for each success. `kind` (TARGET_*) is the
+ * same for all users. No file system is asked for anything. Returns the handle for io.file (>= 0)
+ * or -errno (-ENFILE: too many, -EBADF: fd is not open).
  */
-int target_get_file(struct target *target, int fd);
+int target_get_file(struct target *target, int fd, unsigned kind);
 
 /* One user less; of the last one's none of the file's operations may be in flight. */
 void target_put_file(struct target *target, int file);
@@ -124,7 +137,47 @@ static inline bool target_cancel(struct target *target, struct io *io)
 	return target->class->cancel(target, io);
 }
 
-/* For targets: an operation is complete. It is its owner's again, who may submit it from within. */
+/*
+ * ---- for targets: what the kernel may hold is shared out among the files ----
+ *
+ * An operation begins when it is admitted, or when target_next() returns it, and counts as held
+ * until target_ended(). Those of a file stay in order.
+ */
+
+static inline struct target_file *target_file_of(struct target *target, const struct io *io)
+{
+	return (unsigned)io->file < TARGET_FILES ? &target->file[io->file] : &target->no_file;
+}
+
+/* May it begin? If not, it waits for its file's turn. */
+void target_await_turn(struct target *target, struct io *io);
+static inline bool target_admit(struct target *target, struct io *io)
+{
+	if (fair_take(&target->fair, &target_file_of(target, io)->share))
+		return true;
+	target_await_turn(target, io);
+	return false;
+}
+
+/* The next one that may begin, or NULL. Costs nothing when there is nothing. */
+struct io *target_search(struct target *target);
+static inline struct io *target_next(struct target *target)
+{
+	return fair_is_due(&target->fair) ? target_search(target) : NULL;
+}
+
+/* One that began is with the kernel no longer. */
+static inline void target_ended(struct target *target, struct io *io)
+{
+	fair_return(&target->fair, &target_file_of(target, io)->share);
+}
+
+/* It waits for its file's turn no longer. Did it? */
+bool target_cancel_waiting(struct target *target, struct io *io);
+
+/* ---- for targets: something is complete ---- */
+
+/* An operation is complete. It is its owner's again, who may submit it from within. */
 static inline void target_complete(struct target *target, struct io *io, int64_t result)
 {
 	io->result = result;

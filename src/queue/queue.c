@@ -10,6 +10,7 @@
 #include "base/container.h"
 #include "base/host_limits.h"
 #include "request/merge.h"
+#include "request/tally.h"
 #include "worker/worker.h"
 
 /* What a queue begins in one iteration at most before the others have their turn. */
@@ -108,6 +109,7 @@ static void kicked(struct reactor_watch *watch)
 	struct queue *queue = container_of(watch, struct queue, kick);
 	int err = vublk_queue_drain_kick(queue->vq);
 
+	counter_add(&queue->counters.kicks, 1);
 	if (err)
 		kicks_are_lost(queue, "is unusable", err);
 	if (!queue->popped)
@@ -153,6 +155,21 @@ static int watch_kick(struct queue *queue)
 	return 0;
 }
 
+/* ---- what is counted ---- */
+
+static void count_calls(struct queue *queue)
+{
+	counter_set(&queue->counters.calls, vublk_queue_calls(queue->vq));
+}
+
+/* `n` were popped, when so many were to be recovered, which come first. */
+static void count_popped(struct queue *queue, unsigned n, unsigned to_recover)
+{
+	counter_add(&queue->counters.fetched, n);
+	if (to_recover)
+		counter_add(&queue->counters.recovered, n < to_recover ? n : to_recover);
+}
+
 /* ---- life ---- */
 
 static void put_files(struct queue *queue)
@@ -168,9 +185,9 @@ static void put_files(struct queue *queue)
 }
 
 /* 0 and the handle of an open file (-1: of none, which some targets want), or -errno. */
-static int get_file(struct queue *queue, int fd, int *file)
+static int get_file(struct queue *queue, int fd, unsigned kind, int *file)
 {
-	*file = target_get_file(queue->env.target, fd);
+	*file = target_get_file(queue->env.target, fd, kind);
 	return *file < 0 ? *file : 0;
 }
 
@@ -178,13 +195,16 @@ static int get_file(struct queue *queue, int fd, int *file)
 static int get_files(struct queue *queue)
 {
 	const struct queue_disk *disk = queue->disk;
+	const struct image *image = disk->blk.image;
+	const unsigned kind =
+		(image->is_device ? TARGET_DEVICE : 0) | (image->is_fuse ? TARGET_FUSE : 0);
 	int err = worker_get_target(queue->worker, disk->target, &queue->env.target);
 
 	if (!err)
-		err = get_file(queue, disk->fd, &queue->env.file);
+		err = get_file(queue, disk->fd, kind, &queue->env.file);
 	for (int i = 0; !err && i < MEMORY_FENCE_FILES; i++)
 		if (disk->fence->fd[i] >= 0)
-			err = get_file(queue, disk->fence->fd[i], &queue->fence[i]);
+			err = get_file(queue, disk->fence->fd[i], 0, &queue->fence[i]);
 	if (err) {
 		log_error("%s: queue %u: its I/O cannot go to %s: %s", queue->disk->blk.name,
 			  queue->env.queue_index, disk->target->name, strerror(-err));
@@ -226,7 +246,10 @@ int queue_begin(struct queue *queue)
 	if (!err)
 		err = watch_kick(queue);
 	if (!err) {
+		worker_count_task(queue->worker, 1);
+		count_calls(queue);
 		go_on_as_noted(queue);
+		throttle_begin(&queue->throttle, worker_reactor(queue->worker));
 		return 0;
 	}
 	queue_memory_end(queue);
@@ -235,6 +258,51 @@ put_files:
 	return err;
 }
 
+/* ---- limits ---- */
+
+static bool admit(struct blk_req *req)
+{
+	return throttle_admit(&queue_of_req(req)->throttle, req);
+}
+
+static struct queue *queue_of_throttle(struct throttle *throttle)
+{
+	return container_of(throttle, struct queue, throttle);
+}
+
+static void before_held_begin(struct throttle *throttle)
+{
+	struct queue *queue = queue_of_throttle(throttle);
+
+	if (queue->registers)
+		queue_memory_check(queue);
+	/* Now there is something to poll for. */
+	schedule(queue);
+}
+
+static void limits_changed(struct nudge *nudge)
+{
+	struct queue *queue = queue_of_throttle(container_of(nudge, struct throttle, nudge));
+
+	throttle_look_again(&queue->throttle);
+	/* The queue's end may have waited for this. */
+	worker_needs_publish(queue->worker, &queue->task);
+}
+
+static const struct throttle_hooks throttle_hooks = {
+	.admit = admit,
+	.before = before_held_begin,
+	.changed = limits_changed,
+};
+
+/* Nothing can be found by polling before a held request's turn, or a kick. */
+static bool all_is_held(const struct queue *queue)
+{
+	return queue->throttle.n_held && queue->throttle.n_held == queue->in_flight;
+}
+
+/* ---- changes, and the end ---- */
+
 /* Has any request the memory that the change takes away? */
 static bool uses_revoked(const struct queue *queue, const struct vublk_update *update)
 {
@@ -242,6 +310,11 @@ static bool uses_revoked(const struct queue *queue, const struct vublk_update *u
 		if (queue->slot[i].active && vublk_update_revokes_of(update, &queue->slot[i].chain))
 			return true;
 	return false;
+}
+
+static bool has_revoked(const struct blk_req *req, const void *update)
+{
+	return vublk_update_revokes_of(update, &req->chain);
 }
 
 /* If that was the last one, whoever asked hears of it. */
@@ -258,6 +331,7 @@ void queue_revoke(struct queue *queue, struct vublk_update *update,
 {
 	queue->revoked = revoked;
 	queue->revoking = update;
+	throttle_hurry(&queue->throttle, has_revoked, update);
 	check_revoked(queue);
 }
 
@@ -267,13 +341,17 @@ int queue_apply(struct queue *queue, struct vublk_update *update)
 	const bool memory = vublk_update_has_memory(update);
 	int err;
 
-	if (vublk_update_is_kick(update) && !queue->popped)
-		note_empty_kick(queue);
+	if (vublk_update_is_kick(update)) {
+		counter_add(&queue->counters.kicks, 1);
+		if (!queue->popped)
+			note_empty_kick(queue);
+	}
 
 	/* The descriptor that is watched would be closed. */
 	if (kick)
 		unwatch_kick(queue);
 	vublk_queue_apply(queue->vq, update);
+	count_calls(queue);
 	if (memory)
 		queue_memory_change(queue);
 	err = kick ? watch_kick(queue) : 0;
@@ -291,6 +369,7 @@ void queue_drain(struct queue *queue, void (*drained)(struct queue *queue))
 	unwatch_kick(queue);
 	worker_forget(queue->worker, &queue->task);
 	vublk_queue_want_kicks(queue->vq, false);
+	throttle_open(&queue->throttle);
 	schedule(queue);
 	/* Nothing may be in flight: then this is what says so. */
 	worker_needs_publish(queue->worker, &queue->task);
@@ -322,16 +401,51 @@ static unsigned batch_size(const struct queue *queue)
 	return more > 2 ? more : 2;
 }
 
+static void begin_all(struct queue *queue, struct blk_req *const batch[], unsigned n)
+{
+	const int64_t now = n ? clock_read(queue->env.clock) : 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		batch[i]->begun = now;
+		blk_req_begin(batch[i]);
+	}
+	blk_merge_flush(&queue->env);
+}
+
+static bool idle(struct worker_task *task)
+{
+	struct queue *queue = queue_of(task);
+
+	/* Also if a request is there already, for which no kick comes. */
+	queue->env.rested = true;
+	/* Nobody kicks for what an earlier process took. */
+	if (vublk_queue_recovering(queue->vq))
+		return may_pop(queue);
+	return !queue->stopping && vublk_queue_want_kicks(queue->vq, true);
+}
+
+/* What there is to say of a queue that has found nothing more to do. */
+static enum task_state without_work(struct queue *queue, enum task_state state, bool no_poll)
+{
+	if (!no_poll && !all_is_held(queue))
+		return state;
+	if (state == TASK_EMPTY && idle(&queue->task))
+		return TASK_WORKED;
+	return TASK_RESTS;
+}
+
 static enum task_state service(struct worker_task *task)
 {
 	struct queue *queue = queue_of(task);
 	struct vublk_queue *vq = queue->vq;
 	struct blk_req *batch[POPS_AT_ONCE];
-	const unsigned most = batch_size(queue);
+	const unsigned most = batch_size(queue), to_recover = vublk_queue_recovering(vq);
+	const bool no_poll = atomic_load_explicit(&queue->disk->no_poll, memory_order_relaxed);
 	enum task_state state = TASK_WORKED;
 	uint64_t bytes = 0;
 	unsigned n = 0;
 
+	task->no_poll = no_poll;
 	vublk_queue_want_kicks(vq, false);
 	for (; n < most && bytes < BYTES_AT_ONCE && may_pop(queue); n++) {
 		struct blk_req *req = get_slot(queue);
@@ -366,32 +480,23 @@ static enum task_state service(struct worker_task *task)
 		break;
 	}
 	queue->in_flight += n;
-	if (n)
+	if (n) {
 		queue->env.sequential = false;
+		count_popped(queue, n, to_recover);
+	}
 	if (n && !queue->popped) {
 		queue->popped = true;
 		atomic_store(&queue->disk->signs->popped, true);
 	}
 	if (n && queue->registers)
 		queue_memory_check(queue);
-	for (unsigned i = 0; i < n; i++)
-		blk_req_begin(batch[i]);
-	blk_merge_flush(&queue->env);
-	if (state == TASK_EMPTY && n)
+	begin_all(queue, batch, n);
+	/* With no_poll it rests at once: that it has worked is no reason to look again. */
+	if (state == TASK_EMPTY && n && !no_poll)
 		state = TASK_WORKED;
-	return state == TASK_WORKED && !n ? TASK_WAITS : state;
-}
-
-static bool idle(struct worker_task *task)
-{
-	struct queue *queue = queue_of(task);
-
-	/* Also if a request is there already, for which no kick comes. */
-	queue->env.rested = true;
-	/* Nobody kicks for what an earlier process took. */
-	if (vublk_queue_recovering(queue->vq))
-		return may_pop(queue);
-	return !queue->stopping && vublk_queue_want_kicks(queue->vq, true);
+	if (state == TASK_WORKED && !n)
+		state = TASK_WAITS;
+	return state == TASK_WORKED ? state : without_work(queue, state, no_poll);
 }
 
 /* ---- the way back ---- */
@@ -402,10 +507,10 @@ static void slot_is_free(struct queue *queue, struct blk_req *req)
 
 	put_slot(queue, req);
 	queue->in_flight--;
-	worker_needs_publish(queue->worker, &queue->task);
 	queue->starved = false;
 	if (starved)
 		schedule(queue);
+	worker_needs_publish(queue->worker, &queue->task);
 }
 
 static void finished(struct blk_req *req, uint32_t written)
@@ -420,6 +525,7 @@ static void abandoned(struct blk_req *req)
 {
 	struct queue *queue = queue_of_req(req);
 
+	counter_add(&queue->counters.abandoned, 1);
 	vublk_queue_abandon(queue->vq, &req->chain);
 	slot_is_free(queue, req);
 }
@@ -434,12 +540,16 @@ static void publish(struct worker_task *task)
 {
 	struct queue *queue = queue_of(task);
 
+	blk_tally_flush(&queue->env);
 	vublk_queue_publish(queue->vq);
+	count_calls(queue);
 	if (queue->revoking)
 		check_revoked(queue);
-	if (!queue->stopping || queue->in_flight || may_pop(queue))
+	if (!queue->stopping || queue->in_flight || may_pop(queue) ||
+	    !throttle_end(&queue->throttle))
 		return;
 	worker_forget(queue->worker, &queue->task);
+	worker_count_task(queue->worker, -1);
 	vublk_queue_end(queue->vq);
 	queue_memory_end(queue);
 	put_files(queue);
@@ -466,7 +576,10 @@ int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *w
 		.env = {.disk = &disk->blk,
 			.file = -1,
 			.bounce = worker_bounce(worker),
+			.bounce_user = &memory->bounce,
 			.mailbox = worker_mailbox(worker),
+			.counters = &queue->counters,
+			.clock = worker_clock(worker),
 			.queue_index = vublk_queue_index(vq),
 			.finished = finished,
 			.abandoned = abandoned,
@@ -476,6 +589,7 @@ int queue_create(struct queue **queuep, struct vublk_queue *vq, struct worker *w
 		.kick = {.fd = -1},
 		.n_slots = size < QUEUE_MAX_REQUESTS ? size : QUEUE_MAX_REQUESTS,
 	};
+	throttle_init(&queue->throttle, disk->limits, &queue->env, &throttle_hooks);
 	/* Address space only, until a slot is used. */
 	queue->slot = mmap(NULL, queue->n_slots * sizeof(*queue->slot), PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

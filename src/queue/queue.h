@@ -6,6 +6,7 @@
 #ifndef QUEUE_QUEUE_H
 #define QUEUE_QUEUE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/mailbox.h"
@@ -13,6 +14,7 @@
 #include "io/registered_memory.h"
 #include "io/target.h"
 #include "queue/sharing_signs.h"
+#include "queue/throttle.h"
 #include "request/disk.h"
 #include "request/env.h"
 #include "request/request.h"
@@ -27,7 +29,8 @@
 
 /*
  * What the queues of a disk need to know of it. The control thread writes it, workers read it: all
- * of it is constant while a queue runs, but for what `blk` says, and what `signs` points to.
+ * of it is constant while a queue runs, but for what `blk` says, what `signs` and `limits` point
+ * to, and `no_poll`.
  */
 struct queue_disk {
 	struct blk_disk blk;               /* what their requests need */
@@ -35,12 +38,15 @@ struct queue_disk {
 	int fd; /* of the image, for its I/O: image->fd, or the claim on a device (disk/lock.h) */
 	const struct memory_fence *fence; /* its files are registered beside the image's */
 	struct sharing_signs *signs;
+	struct disk_limits *limits; /* NULL: it has none, and gets none */
+	atomic_bool no_poll;        /* its queues are no reason to poll */
 };
 
 /* What the queues of a disk on one worker share: its thread's alone. All zero at first. */
 struct queue_memory {
 	unsigned users; /* queues */
 	struct registered_memory registered;
+	struct bounce_user bounce;
 };
 
 struct worker;
@@ -68,6 +74,8 @@ struct queue {
 	bool kicked, popped; /* ever: see disk/sharing.h */
 	bool registers;      /* its memory is registered, or would be; queue/memory.c */
 
+	struct throttle throttle; /* what the disk's limits hold */
+
 	/* The control thread's request outstanding; see disk/rings.c. */
 	void (*drained)(struct queue *queue);
 	void (*revoked)(struct queue *queue);
@@ -76,6 +84,16 @@ struct queue {
 	struct vublk_update *update;
 	int err;
 	struct queue *next; /* waits for the image's lock */
+
+	/* The control thread's; see struct ring_counters. */
+	const char *state;
+	bool is_broken;
+
+	/* Its worker's, and with `is_broken` the control thread's. */
+	struct call broken;
+	char why_broken[128];
+
+	struct blk_counters counters; /* any thread may read them */
 };
 
 /*

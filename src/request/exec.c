@@ -6,12 +6,14 @@
 #include <linux/virtio_blk.h>
 #include <string.h>
 
+#include "request/tally.h"
+
 #define SECTOR 512u
 
 static void abandon_one(struct blk_req *req)
 {
 	if (req->bounce)
-		bounce_put(req->env->bounce, req->bounce);
+		bounce_put(req->env->bounce, req->env->bounce_user, req->bounce);
 	req->bounce = NULL;
 	req->active = false;
 	req->merged = NULL;
@@ -78,5 +80,6 @@ void blk_req_finish(struct blk_req *req, int err)
 		written++;
 	vublk_guest_store8(req->status, status_of(err));
 	req->active = false;
+	blk_tally_add(req, err);
 	req->env->finished(req, written < UINT32_MAX ? (uint32_t)written : UINT32_MAX);
 }

@@ -31,6 +31,7 @@ static void first_failed(struct call *call)
 	struct io_errors *errors = container_of(call, struct io_errors, call);
 
 	loop_set_timer(errors->loop, &errors->timer, PERIOD_NS);
+	errors->begin(errors);
 }
 
 static void minute_is_over(struct loop_timer *timer)
@@ -42,11 +43,13 @@ static void minute_is_over(struct loop_timer *timer)
 	tell(errors, errors->told, "in the last minute");
 }
 
-void io_errors_init(struct io_errors *errors, const char *name, struct loop *loop)
+void io_errors_init(struct io_errors *errors, const char *name, struct loop *loop,
+		    void (*begin)(struct io_errors *errors))
 {
 	*errors = (struct io_errors){
 		.name = name,
 		.loop = loop,
+		.begin = begin,
 		.call = {.run = first_failed},
 		.timer = {.fire = minute_is_over},
 	};
@@ -65,4 +68,9 @@ void io_errors_end_session(struct io_errors *errors)
 	for (int i = 0; i < IO_ERRORS_KINDS; i++)
 		errors->told[i] = atomic_load(&errors->failed[i]);
 	tell(errors, errors->begun, "in this session");
+}
+
+void io_errors_end(struct io_errors *errors)
+{
+	loop_clear_timer(errors->loop, &errors->timer);
 }

@@ -26,6 +26,7 @@ enum io_errors_kind {
 struct io_errors {
 	const char *name; /* of the disk, for messages */
 	struct loop *loop;
+	void (*begin)(struct io_errors *errors);      /* the first one in a minute */
 	atomic_uint_fast64_t failed[IO_ERRORS_KINDS]; /* in all */
 	atomic_bool posted;
 	struct call call;
@@ -35,12 +36,16 @@ struct io_errors {
 };
 
 /* `name` has to live as long. Control thread. */
-void io_errors_init(struct io_errors *errors, const char *name, struct loop *loop);
+void io_errors_init(struct io_errors *errors, const char *name, struct loop *loop,
+		    void (*begin)(struct io_errors *errors));
 
 /* A request failed. Worker thread. */
 void io_errors_count(struct io_errors *errors, enum io_errors_kind kind);
 
 /* The session is over, and no worker has any of its requests: tells its totals. Control thread. */
 void io_errors_end_session(struct io_errors *errors);
+
+/* The disk goes, after its last session: nothing is told any more. Control thread. */
+void io_errors_end(struct io_errors *errors);
 
 #endif

@@ -44,6 +44,7 @@ static void append(struct blk_merge *held, struct blk_req *req)
 		held->n = blk_data_copy(held->head, iov, MOST_IOVS);
 	held->n += blk_data_copy(req, iov + held->n, MOST_IOVS - held->n);
 	req->env->sequential = true;
+	held->merged++;
 	held->last->merged = req;
 	held->last = req;
 	held->bytes += req->left;
@@ -79,6 +80,7 @@ void blk_merge_flush(struct blk_env *env)
 		blk_req_submit(head, head->io.done);
 		return;
 	}
+	counter_add(&env->counters->kind[head->type->counted].merged, held->merged);
 	head->io.iov = list_iov(head);
 	head->io.niov = held->n;
 	blk_req_submit(head, list_done);
@@ -100,5 +102,5 @@ void blk_merge_submit(struct blk_req *req, void (*done)(struct io *io),
 		return;
 	}
 	req->io.done = done;
-	*held = (struct blk_merge){req, req, req->data.n, req->left};
+	*held = (struct blk_merge){.head = req, .last = req, .n = req->data.n, .bytes = req->left};
 }

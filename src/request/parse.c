@@ -11,6 +11,7 @@
 #include "request/exec.h"
 #include "request/rw.h"
 #include "request/sync.h"
+#include "request/tally.h"
 #include "request/zeroes.h"
 
 #define SECTOR 512u
@@ -99,6 +100,28 @@ static void look_at_end(struct blk_env *env)
 	image_end_check(env->disk->end);
 }
 
+/* Nothing is wrong with it: `begin` does it, now or when the disk's limits let it. */
+static void do_when_admitted(struct blk_req *req, void (*begin)(struct blk_req *req))
+{
+	if (req->env->admit) {
+		req->resume = begin;
+		if (!req->env->admit(req))
+			return;
+	}
+	begin(req);
+}
+
+void blk_req_resume(struct blk_req *req)
+{
+	/* The image may have been truncated meanwhile, and is not to grow again. */
+	const int err = check_range(req->env->disk, req->offset / SECTOR, req->left);
+
+	if (err)
+		blk_req_finish(req, err);
+	else
+		req->resume(req);
+}
+
 /* ---- the types ---- */
 
 static void begin_rw(struct blk_req *req, uint64_t sector, enum io_op op)
@@ -129,7 +152,7 @@ static void begin_rw(struct blk_req *req, uint64_t sector, enum io_op op)
 		else
 			req->durable = true;
 	}
-	blk_rw_begin(req);
+	do_when_admitted(req, blk_rw_begin);
 }
 
 static void begin_read(struct blk_req *req, uint64_t sector)
@@ -213,7 +236,17 @@ static void begin_discard(struct blk_req *req, uint64_t sector)
 
 	(void)sector;
 	if (take_segment(req, req->env->disk->image->max_discard, 0, &flags))
-		blk_discard_begin(req);
+		do_when_admitted(req, blk_discard_begin);
+}
+
+static void zero(struct blk_req *req)
+{
+	blk_zeroes_begin(req, false);
+}
+
+static void zero_and_unmap(struct blk_req *req)
+{
+	blk_zeroes_begin(req, true);
 }
 
 static void begin_write_zeroes(struct blk_req *req, uint64_t sector)
@@ -223,7 +256,7 @@ static void begin_write_zeroes(struct blk_req *req, uint64_t sector)
 	(void)sector;
 	if (take_segment(req, req->env->disk->image->max_write_zeroes,
 			 VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP, &flags))
-		blk_zeroes_begin(req, flags);
+		do_when_admitted(req, flags ? zero_and_unmap : zero);
 }
 
 static void begin_unknown(struct blk_req *req, uint64_t sector)
@@ -235,20 +268,26 @@ static void begin_unknown(struct blk_req *req, uint64_t sector)
 #define FEATURE(name) (1ull << VIRTIO_BLK_F_##name)
 
 static const struct blk_type types[] = {
-	{VIRTIO_BLK_T_IN, "read", .answers = true, .kind = IO_ERRORS_READ, .begin = begin_read},
-	{VIRTIO_BLK_T_OUT, "write", .changes = true, .kind = IO_ERRORS_WRITE, .begin = begin_write},
-	{VIRTIO_BLK_T_FLUSH, "flush", .kind = IO_ERRORS_FLUSH, .begin = begin_flush},
-	{T_FLUSH_OUT, "flush", .kind = IO_ERRORS_FLUSH, .begin = begin_flush},
+	{VIRTIO_BLK_T_IN, "read", .answers = true, .kind = IO_ERRORS_READ, .counted = BLK_KIND_READ,
+	 .begin = begin_read},
+	{VIRTIO_BLK_T_OUT, "write", .changes = true, .kind = IO_ERRORS_WRITE,
+	 .counted = BLK_KIND_WRITE, .begin = begin_write},
+	{VIRTIO_BLK_T_FLUSH, "flush", .kind = IO_ERRORS_FLUSH, .counted = BLK_KIND_FLUSH,
+	 .begin = begin_flush},
+	{T_FLUSH_OUT, "flush", .kind = IO_ERRORS_FLUSH, .counted = BLK_KIND_FLUSH,
+	 .begin = begin_flush},
 	{VIRTIO_BLK_T_GET_ID, "get-id", .answers = true, .kind = IO_ERRORS_OTHER,
-	 .begin = begin_get_id},
+	 .counted = BLK_KIND_OTHER, .begin = begin_get_id},
 	{VIRTIO_BLK_T_DISCARD, "discard", .feature = FEATURE(DISCARD), .changes = true,
-	 .kind = IO_ERRORS_OTHER, .begin = begin_discard},
+	 .kind = IO_ERRORS_OTHER, .counted = BLK_KIND_DISCARD, .begin = begin_discard},
 	{VIRTIO_BLK_T_WRITE_ZEROES, "write-zeroes", .feature = FEATURE(WRITE_ZEROES),
-	 .changes = true, .kind = IO_ERRORS_OTHER, .begin = begin_write_zeroes},
+	 .changes = true, .kind = IO_ERRORS_OTHER, .counted = BLK_KIND_WRITE_ZEROES,
+	 .begin = begin_write_zeroes},
 };
 
 /* What no row is for, or is not even a request. */
-static const struct blk_type unknown = {.name = "request", .begin = begin_unknown};
+static const struct blk_type unknown = {
+	.name = "request", .counted = BLK_KIND_OTHER, .begin = begin_unknown};
 
 static const struct blk_type *find_type(uint32_t type)
 {
@@ -281,6 +320,7 @@ void blk_req_begin(struct blk_req *req)
 	req->status = find_status(&req->chain);
 	if (!req->status) {
 		req->active = false;
+		blk_tally_add(req, -EINVAL);
 		req->env->malformed(req, "a request without a status byte");
 		return;
 	}

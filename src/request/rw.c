@@ -54,7 +54,7 @@ static void submit_bounced(struct blk_req *req)
 	blk_req_submit(req, transferred);
 }
 
-static void buffer_ready(struct bounce_waiter *waiter);
+static void buffer_ready(struct bounce_waiter *waiter, void *buffer);
 
 static void bounce(struct blk_req *req)
 {
@@ -65,16 +65,22 @@ static void bounce(struct blk_req *req)
 		return;
 	}
 	req->waiter.ready = buffer_ready;
-	err = bounce_get(req->env->bounce, &req->waiter, &req->bounce);
+	err = bounce_get(req->env->bounce, req->env->bounce_user, &req->waiter, &req->bounce);
 	if (!err)
 		submit_bounced(req);
 	else if (err != -EAGAIN)
 		blk_req_host_done(req, err);
 }
 
-static void buffer_ready(struct bounce_waiter *waiter)
+static void buffer_ready(struct bounce_waiter *waiter, void *buffer)
 {
-	bounce(container_of(waiter, struct blk_req, waiter));
+	struct blk_req *req = container_of(waiter, struct blk_req, waiter);
+
+	req->bounce = buffer;
+	if (req->env->abandoning)
+		blk_req_abandon(req);
+	else
+		submit_bounced(req);
 }
 
 /* ---- parts ---- */
@@ -103,7 +109,7 @@ static void submit_rest(struct blk_req *req)
 static void finish(struct blk_req *req, int err)
 {
 	if (req->bounce) {
-		bounce_put(req->env->bounce, req->bounce);
+		bounce_put(req->env->bounce, req->env->bounce_user, req->bounce);
 		req->bounce = NULL;
 	}
 	if (!err && req->durable)

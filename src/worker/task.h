@@ -12,6 +12,7 @@ enum task_state {
 	TASK_WORKED, /* something was there to do */
 	TASK_EMPTY,  /* nothing was */
 	TASK_WAITS,  /* for nothing to be found by looking: it schedules itself again */
+	TASK_RESTS,  /* the same, until a timer of its own: it is not worth polling for */
 };
 
 struct worker_task {
@@ -25,7 +26,10 @@ struct worker_task {
 	/* Makes known what was done since the last time. May end the task, and free it. */
 	void (*publish)(struct worker_task *task);
 
+	bool no_poll; /* no reason to poll, whatever service() says, which may change it */
+
 	bool runnable, needs_publish, polled;
+	bool waits, rests;         /* it is not runnable; service() or no_poll says so */
 	unsigned empty_iterations; /* since it had something to do, while runnable */
 	struct worker_task *next_runnable, *next_publish, *next_polled;
 };

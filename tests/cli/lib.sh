@@ -11,6 +11,7 @@ SRCDIR=${SRCDIR:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 BUILDDIR=${BUILDDIR:-$SRCDIR/build}
 VUBLKD=${VUBLKD:-$BUILDDIR/src/vublkd}
 BENCH=$BUILDDIR/contrib/bench/vublk-bench
+CTL=${VUBLKCTL:-$BUILDDIR/src/vublkctl}
 CASES=0
 STATUS=0
 

@@ -38,7 +38,7 @@ differences()
 
 some_entries()
 {
-	(($("$1" | wc -l) >= 20)) || echo "$1 finds $("$1" | wc -l) options"
+	(($("$1" | wc -l) >= LEAST)) || echo "$1 finds $("$1" | wc -l) options"
 }
 
 twice()
@@ -78,13 +78,37 @@ if ! command -v mandoc >/dev/null; then
 	echo "1..0 # SKIP mandoc is not installed"
 	exit 77
 fi
-# page_of PROGRAM PAGE
+# The commands of a program that has some.
+commands_of_help()
+{
+	"$PROGRAM" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z].*\)/\1/p' | sed 's/   *.*//'
+}
+
+commands_of_page()
+{
+	rendered | awk '
+	/^[A-Z]/ { inside = $0 == "COMMANDS" }
+	inside && last ~ /^([A-Z].*)?$/ && /^     [a-z]/ {
+		sub("^ *", "")
+		sub("  .*", "")
+		print
+	}
+	{ last = $0 }'
+}
+
+some_commands()
+{
+	(($(commands_of_help | wc -l) >= 5)) || echo "there are no commands"
+}
+
+# page_of PROGRAM PAGE LEAST: so many options it has at least.
 page_of()
 {
 	local name=${1##*/}
 
 	PROGRAM=$1
 	PAGE=$2
+	LEAST=$3
 	if [[ ! -x $PROGRAM ]]; then
 		echo "Bail out! $PROGRAM is not built"
 		exit 1
@@ -101,6 +125,9 @@ page_of()
 	ok "$name: mistakes in the page are seen" lint_sees_mistakes
 }
 
-page_of "$VUBLKD" "$SRCDIR/man/vublkd.8"
-page_of "$BENCH" "$SRCDIR/man/vublk-bench.1"
+page_of "$VUBLKD" "$SRCDIR/man/vublkd.8" 20
+page_of "$BENCH" "$SRCDIR/man/vublk-bench.1" 20
+page_of "$CTL" "$SRCDIR/man/vublkctl.8" 9
+ok "vublkctl: help lists the commands" some_commands
+ok "vublkctl: help and page have the same commands" differences commands_of_help commands_of_page
 cases_end

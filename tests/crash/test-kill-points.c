@@ -324,35 +324,6 @@ static unsigned int visit_recoveries(const struct scene *s)
 	return n;
 }
 
-static bool file_contains(const char *path, const char *text)
-{
-	FILE *f = fopen(path, "re");
-	bool found = false;
-	char *buf = NULL;
-	long size;
-
-	if (!f)
-		return false;
-	fseek(f, 0, SEEK_END);
-	size = ftell(f);
-	rewind(f);
-	buf = size > 0 ? malloc((size_t)size) : NULL;
-	if (buf && fread(buf, 1, (size_t)size, f) == (size_t)size)
-		found = memmem(buf, (size_t)size, text, strlen(text));
-	free(buf);
-	fclose(f);
-	return found;
-}
-
-static void skip_without_kill_points(void)
-{
-	disarm();
-	tap_check(getenv("VUBLKD") != NULL, true, __FILE__, __LINE__, "VUBLKD is not set");
-	/* A build without them does not know its variable. */
-	if (!file_contains(getenv("VUBLKD"), "VUBLK_KILL"))
-		tap_skip("VUBLKD is not built with --enable-kill-points");
-}
-
 static void check_all_visited(bool packed)
 {
 	for (unsigned int i = 0; i < N_STEPS; i++)
@@ -369,7 +340,8 @@ static void visit_all(bool packed)
 	} how[] = {{true, 1}, {true, 2}, {true, 7}, {false, 7}};
 	unsigned int in_recovery = 0;
 
-	skip_without_kill_points();
+	disarm();
+	crash_needs_kill_points();
 	for (unsigned int i = 0; i < sizeof(how) / sizeof(how[0]); i++) {
 		const struct scene s = make_scene(packed, how[i].indirect, how[i].batch);
 
@@ -421,7 +393,8 @@ static void with_data(bool packed)
 				       .queue_size = 32,
 				       .depth = 16};
 
-	skip_without_kill_points();
+	disarm();
+	crash_needs_kill_points();
 	crash_seed();
 	crash_begin(&c);
 	crash_pump(1000);

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "fe_fds.h"
 #include "fe_time.h"
 
 struct attempt {
@@ -57,26 +58,12 @@ void fe_conn_close(struct fe_conn *conn)
 int fe_send_raw(struct fe_conn *conn, const void *bytes, size_t size, const int *fds,
 		unsigned int n_fds)
 {
-	/* SCM_MAX_FD, what the kernel passes at most in one message */
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(253 * sizeof(int))];
-	} control;
+	union fe_fds_room room;
 	struct iovec iov = {.iov_base = (void *)bytes, .iov_len = size};
 	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
 	uint64_t deadline = fe_deadline(FE_TIMEOUT_MS);
 
-	if (n_fds) {
-		memset(&control, 0, sizeof(control));
-		mh.msg_control = &control;
-		mh.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-		struct cmsghdr *cmsg = CMSG_FIRSTHDR(&mh);
-
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
-		memcpy(CMSG_DATA(cmsg), fds, n_fds * sizeof(int));
-	}
+	fe_pass_fds(&mh, &room, fds, n_fds);
 	while (iov.iov_len) {
 		ssize_t n = sendmsg(conn->fd, &mh, MSG_NOSIGNAL);
 

@@ -16,8 +16,7 @@
 
 #include "fe_time.h"
 
-#define MAX_ARGS   32
-#define MAX_WORDS  (MAX_ARGS + 64)
+#define MAX_WORDS  (FE_DAEMON_ARGS + 64)
 #define WORDS_SIZE 2048
 
 /* A command line in the making; words that must be built live in `text`. */
@@ -158,27 +157,26 @@ static void set_environment(const char *const environment[])
 			putenv((char *)*environment);
 }
 
-/* The child: never returns. Fds go to 3 and 4 by way of numbers that are in nobody's way. */
-static void become(const struct fe_daemon *d, const struct command *c, const int pass[2],
-		   const char *const environment[])
+/* The child: never returns. Fds go to 3 and so on by way of numbers that are in nobody's way. */
+static void become(const struct fe_daemon *d, const struct command *c, const int *pass,
+		   unsigned int n_pass, const char *const environment[])
 {
-	int out = open(d->out_path, O_CREAT | O_TRUNC | O_WRONLY | O_APPEND, 0600);
-	int err = open(d->err_path, O_CREAT | O_TRUNC | O_WRONLY | O_APPEND, 0600);
+	const int how = O_CREAT | O_WRONLY | O_APPEND | (d->goes_on ? 0 : O_TRUNC);
+	int out = open(d->out_path, how, 0600);
+	int err = open(d->err_path, how, 0600);
 	int in = open("/dev/null", O_RDONLY);
+	int away[FE_DAEMON_PASS];
 	sigset_t none;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	dup2(in, 0);
 	dup2(out, 1);
 	dup2(err, 2);
-	if (pass) {
-		int first = fcntl(pass[0], F_DUPFD, 100), second = fcntl(pass[1], F_DUPFD, 100);
-
-		dup2(first, 3);
-		if (second >= 0)
-			dup2(second, 4);
-	}
-	close_range(pass ? (pass[1] < 0 ? 4 : 5) : 3, ~0u, 0);
+	for (unsigned int i = 0; i < n_pass; i++)
+		away[i] = fcntl(pass[i], F_DUPFD, 3 + (int)n_pass);
+	for (unsigned int i = 0; i < n_pass; i++)
+		dup2(away[i], 3 + (int)i);
+	close_range(3 + n_pass, ~0u, 0);
 	set_environment(environment);
 	signal(SIGPIPE, SIG_DFL);
 	sigemptyset(&none);
@@ -191,7 +189,18 @@ static void become(const struct fe_daemon *d, const struct command *c, const int
 int fe_daemon_spawn(struct fe_daemon *d, const char *const args[], const int pass[2],
 		    const char *const environment[])
 {
+	const unsigned int n = !pass || pass[0] < 0 ? 0 : pass[1] < 0 ? 1 : 2;
+
+	return fe_daemon_spawn_with(d, args, pass, n, environment);
+}
+
+int fe_daemon_spawn_with(struct fe_daemon *d, const char *const args[], const int *pass,
+			 unsigned int n_pass, const char *const environment[])
+{
 	struct command command = {0};
+
+	if (n_pass > FE_DAEMON_PASS)
+		return -EMFILE;
 
 	if (fe_daemon_is_qsd())
 		qsd_command(&command, d, args);
@@ -202,33 +211,38 @@ int fe_daemon_spawn(struct fe_daemon *d, const char *const args[], const int pas
 	pid_t pid = fork();
 
 	if (pid == 0)
-		become(d, &command, pass, environment);
+		become(d, &command, pass, n_pass, environment);
 	if (pid < 0)
 		return -errno;
 	d->pid = pid;
 	return 0;
 }
 
-int fe_daemon_serve(struct fe_daemon *d, const char *const extra[])
+void fe_daemon_make_args(const struct fe_daemon *d, const char *const extra[],
+			 struct fe_daemon_args *args)
 {
 	static const char *const none[] = {NULL};
-	char socket_arg[400], image_arg[400];
-	const char *args[MAX_ARGS + 1];
 	unsigned int n = 0;
 
-	snprintf(socket_arg, sizeof(socket_arg), "--socket-path=%s", d->socket);
-	snprintf(image_arg, sizeof(image_arg), "--blk-file=%s", d->image);
-	args[n++] = socket_arg;
+	snprintf(args->socket, sizeof(args->socket), "--socket-path=%s", d->socket);
+	snprintf(args->image, sizeof(args->image), "--blk-file=%s", d->image);
+	args->arg[n++] = args->socket;
 	if (!extra)
 		extra = none;
 	if (!given(extra, "--blk-file") && strcmp(value_of(extra, "--engine", ""), "null") != 0)
-		args[n++] = image_arg;
-	for (; *extra && n < MAX_ARGS; extra++)
-		args[n++] = *extra;
-	args[n] = NULL;
+		args->arg[n++] = args->image;
+	for (; *extra && n < FE_DAEMON_ARGS; extra++)
+		args->arg[n++] = *extra;
+	args->arg[n] = NULL;
+}
 
-	int ret = fe_daemon_spawn(d, args, NULL, NULL);
+int fe_daemon_serve(struct fe_daemon *d, const char *const extra[])
+{
+	struct fe_daemon_args args;
+	int ret;
 
+	fe_daemon_make_args(d, extra, &args);
+	ret = fe_daemon_spawn(d, args.arg, NULL, NULL);
 	return ret ? ret : fe_daemon_await_socket(d);
 }
 

@@ -25,6 +25,7 @@ struct fe_daemon {
 	char image[300];
 	char out_path[300]; /* its stdout and stderr, files */
 	char err_path[300];
+	bool goes_on; /* what another one has written there stays */
 };
 
 /* Is it qemu-storage-daemon that answers? */
@@ -40,6 +41,20 @@ void fe_daemon_prepare(struct fe_daemon *d, const char *dir);
  */
 int fe_daemon_spawn(struct fe_daemon *d, const char *const args[], const int pass[2],
 		    const char *const environment[]);
+
+/* The same with more descriptors, at most FE_DAEMON_PASS, which become 3 and so on. */
+#define FE_DAEMON_PASS 1024
+int fe_daemon_spawn_with(struct fe_daemon *d, const char *const args[], const int *pass,
+			 unsigned int n_pass, const char *const environment[]);
+
+/* The arguments with which fe_daemon_serve() starts it. */
+#define FE_DAEMON_ARGS 32
+struct fe_daemon_args {
+	char socket[400], image[400];
+	const char *arg[FE_DAEMON_ARGS + 1];
+};
+void fe_daemon_make_args(const struct fe_daemon *d, const char *const extra[],
+			 struct fe_daemon_args *args);
 
 /*
  * Starts it on d->image and d->socket with `extra` arguments (NULL, or a list with NULL at its

@@ -258,7 +258,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(!vublk_dev_create(&dev, &params));
 	FUZZ_CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
 	fuzz.peer = pair[0];
-	FUZZ_CHECK(!vublk_dev_connect(dev, pair[1]));
+	FUZZ_CHECK(!vublk_dev_connect(dev, pair[1], NULL));
 	tell(dev, VHU_SET_FEATURES, &features, sizeof(features));
 	tell(dev, VHU_SET_PROTOCOL_FEATURES, &protocol, sizeof(protocol));
 	while (recv(fuzz.peer, ack, sizeof(ack), MSG_DONTWAIT) > 0)

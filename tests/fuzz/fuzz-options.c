@@ -29,7 +29,7 @@ static void check_options(const struct options *o)
 {
 	const struct image_options *image = &o->disk.image;
 
-	if (o->action != OPTIONS_SERVE)
+	if (o->action != OPTIONS_SERVE || !o->has_disk)
 		return;
 	FUZZ_CHECK(!o->disk.listener.path ||
 		   (*o->disk.listener.path && o->disk.listener.fd < 0 &&
@@ -38,6 +38,8 @@ static void check_options(const struct options *o)
 	FUZZ_CHECK(o->disk.num_queues >= 1 && o->disk.num_queues <= 256);
 	FUZZ_CHECK(o->disk.seg_max >= 1 && o->disk.seg_max <= BLK_SEG_MAX_MOST);
 	FUZZ_CHECK(o->daemon.workers.num >= 1 && o->daemon.workers.num <= WORKERS_MOST);
+	FUZZ_CHECK(o->daemon.workers.num == WORKERS_MOST ||
+		   !(o->disk.workers >> o->daemon.workers.num));
 	FUZZ_CHECK(o->daemon.workers.n_cpus <= WORKERS_MOST);
 	for (unsigned i = 0; i < o->daemon.workers.n_cpus; i++)
 		FUZZ_CHECK(o->daemon.workers.cpu[i] >= 0);

@@ -46,6 +46,8 @@ static struct {
 	struct image image;
 	struct blk_disk disk;
 	struct blk_env env;
+	struct blk_counters counters;
+	struct step_clock clock;
 	struct target target;
 	struct blk_req req[REQUESTS];
 	struct guest guest[REQUESTS];
@@ -56,6 +58,7 @@ static struct {
 	bool failed_before; /* ... from the next round on */
 	bool odd;           /* a transfer has stopped within a block: such a file takes anything */
 	struct bounce_pool bounces;
+	struct bounce_user bounce_user;
 	uint8_t content[DISK], before[DISK]; /* now, and before the round */
 	uint64_t end;                        /* where the file ends now; a write may move it */
 	_Alignas(4096) uint8_t bounce[BUFFERS][BOUNCE_SIZE];
@@ -453,11 +456,15 @@ static void make_disk(struct fuzz_input *in)
 	bounce_init(&fuzz.bounces);
 	fuzz.bounces.n = BOUNCE_MOST;
 	for (unsigned i = 0; i < BUFFERS; i++)
-		bounce_put(&fuzz.bounces, fuzz.bounce[i]);
+		fuzz.bounces.free[fuzz.bounces.n_free++] = fuzz.bounce[i];
+	fuzz.bounce_user = (struct bounce_user){.waiting = NULL};
 	fuzz.env = (struct blk_env){.disk = &fuzz.disk,
 				    .target = &fuzz.target,
 				    .file = HANDLE,
 				    .bounce = &fuzz.bounces,
+				    .bounce_user = &fuzz.bounce_user,
+				    .counters = &fuzz.counters,
+				    .clock = &fuzz.clock,
 				    .finished = finished,
 				    .abandoned = abandoned,
 				    .malformed = malformed};
@@ -483,7 +490,7 @@ static void one_round(struct fuzz_input *in)
 	blk_merge_flush(&fuzz.env);
 	while (fuzz.n_ops)
 		complete_one(in);
-	FUZZ_CHECK(!fuzz.bounces.waiting && fuzz.bounces.n_free == BUFFERS);
+	FUZZ_CHECK(!fuzz.bounce_user.waiting && fuzz.bounces.n_free == BUFFERS);
 	check_all();
 }
 

@@ -35,7 +35,10 @@ static struct {
 	struct blk_disk disk;
 	struct vublk_queue vq;
 	struct blk_env env;
+	struct blk_counters counters;
+	struct step_clock clock;
 	struct bounce_pool bounces; /* never used: it is not O_DIRECT */
+	struct bounce_user bounce_user;
 	struct target target;
 	struct blk_req req[CHAINS];
 	struct io *op[CHAINS];
@@ -282,6 +285,9 @@ static void make_disk(bool read_only)
 				    .target = &fuzz.target,
 				    .file = HANDLE,
 				    .bounce = &fuzz.bounces,
+				    .bounce_user = &fuzz.bounce_user,
+				    .counters = &fuzz.counters,
+				    .clock = &fuzz.clock,
 				    .finished = finished,
 				    .abandoned = abandoned,
 				    .malformed = malformed,

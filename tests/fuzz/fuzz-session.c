@@ -366,7 +366,7 @@ static void hello(void)
 	FUZZ_CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
 	fuzz.peer = pair[0];
 	fuzz_user.over = fuzz_user.finished = false;
-	FUZZ_CHECK(!vublk_dev_connect(fuzz.dev, pair[1]));
+	FUZZ_CHECK(!vublk_dev_connect(fuzz.dev, pair[1], NULL));
 }
 
 static void goodbye(void)

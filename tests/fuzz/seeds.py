@@ -161,16 +161,77 @@ def options():
         "usual": ["--socket-path=/run/s", "--blk-file=/srv/i", "--serial=A"],
         "apart": ["--fd", "3", "--blk-file", "i", "--read-only"],
         "null": ["--engine=null", "--size=3G", "--num-queues=4", "--seg-max=62"],
+        "workers": ["--blk-file=i", "--num-workers=4", "--workers=0,2-3"],
         "workers": ["--blk-file=i", "--num-workers=2", "--cpu-affinity=0-1,3", "--poll=auto"],
         "blocks": ["--blk-file=i", "--block-size=4096", "--physical-block-size=64K",
                    "--optimal-io-size=1M"],
         "uring": ["--blk-file=i", "--fixed-buffers", "--sqpoll", "--sqpoll-cpu=1"],
+        "limits": ["--blk-file=i", "--iops-total=100", "--iops-total-max=2000",
+                   "--iops-total-max-length=60", "--iops-size=4K", "--bps-read=1M"],
         "lock": ["--blk-file=i", "--lock-timeout=3", "--stop-timeout=0", "--log-level=debug"],
         "socket": ["--blk-file=i", "--socket-path=s", "--socket-mode=0660", "--socket-group=kvm"],
         "name": ["--blk-file=i", "--name=disk", "--cache=writeback", "--discard=ignore"],
         "capabilities": ["--print-capabilities", "--iopoll", "--no-lock"],
+        "many": ["--config-dir=/etc/d", "--check-config", "--num-workers=2"],
     }
     return {name: b"\0".join(a.encode() for a in args) + b"\0" for name, args in lines.items()}
+
+
+def settings():
+    base = "blk-file = /i\nsocket-path = /s\n"
+    files = {
+        "usual": "\0# a disk\n" + base + "serial = A\nread-only = true\n",
+        "null": "\1size = 1G\nsocket-path=/s\n",
+        "fixed": "\2" + base + "postcopy = false\nnum-queues=4\n",
+        "workers": "\x78" + base + "workers = 0,2-3\n",
+        "iopoll": "\4\ufeff" + base + "cache = writeback",
+        "lock": "\0" + base + "no-lock = true\n;\n\t seg-max = 62 \r\n",
+        "blocks": "\0" + base + "block-size=4096\nphysical-block-size=64K\noptimal-io-size=1M",
+        "socket": "\0" + base + "socket-mode=0660\nsocket-group=kvm\ndiscard=ignore\n",
+        "wrong": "\0[disk]\nfd = 3\nname = x\nlock-timeout 3\n",
+    }
+    return {name: text.encode() for name, text in files.items()}
+
+
+def keeper():
+    return {
+        "keep": b"FDSTORE=1\nFDPOLL=0\nFDNAME=v.disk",
+        "forget": b"FDSTOREREMOVE=1\nFDNAME=v.disk\n",
+        "state": b"READY=1\nSTATUS=serving\nMAINPID=7\nEXTEND_TIMEOUT_USEC=5",
+        "reload": b"RELOADING=1\nMONOTONIC_USEC=12\nSTOPPING=1\0",
+        "barrier": b"BARRIER=1",
+        "wrong": b"FDSTORE=1\nFDNAME=a:b\nFDNAME=",
+    }
+
+
+def api():
+    def ask(method, path, body=""):
+        return bytes([method]) + path.encode() + b"\0" + body.encode() + b"\0"
+
+    def put(name, more=""):
+        return ask(1, "/v1/disks/" + name, '{"blk-file": "/i", "socket-path": "/' + name + '"' +
+                   more + "}")
+
+    opened, failed, ended, comes = bytes([8]), bytes([40]), bytes([72]), bytes([136])
+    patch = ask(2, "/v1/disks/a", '{"serial": "2", "read-only": true, "num-queues": 3}')
+    delete = ask(3, "/v1/disks/a")
+    return {
+        "one": put("a") + opened + ask(0, "/v1/disks") + ask(0, "/v1/disks/a") + delete + ended,
+        "two": put("a") + put("b", ', "seg-max": 62') + opened * 2 + ask(0, "/v1/status"),
+        "replaced": put("a") + opened + patch + opened + put("a") + ask(2, "/v1/disks/a", "{}"),
+        "replaced early": put("a") + patch + opened + patch + failed + opened,
+        "failed": put("a") + failed + ask(0, "/v1/disks/a") + put("a") + opened,
+        "connected": put("a") + opened + comes + delete + patch + bytes([255]) + ended,
+        "gone by itself": put("a") + opened + bytes([105]) + put("a") + opened,
+        "resized": put("a") + opened + ask(4, "/v1/disks/a/resize") + ask(4, "/v1/reload"),
+        "metrics": put("a") + opened + ask(6, "/metrics") + ask(6, "/v1/disks") +
+                   ask(0, "/metrics") + ask(0, "/v1/workers") + ask(5, "/v1/disks"),
+        "events": ask(0, "/v1/events") + put("a") + opened + comes + patch + delete + ended +
+                  ask(0, "/v1/events") + put("b") + failed,
+        "wrong": put("a", ', "x": 1') + put("a", ', "fd": 3') + ask(1, "/v1/disks/a", "[1") +
+                 ask(2, "/v1/disks/b", "{}") + ask(3, "/v1/status") + ask(1, "/v1/disks/a b", "{}"),
+        "removed while opening": put("a") + delete + delete + put("a") + opened + put("a") + opened,
+    }
 
 
 def ring():
@@ -266,7 +327,8 @@ def ring():
 
 def main():
     for target, seeds in (("session", session()), ("request", request()), ("ring", ring()),
-                          ("config", config()), ("options", options())):
+                          ("config", config()), ("options", options()),
+                          ("settings", settings()), ("api", api()), ("keeper", keeper())):
         directory = os.path.join(sys.argv[1], target)
         os.makedirs(directory, exist_ok=True)
         for name, data in seeds.items():

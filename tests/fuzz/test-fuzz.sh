@@ -7,7 +7,7 @@
 # runs longer, and somewhere else each time. Without libFuzzer the seeds are all.
 # shellcheck source-path=SCRIPTDIR source=../cli/lib.sh
 . "$(dirname "$0")/../cli/lib.sh"
-readonly FUZZ=$SRCDIR/tests/fuzz/fuzz SECONDS_EACH=${FUZZ_SECONDS:-12}
+readonly FUZZ=$SRCDIR/tests/fuzz/fuzz SECONDS_EACH=${FUZZ_SECONDS:-9}
 readonly SEED=${FUZZ_SECONDS:+0}
 
 for target in $("$FUZZ" list); do

@@ -294,7 +294,7 @@ session_ends()
 	DAEMON_LOG_SEEN=$(wc -l <"$DAEMON_LOG")
 	BEATS_FROM=$(stat -c %s "$CONSOLE")
 	# It cannot ask any more where the rings stopped.
-	GUEST_EXPECTED='ring restore failed|Failed to set msg fds|Unexpected end-of-file|Failed to read msg'
+	GUEST_EXPECTED+="${GUEST_EXPECTED:+|}ring restore failed|Failed to set msg fds|Unexpected end-of-file|Failed to read msg"
 }
 
 # daemon_terminate: SIGTERM; its end is a case.

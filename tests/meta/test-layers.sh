@@ -20,9 +20,14 @@ src/worker: src/base src/io
 src/request: src/base src/io src/image
 src/queue: src/base src/io src/image src/worker src/request
 src/disk: src/base src/io src/image src/worker src/request src/queue
-src/daemon: src/base src/io src/worker src/disk
-src/cli: src/base src/io src/image src/worker src/request src/disk src/daemon
-src: src/base src/cli src/daemon
+src/config: src/base src/request src/disk
+src/disks: src/base src/disk src/config
+src/api: src/base src/request src/worker src/disk src/config src/disks
+src/daemon: src/base src/io src/image src/worker src/disk src/config src/disks src/api
+src/cli: src/base src/worker src/disk src/config src/daemon
+src/keeper: src/base
+src/ctl: src/base src/config src/cli
+src: src/base src/cli src/config src/disks src/daemon
 '
 # Of the library the daemon sees one header.
 readonly LIBRARY=lib/vublk.h

@@ -21,6 +21,7 @@ report()
 mapfile -t sources < <(find lib src tests contrib -name '*.[ch]' | sort)
 mapfile -t scripts < <(grep -lE '^#!(/bin/bash|/bin/sh|/usr/bin/env bash)' -r bootstrap .ci tests contrib \
 	2>/dev/null | sort)
+scripts+=(contrib/completion/*)
 
 report "there is something to look at" \
 	"$([[ ${#sources[@]} -gt 50 && ${#scripts[@]} -gt 5 ]] || echo "${#sources[@]} ${#scripts[@]}")"

@@ -29,6 +29,7 @@
 
 static struct fuse_file *file;
 static int fuse_fd;
+static bool async;
 
 static void answer(const struct fuse_in_header *in, int error, const void *data, size_t size)
 {
@@ -61,6 +62,9 @@ static void initialise(const struct fuse_in_header *in, const struct fuse_init_i
 								: FUSE_KERNEL_MINOR_VERSION,
 		.max_readahead = arg->max_readahead,
 		.max_write = MESSAGE / 4,
+		.flags = async ? arg->flags & FUSE_ASYNC_DIO : 0,
+		.max_background = async ? 2 * 1024 : 0,
+		.congestion_threshold = async ? 2 * 1024 : 0,
 	};
 
 	answer(in, 0, &out, sizeof(out));
@@ -154,6 +158,8 @@ static void serve(void)
 	for (;;) {
 		const ssize_t n = read(fuse_fd, message, sizeof(message));
 
+		while (file->hangs)
+			usleep(1000);
 		if (n >= (ssize_t)sizeof(struct fuse_in_header))
 			serve_one((const struct fuse_in_header *)(const void *)message);
 		else if (n < 0 && errno != EINTR && errno != EAGAIN && errno != ENOENT)
@@ -190,4 +196,10 @@ struct fuse_file *fuse_file_mount(const char *dir, uint64_t size)
 	}
 	close(fuse_fd);
 	return file;
+}
+
+struct fuse_file *fuse_file_mount_async(const char *dir, uint64_t size)
+{
+	async = true;
+	return fuse_file_mount(dir, size);
 }

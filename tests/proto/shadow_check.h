@@ -11,7 +11,7 @@
 /* A read of blocks [first, first + n) has brought `data`. Releases them, which it had claimed. */
 void shadow_check_read(struct fe_shadow *shadow, uint64_t first, uint32_t n, const void *data);
 
-/* All of the image that `server` serves, a whole number of MiB. */
-void shadow_check_image(const struct fe_shadow *shadow);
+/* All of the image, a whole number of MiB. */
+void shadow_check_image(const struct fe_shadow *shadow, const char *path);
 
 #endif

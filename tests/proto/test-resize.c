@@ -254,7 +254,7 @@ static void device_with_sighup(void)
 
 static void sighup_without_a_change(void)
 {
-	begin(NULL);
+	begin("--log-level=debug");
 	sighup();
 	REQUIRE_OK(fe_daemon_await_log(&server, "the image has not grown, and the disk has 4194304 "
 						"bytes"));
@@ -262,10 +262,20 @@ static void sighup_without_a_change(void)
 	check_end(SIZE);
 }
 
+/* Of a thousand disks it would be a thousand lines. */
+static void sighup_without_a_change_is_no_news(void)
+{
+	begin(NULL);
+	sighup();
+	REQUIRE_OK(kill(server.pid, SIGUSR1));
+	REQUIRE_OK(fe_daemon_await_log(&server, "requests so far"));
+	CHECK_EQ(n_logged("has not grown"), 0);
+}
+
 static void no_image(void)
 {
 	const char *const args[] = {option("--socket-path", server.socket), "--engine=null",
-				    "--size=1M", NULL};
+				    "--size=1M", "--log-level=debug", NULL};
 
 	needs_vublkd();
 	REQUIRE_OK(fe_daemon_spawn(&server, args, NULL, NULL));
@@ -443,6 +453,7 @@ static const struct tap_case cases[] = {
 	{"by_a_part_of_a_block", by_a_part_of_a_block},
 	{"device_with_sighup", device_with_sighup},
 	{"sighup_without_a_change", sighup_without_a_change},
+	{"sighup_without_a_change_is_no_news", sighup_without_a_change_is_no_news},
 	{"no_image", no_image},
 	{"while_nobody_looks", while_nobody_looks},
 	{"not_listened_to", not_listened_to},

@@ -238,7 +238,7 @@ static void stress(uint64_t features_off)
 		 (double)done * 1e9 / (double)(fe_now_ns() - start));
 	CHECK(done > ALL_SLOTS);
 	REQUIRE_OK(fe_dev_stop(&dev));
-	shadow_check_image(&shadow);
+	shadow_check_image(&shadow, server.image);
 	fe_shadow_free(&shadow);
 	for (unsigned int i = 0; i < QUEUES; i++)
 		fe_blk_free(&queue[i]);

@@ -522,7 +522,7 @@ static void cancelled_while_it_waits_for_a_bounce_buffer(void)
 	blk_go();
 	CHECK(!blk.io);
 	CHECK(blk_req_cancel(&blk.req));
-	CHECK(blk.abandoned && !blk.pool.waiting);
+	CHECK(blk.abandoned && !blk.bounce_user.waiting);
 	blk_give_bounce();
 }
 

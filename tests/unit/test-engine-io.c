@@ -208,7 +208,7 @@ static int open_loop(int *handle)
 	loop = fe_loop_make(eng.path, 512, 0, name, sizeof(name));
 	if (loop < 0)
 		tap_skip("no loop device can be had");
-	REQUIRE_EQ(*handle = target_get_file(eng.target, loop), 2);
+	REQUIRE_EQ(*handle = target_get_file(eng.target, loop, 0), 2);
 	return loop;
 }
 
@@ -281,7 +281,7 @@ static void check_errors(void)
 	int read_only = open(eng.path, O_RDONLY | O_CLOEXEC), handle;
 
 	eng_fill_file(4, 1);
-	handle = target_get_file(eng.target, read_only);
+	handle = target_get_file(eng.target, read_only, 0);
 	REQUIRE(handle >= 0);
 	expect_error(eng_transfer(IO_WRITE, handle, buf, BLOCK, 0), read_only, -EBADF);
 	expect_error(eng_transfer(IO_READ, eng.direct_file, buf + 1, BLOCK, 0), eng.direct_fd,
@@ -355,7 +355,7 @@ static void test_try_again(void)
 
 	eng_need_io();
 	REQUIRE_OK(pipe2(ends, O_NONBLOCK | O_CLOEXEC));
-	REQUIRE_EQ(op.io.file = target_get_file(eng.target, ends[0]), 2);
+	REQUIRE_EQ(op.io.file = target_get_file(eng.target, ends[0], 0), 2);
 	op.io.iov = &op.iov;
 	eng_submit(&op);
 	eng_run_a_while();

@@ -216,7 +216,7 @@ static void test_change_in_flight(void)
 
 	open_with_buffers();
 	REQUIRE_OK(pipe2(ends, O_CLOEXEC));
-	REQUIRE((op.io.file = target_get_file(ur.target, ends[0])) >= 0);
+	REQUIRE((op.io.file = target_get_file(ur.target, ends[0], 0)) >= 0);
 	CHECK_EQ(target_set_memory(ur.target, &ur, &range, 1), 0);
 	ur_submit(&op);
 	REQUIRE(reactor_run(ur.reactor, 0) >= 0);

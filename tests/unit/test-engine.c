@@ -206,14 +206,14 @@ static void test_files(void)
 	for (int i = 2; i <= TARGET_FILES; i++)
 		REQUIRE((fd[i] = dup(eng.fd)) >= 0);
 	for (int i = 2; i < TARGET_FILES; i++)
-		REQUIRE_EQ(target_get_file(eng.target, fd[i]), i);
-	CHECK_EQ(target_get_file(eng.target, fd[TARGET_FILES]), -ENFILE);
+		REQUIRE_EQ(target_get_file(eng.target, fd[i], 0), i);
+	CHECK_EQ(target_get_file(eng.target, fd[TARGET_FILES], 0), -ENFILE);
 	CHECK_EQ(eng_run(&op), BLOCK);
 	target_put_file(eng.target, 100);
 	CHECK_EQ(eng_run(&op), -EBADF);
 	if (!eng_is_null())
-		CHECK_EQ(target_get_file(eng.target, 12345), -EBADF);
-	CHECK_EQ(target_get_file(eng.target, fd[TARGET_FILES]), 100);
+		CHECK_EQ(target_get_file(eng.target, 12345, 0), -EBADF);
+	CHECK_EQ(target_get_file(eng.target, fd[TARGET_FILES], 0), 100);
 	CHECK_EQ(eng_run(&op), BLOCK);
 	free(buf);
 }
@@ -225,7 +225,7 @@ static void test_file_of_many(void)
 	struct eng_op op = eng_transfer(IO_WRITE, eng.file, buf, BLOCK, 0);
 
 	for (int i = 0; i < 3; i++)
-		CHECK_EQ(target_get_file(eng.target, eng.fd), eng.file);
+		CHECK_EQ(target_get_file(eng.target, eng.fd, 0), eng.file);
 	for (int i = 0; i < 3; i++) {
 		target_put_file(eng.target, eng.file);
 		CHECK_EQ(eng_run(&op), BLOCK);
@@ -236,7 +236,7 @@ static void test_file_of_many(void)
 	target_put_file(eng.target, eng.file);
 	target_put_file(eng.target, -1);
 	target_put_file(eng.target, TARGET_FILES);
-	CHECK_EQ(target_get_file(eng.target, eng.fd), eng.file);
+	CHECK_EQ(target_get_file(eng.target, eng.fd, 0), eng.file);
 	CHECK_EQ(eng_run(&op), BLOCK);
 	free(buf);
 }
@@ -254,7 +254,7 @@ static void test_targets_side_by_side(void)
 	eng_fill_file(64, 0x11);
 	for (unsigned k = 0; k < 2; k++) {
 		REQUIRE_OK(target_open(classes[k], &other[k], eng.reactor));
-		REQUIRE_EQ(target_get_file(other[k], eng.fd), 0);
+		REQUIRE_EQ(target_get_file(other[k], eng.fd, 0), 0);
 	}
 	for (unsigned i = 0; i < 64; i++) {
 		ops[i] = eng_transfer(IO_WRITE, 0, buf + (size_t)i * BLOCK, BLOCK,
@@ -431,7 +431,7 @@ static void test_file_let_go(void)
 		int locked = open(eng.path, O_RDWR | O_CLOEXEC);
 
 		REQUIRE_OK(fcntl(locked, F_OFD_SETLK, &lock));
-		REQUIRE_EQ(op.io.file = target_get_file(eng.target, locked), 2);
+		REQUIRE_EQ(op.io.file = target_get_file(eng.target, locked, 0), 2);
 		CHECK_EQ(eng_run(&op), BLOCK);
 		CHECK(!lock_is_free());
 		if (removed)

@@ -42,7 +42,7 @@ static int open_listener(void)
 	int err;
 
 	capture_begin(STDERR_FILENO);
-	err = listener_open(&listener, &config, NULL);
+	err = listener_open(&listener, &config, -1, NULL);
 	text = capture_end();
 	tap_check(!err == !*text, false, __FILE__, __LINE__, "error %d, and said: '%s'", err, text);
 	CHECK(!err || strchr(text, '\n') == text + strlen(text) - 1);
@@ -166,7 +166,7 @@ static void who_is_about_to_leave_is_waited_for(void)
 	config.timeout = 60;
 	REQUIRE_OK(pthread_create(&thread, NULL, leave_after_a_look, &fd));
 	capture_begin(STDERR_FILENO);
-	CHECK_OK(listener_open(&listener, &config, NULL));
+	CHECK_OK(listener_open(&listener, &config, -1, NULL));
 	text = capture_end();
 	CHECK(strstr(text, "warning: ") && strstr(text, "waiting up to 60 s"));
 	pthread_join(thread, NULL);
@@ -180,7 +180,7 @@ static void stop_ends_the_wait(void)
 	const atomic_bool stopping = true;
 
 	config.timeout = 60;
-	CHECK_EQ(listener_open(&listener, &config, &stopping), -ECANCELED);
+	CHECK_EQ(listener_open(&listener, &config, -1, &stopping), -ECANCELED);
 	CHECK(exists());
 	close(fd);
 }
@@ -556,7 +556,7 @@ static int open_from_systemd(int fd, int n)
 	setenv("LISTEN_FDS", number, 1);
 	dup2(fd, FIRST_FD);
 	capture_begin(STDERR_FILENO);
-	err = listener_open(&listener, &config, NULL);
+	err = listener_open(&listener, &config, -1, NULL);
 	capture_end();
 	dup2(saved, FIRST_FD);
 	close(saved);

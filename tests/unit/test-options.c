@@ -360,6 +360,11 @@ static void queues(void)
 	CHECK_OK(parse_value("seg-max", "1022"));
 	CHECK_EQ(options.disk.seg_max, 1022);
 	CHECK_BAD_VALUES("seg-max", "0", "1023", "-1", "1K", "62x", "4294967422");
+	CHECK_OK(parse_value("workers", "0"));
+	CHECK_EQ(options.disk.workers, 1);
+	CHECK_OK(PARSE("--blk-file=i", "--num-workers=8", "--workers=0,2-3,7"));
+	CHECK_EQ(options.disk.workers, 0x8d);
+	CHECK_BAD_VALUES("workers", "1", "64", "x", "0-", "-1", "0,,1", "2-1");
 }
 
 static void workers(void)
@@ -570,8 +575,20 @@ static void size_goes_with_the_null_engine_only(void)
 	CHECK_REFUSED(PARSE_WITH("--engine=null", "--size=1G"), "--blk-file");
 }
 
-static void one_socket_at_most(void)
+static void supervise_has_its_place(void)
 {
+	REQUIRE_OK(PARSE_WITH("--serial", "--supervise", "--supervise", "--no-lock"));
+	CHECK(options.supervise);
+	CHECK_EQ(options.supervise_place, 4);
+	REQUIRE_OK(PARSE_WITH("--serial", "--supervise"));
+	CHECK(!options.supervise);
+	CHECK_REFUSED(PARSE_WITH("--supervise", "--fd=3"), "exclude each other");
+	CHECK_REFUSED(PARSE_WITH("--supervise", "--supervise"), "given twice");
+}
+
+static void what_excludes_what(void)
+{
+	CHECK_REFUSED(PARSE_WITH("--no-lock", "--lock-timeout=3"), "exclude each other");
 	CHECK_REFUSED(PARSE_WITH("--socket-path=s", "--fd=3"), "exclude each other");
 	CHECK_REFUSED(PARSE_WITH("--fd=3", "--socket-path=s"), "exclude each other");
 }
@@ -596,9 +613,21 @@ static void geometry_must_agree(void)
 			    "--optimal-io-size=8K"));
 }
 
-static void no_lock_excludes_its_timeout(void)
+static void limits(void)
 {
-	CHECK_REFUSED(PARSE_WITH("--no-lock", "--lock-timeout=3"), "exclude each other");
+	const struct limits_config *config = &options.disk.limits;
+
+	CHECK_OK(PARSE("--blk-file=img"));
+	CHECK(!limits_config_any(config));
+	CHECK_OK(PARSE_WITH("--iops-read=10", "--bps-write=20K", "--bps-write-max=30K",
+			    "--bps-write-max-length=40", "--iops-size=4K"));
+	CHECK_EQ(config->limit[LIMIT_IOPS_READ].average, 10);
+	CHECK_EQ(config->limit[LIMIT_BPS_WRITE].average, 20480);
+	CHECK_EQ(config->limit[LIMIT_BPS_WRITE].max, 30720);
+	CHECK_EQ(config->limit[LIMIT_BPS_WRITE].max_length, 40);
+	CHECK_EQ(config->iops_size, 4096);
+	CHECK_REFUSED(PARSE_WITH("--iops-total=1000000000000001"), "--iops-total must be");
+	CHECK_REFUSED(PARSE_WITH("--iops-total=1", "--iops-read=1"), "exclude each other");
 }
 
 static void parsing_again_begins_anew(void)
@@ -616,10 +645,11 @@ static const struct tap_case together_cases[] = {
 	{"size_goes_with_the_null_engine_only", size_goes_with_the_null_engine_only},
 	{"what_only_io_uring_has", what_only_io_uring_has},
 	{"submission_thread", submission_thread},
-	{"one_socket_at_most", one_socket_at_most},
+	{"supervise_has_its_place", supervise_has_its_place},
+	{"what_excludes_what", what_excludes_what},
 	{"socket_rights_need_a_socket_path", socket_rights_need_a_socket_path},
 	{"geometry_must_agree", geometry_must_agree},
-	{"no_lock_excludes_its_timeout", no_lock_excludes_its_timeout},
+	{"limits", limits},
 	{"parsing_again_begins_anew", parsing_again_begins_anew},
 	{0},
 };

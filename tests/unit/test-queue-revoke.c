@@ -5,44 +5,16 @@
  */
 #include <errno.h>
 
-#include "lib/shared/iotlb.h"
 #include "tests/frontend/fe_time.h"
 #include "tests/unit/support/one-queue.h"
-
-static struct vhu_revoked revoked;
-static struct vublk_update update;
-static atomic_uint n_told;
-
-static void told(struct queue *queue)
-{
-	CHECK(queue == oq.queue);
-	n_told++;
-}
-
-static void revoke_on_worker(void)
-{
-	CHECK_OK(queue_apply(oq.queue, &update));
-	queue_revoke(oq.queue, &update, told);
-}
-
-/* `size` bytes at a guest address are taken away. */
-static void take_away(uint64_t gpa, uint64_t size)
-{
-	uint64_t uva = 0;
-
-	REQUIRE(vhu_mem_uva_at(ring.map, vhu_mem_gpa(ring.map, gpa, size), &uva));
-	revoked = (struct vhu_revoked){.n = 1, .range[0] = {uva, uva + size - 1}};
-	update = (struct vublk_update){.revoked = &revoked};
-	oq_on_worker(revoke_on_worker);
-}
 
 static void await_told(void)
 {
 	const uint64_t deadline = fe_deadline(FE_TIMEOUT_MS);
 
-	while (!n_told && fe_left_ms(deadline))
+	while (!oq_n_revoked && fe_left_ms(deadline))
 		oq_n_held();
-	CHECK_EQ(n_told, 1);
+	CHECK_EQ(oq_n_revoked, 1);
 }
 
 /* Two writes that do not follow each other, held. */
@@ -57,9 +29,9 @@ static void hold_two(void)
 static void who_has_it_is_waited_for(void)
 {
 	hold_two();
-	take_away(RING_DATA + DATA - 1, 1);
+	oq_take_away_at(RING_DATA + DATA - 1, 1);
 	oq_check_held(2);
-	CHECK_EQ(n_told, 0);
+	CHECK_EQ(oq_n_revoked, 0);
 	oq_release(1); /* the first one */
 	await_told();
 	CHECK_EQ(oq_n_held(), 1);
@@ -68,20 +40,18 @@ static void who_has_it_is_waited_for(void)
 static void who_has_not_is_not(void)
 {
 	hold_two();
-	take_away(RING_DATA + DATA, 0x1000);
-	CHECK_EQ(n_told, 1);
+	oq_take_away_at(RING_DATA + DATA, 0x1000);
+	CHECK_EQ(oq_n_revoked, 1);
 }
 
 /* Which names no addresses, so it may be anybody's. */
 static void everything_is_waited_for(void)
 {
 	hold_two();
-	revoked = (struct vhu_revoked){.all = true};
-	update = (struct vublk_update){.revoked = &revoked};
-	oq_on_worker(revoke_on_worker);
+	oq_take_away(&(struct vhu_revoked){.all = true});
 	oq_release(1);
 	oq_check_held(1);
-	CHECK_EQ(n_told, 0);
+	CHECK_EQ(oq_n_revoked, 0);
 	oq_release(1);
 	await_told();
 }
@@ -89,8 +59,8 @@ static void everything_is_waited_for(void)
 static void status_counts_too(void)
 {
 	hold_two();
-	take_away(REQUESTS + STRIDE + 32, 1);
-	CHECK_EQ(n_told, 0);
+	oq_take_away_at(REQUESTS + STRIDE + 32, 1);
+	CHECK_EQ(oq_n_revoked, 0);
 	oq_release(2);
 	await_told();
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The values of options: what is one, and all that is none. */
-#include "cli/values.h"
+#include "config/values.h"
 
 #include <stddef.h>
 

@@ -39,7 +39,7 @@ static void connect_closes_what_is_no_use(void)
 		.name = "test", .num_queues = 1, .ops = &session_ops, .opaque = &session};
 
 	REQUIRE_OK(vublk_dev_create(&session.dev, &params));
-	CHECK_EQ(vublk_dev_connect(session.dev, -1), -EBADF);
+	CHECK_EQ(vublk_dev_connect(session.dev, -1, NULL), -EBADF);
 	vublk_dev_destroy(session.dev);
 }
 

@@ -16,7 +16,7 @@
 #include "tests/unit/support/mem-at.h"
 
 #define PAGE   0x1000u
-#define GUARDS 4096 /* as many as there are */
+#define GUARDS 10000 /* more than are made together */
 
 static int lost_fd;
 
@@ -218,13 +218,33 @@ static void guards_are_given_back(void)
 
 	while (n < GUARDS && (handle[n] = vhu_guard_add((void *)(uintptr_t)PAGE, PAGE)) >= 0)
 		n++;
-	CHECK_EQ(n, GUARDS);
-	CHECK_EQ(vhu_guard_add((void *)(uintptr_t)PAGE, PAGE), -ENOSPC);
-	vhu_guard_remove(handle[100]);
-	handle[100] = vhu_guard_add((void *)(uintptr_t)PAGE, PAGE);
-	CHECK(handle[100] >= 0);
+	REQUIRE_EQ(n, GUARDS);
+	vhu_guard_remove(handle[5000]);
+	CHECK_EQ(vhu_guard_add((void *)(uintptr_t)PAGE, PAGE), handle[5000]);
 	while (n)
 		vhu_guard_remove(handle[--n]);
+}
+
+/* However many there are, the handler finds the right one. */
+static void one_of_very_many_is_lost(void)
+{
+	static int handle[GUARDS];
+	int fd, mine;
+	volatile uint8_t *memory = map_file(&fd);
+
+	for (unsigned i = 0; i < GUARDS; i++)
+		REQUIRE((handle[i] = vhu_guard_add((void *)(uintptr_t)PAGE, PAGE)) >= 0);
+	mine = vhu_guard_add((void *)memory, 2 * PAGE);
+	REQUIRE(mine >= GUARDS);
+	truncate_it(fd);
+	CHECK_EQ(memory[PAGE], 0);
+	CHECK(vhu_guard_is_lost(mine));
+	for (unsigned i = 0; i < GUARDS; i++) {
+		CHECK(!vhu_guard_is_lost(handle[i]));
+		vhu_guard_remove(handle[i]);
+	}
+	vhu_guard_remove(mine);
+	close(fd);
 }
 
 /* What the guard is for. */
@@ -262,6 +282,7 @@ static const struct tap_case cases[] = {
 	 signal_that_names_guarded_memory_is_not_believed},
 	{"signal_that_was_sent_kills", signal_that_was_sent_kills},
 	{"guards_are_given_back", guards_are_given_back},
+	{"one_of_very_many_is_lost", one_of_very_many_is_lost},
 	{"region_that_is_truncated_is_lost", region_that_is_truncated_is_lost},
 	{0},
 };

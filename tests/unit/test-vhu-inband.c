@@ -535,7 +535,7 @@ static void broken_ring_and_get_vring_base(void)
 	fill();
 	vublk_queue_break(session.queue[0], "test");
 	session_ask_base(0);
-	session_check("stop0 room:no ");
+	session_check("broken0:test stop0 room:no ");
 	said();
 	vublk_dev_announce(session.dev);
 	check_said("");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* lib/vhu/vring.c: what a ring must be told, the states it goes through, and its descriptors. */
+#include <errno.h>
 #include <sys/socket.h>
 
 #include "tests/unit/support/session.h"
@@ -117,6 +118,29 @@ static void running_ring_keeps_its_values(void)
 	CHECK_EQ(session_tell_addr(0), 0); /* the same */
 	session_check("");
 	serve_one();
+}
+
+/* Its user hears of it once each start. */
+static void running_ring_breaks(void)
+{
+	struct vublk_chain chain;
+	struct iovec iov[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		vublk_chain_init(&chain, iov, 2);
+		fe_vq_raw_push(&session.ring, 255);
+		CHECK_EQ(vublk_queue_pop(session.queue[0], &chain), -EPROTO);
+		session_check("broken0:descriptor 255 made available in a ring of 16 ");
+		vublk_queue_break(session.queue[0], "again");
+		CHECK_EQ(vublk_queue_pop(session.queue[0], &chain), -EPROTO);
+		session_check("");
+		session_ask_base(0);
+		session_check("stop0 ");
+		fe_vq_reset(&session.ring, 0);
+		CHECK_EQ(session_tell_state(VHU_SET_VRING_BASE, 0, 0), 0);
+		CHECK_EQ(tell_kick(0), 0);
+		session_check("start0 ");
+	}
 }
 
 /* ---- states ---- */
@@ -521,6 +545,7 @@ static const struct tap_case prepared_cases[] = {
 
 static const struct tap_case running_cases[] = {
 	{"running_ring_keeps_its_values", running_ring_keeps_its_values},
+	{"running_ring_breaks", running_ring_breaks},
 	{"enable_again_changes_nothing", enable_again_changes_nothing},
 	{"disable_stops_and_enable_goes_on_from_there",
 	 disable_stops_and_enable_goes_on_from_there},

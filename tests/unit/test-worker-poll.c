@@ -41,10 +41,11 @@ static struct worker *worker[MAX_WORKERS];
 static struct worker_config config[MAX_WORKERS];
 static unsigned n_lines, n_workers;
 static struct image image;
-static struct queue_disk disk;
+static struct queue_disk disk, *disk_of_next = &disk;
 static struct queue_memory memory[MAX_WORKERS];
 static sem_t done;
 static uint64_t rng;
+static bool no_poll; /* of the disk, from its start on */
 
 /* ---- calls ---- */
 
@@ -95,6 +96,7 @@ static void on_worker(struct line *l, void (*run)(struct call *call))
 static void open_workers(const struct engine *engine, unsigned n, int64_t poll)
 {
 	gate_make_disk(&disk, &image);
+	disk.no_poll = no_poll;
 	disk.target = engine->target;
 	sem_init(&done, 0, 0);
 	gate.tokens = 1u << 31;
@@ -120,7 +122,7 @@ static void start_line(struct line *l)
 	};
 
 	REQUIRE_OK(vq_setup(&l->vq, &layout, ring.map, NULL, l->features));
-	REQUIRE_OK(queue_create(&l->queue, &l->vq, l->worker, &disk, l->memory));
+	REQUIRE_OK(queue_create(&l->queue, &l->vq, l->worker, disk_of_next, l->memory));
 	on_worker(l, begin);
 }
 
@@ -280,6 +282,64 @@ static void cools(int64_t poll)
 	}
 }
 
+/* Whatever the policy is: its queues have to be kicked, and its worker sleeps. */
+static void a_disk_is_not_polled_for(int64_t poll)
+{
+	struct worker_counters before, after;
+
+	no_poll = true;
+	cools(poll);
+	worker_counters(worker[0], &before);
+	for (unsigned i = 0; i < 20; i++)
+		one(&line[0]);
+	worker_counters(worker[0], &after);
+	CHECK(after.sleeps > before.sleeps);
+	CHECK_EQ(after.polling_ns, before.polling_ns);
+	/* It may change while it runs, and both ways. */
+	atomic_store(&disk.no_poll, false);
+	one(&line[0]);
+	for (unsigned i = 0; poll == POLL_ALWAYS && i < 200; i++)
+		REQUIRE(!one(&line[0]));
+	atomic_store(&disk.no_poll, true);
+	for (const uint64_t deadline = fe_deadline(FE_TIMEOUT_MS); !one(&line[0]);
+	     dawdle(1000 * US))
+		REQUIRE(fe_left_ms(deadline));
+}
+
+static void a_disk_is_not_polled_for_with_always(void)
+{
+	a_disk_is_not_polled_for(POLL_ALWAYS);
+}
+
+static void a_disk_is_not_polled_for_with_a_window(void)
+{
+	a_disk_is_not_polled_for(INT64_C(3600) * 1000000000);
+}
+
+static void a_disk_is_not_polled_for_with_auto(void)
+{
+	a_disk_is_not_polled_for(POLL_AUTO);
+}
+
+/* One that is, on the same worker, is as hot as ever. */
+static void others_are_polled_for(void)
+{
+	static struct queue_disk other;
+
+	open_workers(&engine_null, 1, POLL_ALWAYS);
+	gate_make_disk(&other, &image);
+	other.target = engine_null.target;
+	other.no_poll = true;
+	open_line(0);
+	disk_of_next = &other;
+	open_line(0);
+	one(&line[0]);
+	for (unsigned i = 0; i < 200; i++) {
+		REQUIRE(!one(&line[0]));
+		one(&line[1]);
+	}
+}
+
 static void kicks_are_wanted_without_polling(void)
 {
 	cools(POLL_OFF);
@@ -405,6 +465,15 @@ HAMMER(null_off, &engine_null, 1, POLL_OFF)
 HAMMER(null_auto, &engine_null, 1, POLL_AUTO)
 HAMMER(null_window, &engine_null, 1, 20 * US)
 HAMMER(null_always, &engine_null, 1, POLL_ALWAYS)
+#define HAMMER_WITHOUT(name, engine, workers, poll) \
+	static void nothing_is_lost_##name(void) \
+	{ \
+		no_poll = true; \
+		hammer(engine, workers, poll); \
+	}
+HAMMER_WITHOUT(not_polled_for_auto, &engine_null, 1, POLL_AUTO)
+HAMMER_WITHOUT(not_polled_for_always, &engine_null, 1, POLL_ALWAYS)
+HAMMER_WITHOUT(gate_not_polled_for, &gate_engine, 1, POLL_ALWAYS)
 HAMMER(gate_off, &gate_engine, 1, POLL_OFF)
 HAMMER(gate_auto, &gate_engine, 1, POLL_AUTO)
 HAMMER(gate_window, &gate_engine, 1, 20 * US)
@@ -479,6 +548,10 @@ static const struct tap_case hot_cases[] = {
 	{"empty_queue_cools_alone_with_event_idx", empty_queue_cools_alone_with_event_idx},
 	{"empty_packed_queue_cools_alone", empty_packed_queue_cools_alone},
 	{"always_is_always", always_is_always},
+	{"a_disk_is_not_polled_for_with_always", a_disk_is_not_polled_for_with_always},
+	{"a_disk_is_not_polled_for_with_a_window", a_disk_is_not_polled_for_with_a_window},
+	{"a_disk_is_not_polled_for_with_auto", a_disk_is_not_polled_for_with_auto},
+	{"others_are_polled_for", others_are_polled_for},
 	{0},
 };
 
@@ -491,6 +564,9 @@ static const struct tap_case hammer_cases[] = {
 	CASE(null_auto),
 	CASE(null_window),
 	CASE(null_always),
+	CASE(not_polled_for_auto),
+	CASE(not_polled_for_always),
+	CASE(gate_not_polled_for),
 	CASE(gate_off),
 	CASE(gate_auto),
 	CASE(gate_window),

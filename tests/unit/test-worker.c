@@ -19,6 +19,8 @@ static void add_apart(unsigned n)
 		oq_add(i, 0);
 }
 
+#define SHARE 45u /* bounce buffers that one disk may have; io/fair.h */
+
 /* The same, but these need a bounce buffer where O_DIRECT is. */
 static void add_unaligned(unsigned n)
 {
@@ -209,15 +211,15 @@ static void bounce_buffers_run_out(void)
 	oq_start();
 	add_unaligned(80);
 	fe_vq_kick(&ring.driver);
-	oq_check_held(64);
+	oq_check_held(SHARE);
 	oq_release(1);
 	oq_reap(1);
-	oq_check_held(64);
+	oq_check_held(SHARE);
 	CHECK_EQ(*oq_status_of(0), VIRTIO_BLK_S_OK);
 	/* One that is aligned needs none. */
 	oq_add(80, RING_DATA);
 	fe_vq_kick(&ring.driver);
-	oq_check_held(65);
+	oq_check_held(SHARE + 1);
 	oq_release(80);
 	oq_reap(80);
 	for (unsigned i = 0; i <= 80; i++)
@@ -345,10 +347,10 @@ static void abandon_with_bounce_buffers(void)
 	oq.image.mem_align = oq.image.offset_align = 512;
 	check_abandoned((struct abandoned){.add = add_unaligned,
 					   .n = 80,
-					   .held = 64,
+					   .held = SHARE,
 					   .begun = 1,
 					   .done = 1,
-					   .held_again = 64});
+					   .held_again = SHARE});
 }
 
 /* A request of which a part is done, and the rest would be submitted now: it stays in flight. */

@@ -96,14 +96,14 @@ static void describe(struct io_uring_sqe *sqe, const struct io *io)
  * file system it must not be asked to poll for writes: where ext4 does one synchronously (not whole
  * blocks, Linux 6.1), it waits under the file's lock for a completion that nobody looks for.
  */
-static bool is_polled(const struct uring *u, const struct io *io)
+static bool is_polled(struct uring *u, const struct io *io)
 {
 	if (!u->iopoll)
 		return false;
 	if (io->op == IO_READ)
 		return true;
 	return io->op == IO_WRITE && !(io->flags & IO_F_DSYNC) &&
-	       (unsigned)io->file < TARGET_FILES && u->is_device[io->file];
+	       (target_file_of(&u->target, io)->kind & TARGET_DEVICE);
 }
 
 bool uring_prepare(struct uring *u, struct io *io)
@@ -119,7 +119,6 @@ bool uring_prepare(struct uring *u, struct io *io)
 		describe_transfer(u, ring, sqe, io);
 	else
 		describe(sqe, io);
-	u->in_flight++;
 	u->polled += polled;
 	return true;
 }

@@ -4,9 +4,6 @@
  * thread only. See uring.c.
  */
 #include <errno.h>
-#include <linux/magic.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
 
 #include "base/log.h"
 #include "io/uring/uring.h"
@@ -21,10 +18,10 @@
  * in Linux 6.18). So the kernel does the same part again, puts it behind itself, and calls it
  * complete. Plain system calls do not go on.
  */
-static bool moves_wrongly(const struct uring *u, const struct io *io)
+static bool moves_wrongly(struct uring *u, const struct io *io)
 {
-	return u->any_fuse && io_is_transfer(io) && (unsigned)io->file < TARGET_FILES &&
-	       u->is_fuse[io->file];
+	return u->any_fuse && io_is_transfer(io) &&
+	       (target_file_of(&u->target, io)->kind & TARGET_FUSE);
 }
 
 static void uring_submit(struct target *target, struct io *io)
@@ -38,19 +35,25 @@ static void uring_submit(struct target *target, struct io *io)
 	 */
 	if (io->op > IO_DISCARD || io->offset > INT64_MAX || moves_wrongly(u, io))
 		offload_submit(&u->offload, target_fd(&u->target, io->file), io);
-	else if (u->waiting.head || u->in_flight >= u->depth || !uring_prepare(u, io))
+	else if (target_admit(target, io) && (u->waiting.head || !uring_prepare(u, io)))
 		io_list_push(&u->waiting, io);
 }
 
 void uring_prepare_waiting(struct uring *u)
 {
-	while (u->waiting.head && u->in_flight < u->depth) {
-		struct io *io = u->waiting.head;
+	struct io *io;
 
+	while ((io = u->waiting.head)) {
 		/* First the entry, then off the list: preparing never writes io->next. */
 		if (!uring_prepare(u, io))
 			return;
 		io_list_pop(&u->waiting);
+	}
+	while ((io = target_next(&u->target))) {
+		if (uring_prepare(u, io))
+			continue;
+		io_list_push(&u->waiting, io);
+		return;
 	}
 }
 
@@ -58,7 +61,11 @@ static bool uring_cancel(struct target *target, struct io *io)
 {
 	struct uring *u = uring_of(target);
 
-	return io_list_remove(&u->waiting, io) || offload_cancel(&u->offload, io);
+	if (!io_list_remove(&u->waiting, io))
+		return target_cancel_waiting(target, io) || offload_cancel(&u->offload, io);
+	target_ended(target, io);
+	u->base.quiet = false; /* another one may begin in its place */
+	return true;
 }
 
 /* ---- upwards ---- */
@@ -75,15 +82,19 @@ void uring_complete_io(struct uring *u, const struct ring *ring, struct io *io, 
 {
 	const bool transfer = io_is_transfer(io);
 
-	u->in_flight--;
 	u->polled -= ring->iopoll;
 	if (ring->iopoll && res == -EOPNOTSUPP) {
 		stop_polling(u);
 		io_list_push(&u->waiting, io);
-	} else if (transfer && (res == -EAGAIN || res == -EINTR)) {
-		/* Not done, not failed: once more, behind what waits. */
+		return;
+	}
+	if (transfer && (res == -EAGAIN || res == -EINTR)) {
+		/* Not done, not failed: once more. It has had its turn. */
 		io_list_push(&u->waiting, io);
-	} else if (io->op == IO_DISCARD && (res == -EOPNOTSUPP || res == -EINVAL)) {
+		return;
+	}
+	target_ended(&u->target, io);
+	if (io->op == IO_DISCARD && (res == -EOPNOTSUPP || res == -EINVAL)) {
 		/* Most likely a kernel before 6.12. If not, the ioctl says the same. */
 		offload_submit(&u->offload, target_fd(&u->target, io->file), io);
 	} else {
@@ -106,16 +117,11 @@ static int uring_add_file(struct target *target, int file)
 {
 	struct uring *u = uring_of(target);
 	const int fd = target_fd(target, file);
-	struct stat st;
-	struct statfs fs;
 	int err = 0;
 
 	if (u->fixed_files && (unsigned)file >= u->fixed_files)
 		return -ENFILE;
-	u->is_device[file] = !fstat(fd, &st) && S_ISBLK(st.st_mode);
-	/* FUSE asks its server, which may not know. */
-	u->is_fuse[file] = fstatfs(fd, &fs) || fs.f_type == FUSE_SUPER_MAGIC;
-	u->any_fuse = u->any_fuse || u->is_fuse[file];
+	u->any_fuse = u->any_fuse || (target->file[file].kind & TARGET_FUSE);
 	if (u->fixed_files)
 		err = update_file(u, file, fd);
 	if (err)
@@ -138,7 +144,7 @@ static int64_t uring_set_memory(struct target *target, const void *owner,
 	while (!ring_is_taken(u->buffers.ring))
 		if (uring_is_serious(ring_enter(u->buffers.ring, false, 0)))
 			break;
-	return uring_buffers_set(&u->buffers, owner, ranges, n, !u->in_flight);
+	return uring_buffers_set(&u->buffers, owner, ranges, n, !u->target.fair.held);
 }
 
 /* Room for n files in the kernel's tables. Is there? */
@@ -168,7 +174,8 @@ static int uring_open_target(struct target **targetp, struct reactor *reactor)
 	if (reactor->config.options.fixed_buffers)
 		err = uring_buffers_open(&u->buffers, u->iopoll ? &u->poll : &u->main);
 	if (!err) {
-		u->target = (struct target){.class = &target_uring, .reactor = reactor};
+		u->target = (struct target){
+			.class = &target_uring, .reactor = reactor, .fair = {.total = u->depth}};
 		err = offload_open(&u->offload, &u->target);
 	}
 	if (err) {

@@ -8,8 +8,9 @@
  * When there is neither anything to submit, nor to wait for, nor a sign from the kernel, not even
  * that one is made; and reactor_run() itself sees by `quiet` when it need not even call us.
  *
- * target_submit() writes a submission entry. When `depth` operations are in flight or the
- * submission queue is full the operation waits in a list, so it can never fail.
+ * target_submit() writes a submission entry. When its file has its share of `depth` operations in
+ * flight (io/fair.h) or the submission queue is full the operation waits in a list, so it can never
+ * fail.
  *
  * With `iopoll` there are two rings: reads, and writes to a device, go through one that completes
  * nothing unless it is entered, which is when the kernel asks the device; all else, the watches
@@ -99,7 +100,7 @@ static int poll_trip(struct uring *u)
 
 static int main_trip(struct uring *u, int64_t timeout_ns)
 {
-	const bool short_of_entries = u->dirty >= 0 || (u->waiting.head && u->in_flight < u->depth);
+	const bool short_of_entries = u->dirty >= 0 || u->waiting.head;
 	const bool wait =
 		timeout_ns && !short_of_entries && !u->polled && !io_uring_cq_ready(&u->main.uring);
 	int err = ring_enter(&u->main, wait, timeout_ns);
@@ -143,8 +144,8 @@ static int poll_until(struct uring *u, int64_t timeout_ns)
 /* Would the next reactor_run(reactor, 0) have anything to do that only we know of? */
 static bool is_quiet(const struct uring *u)
 {
-	return u->dirty < 0 && !u->waiting.head && !u->polled && !u->offload.queued.head &&
-	       !ring_unsubmitted(&u->main);
+	return u->dirty < 0 && !u->waiting.head && !fair_is_due(&u->target.fair) && !u->polled &&
+	       !u->offload.queued.head && !ring_unsubmitted(&u->main);
 }
 
 static int uring_run(struct reactor *reactor, int64_t timeout_ns)

@@ -160,17 +160,15 @@ struct uring {
 	struct ring main;
 	struct ring poll; /* reads and writes that are polled for, if `iopoll` */
 	bool multishot, iopoll;
-	unsigned fixed_files; /* how many may be registered; 0: none, they go by descriptor */
-	bool is_device[TARGET_FILES];
-	bool is_fuse[TARGET_FILES]; /* see moves_wrongly() */
-	bool any_fuse;              /* once there was one */
-	unsigned depth, in_flight;  /* operations that have an entry or are in the kernel */
-	unsigned polled;            /* of them, those in `poll` */
-	struct io_list waiting;     /* operations that have no entry yet */
-	int dirty;                  /* watches to be armed or cancelled, through slot.next; -1 */
-	unsigned cancelling;        /* watches that have ended, but not for the kernel */
-	unsigned failed;            /* watches that the kernel does not carry */
-	struct reactor_timer look;  /* at those */
+	unsigned fixed_files;      /* how many may be registered; 0: none, they go by descriptor */
+	bool any_fuse;             /* once there was one */
+	unsigned depth;            /* operations that have an entry or are in the kernel */
+	unsigned polled;           /* of them, those in `poll` */
+	struct io_list waiting;    /* operations whose turn it is, but that have no entry yet */
+	int dirty;                 /* watches to be armed or cancelled, through slot.next; -1 */
+	unsigned cancelling;       /* watches that have ended, but not for the kernel */
+	unsigned failed;           /* watches that the kernel does not carry */
+	struct reactor_timer look; /* at those */
 	struct uring_buffers buffers;
 	struct watches watches;
 	struct offload offload;
@@ -191,7 +189,7 @@ int uring_is_serious(int err);
 
 /* ---- io/uring/target.c ---- */
 
-/* Entries for what waits, as far as there is room. */
+/* Entries for what waits, as far as there are any and it is its turn. */
 void uring_prepare_waiting(struct uring *u);
 
 /* A completion of an operation. */

@@ -65,12 +65,16 @@ void blk_setup(void)
 	blk.target.class = &class;
 	bounce_init(&blk.pool);
 	blk.pool.n = BOUNCE_MOST;
-	bounce_put(&blk.pool, blk.bounce);
+	blk.pool.free[blk.pool.n_free++] = blk.bounce;
+	blk.bounce_user = (struct bounce_user){.waiting = NULL};
 	blk.env = (struct blk_env){.disk = &blk.disk,
 				   .target = &blk.target,
 				   .file = 7,
 				   .bounce = &blk.pool,
+				   .bounce_user = &blk.bounce_user,
 				   .queue_index = 3,
+				   .counters = &blk.counters,
+				   .clock = &blk.clock,
 				   .finished = finished,
 				   .abandoned = abandoned,
 				   .malformed = malformed};
@@ -84,12 +88,16 @@ bool blk_bounces(void)
 
 void blk_take_bounce(void)
 {
-	blk.pool.n_free = 0;
+	static struct bounce_waiter waiter;
+	void *buffer;
+
+	REQUIRE_OK(bounce_get(&blk.pool, &blk.bounce_user, &waiter, &buffer));
+	CHECK(buffer == blk.bounce);
 }
 
 void blk_give_bounce(void)
 {
-	bounce_put(&blk.pool, blk.bounce);
+	bounce_put(&blk.pool, &blk.bounce_user, blk.bounce);
 }
 
 void blk_teardown(void)

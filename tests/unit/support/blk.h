@@ -29,6 +29,8 @@ extern struct blk_world {
 	struct image image;
 	struct blk_disk disk;
 	struct blk_env env;
+	struct blk_counters counters;
+	struct step_clock clock;
 	struct blk_req req;
 	struct iovec iov[BLK_IOVS];
 	struct virtio_blk_outhdr header;
@@ -43,6 +45,7 @@ extern struct blk_world {
 	uint32_t written; /* for the used ring */
 
 	struct bounce_pool pool; /* of one buffer */
+	struct bounce_user bounce_user;
 	_Alignas(4096) uint8_t bounce[BOUNCE_SIZE];
 } blk;
 

@@ -115,7 +115,10 @@ void blks_setup(void)
 					       .target = &blks.target,
 					       .file = BLKS_FILE,
 					       .bounce = &blks.bounces,
+					       .bounce_user = &blks.bounce_user,
 					       .queue_index = i,
+					       .counters = &blks.counters,
+					       .clock = &blks.clock,
 					       .finished = finished,
 					       .abandoned = abandoned,
 					       .malformed = malformed};
@@ -123,7 +126,8 @@ void blks_setup(void)
 	bounce_init(&blks.bounces);
 	blks.bounces.n = BOUNCE_MOST;
 	for (unsigned i = 0; i < BLKS_BUFFERS; i++)
-		bounce_put(&blks.bounces, blks.bounce[i]);
+		blks.bounces.free[blks.bounces.n_free++] = blks.bounce[i];
+	blks.bounce_user = (struct bounce_user){.waiting = NULL};
 	memset(blks.pool, BLKS_FILL, BLKS_POOL);
 	fe_pattern(blks.before, 0, BLKS_DISK, 1);
 	blks_restart();

@@ -59,6 +59,8 @@ extern struct blks_world {
 	struct image image;
 	struct blk_disk disk;
 	struct blk_env env[BLKS_QUEUES];
+	struct blk_counters counters;
+	struct step_clock clock;
 	struct blks_guest guest[BLKS];
 	struct blk_req req[BLKS];
 	unsigned n;
@@ -73,6 +75,7 @@ extern struct blks_world {
 	_Alignas(4096) uint8_t pool[BLKS_POOL];
 	size_t pool_used;
 	struct bounce_pool bounces; /* of these buffers */
+	struct bounce_user bounce_user;
 	_Alignas(4096) uint8_t bounce[BLKS_BUFFERS][BOUNCE_SIZE];
 } blks;
 

@@ -72,8 +72,8 @@ void eng_open(unsigned depth)
 	struct reactor_config config = {.depth = depth, .options = eng.options};
 
 	REQUIRE_OK(eng_try(eng.engine, &config, &eng.reactor, &eng.target));
-	REQUIRE_EQ(eng.file = target_get_file(eng.target, eng.fd), 0);
-	REQUIRE_EQ(eng.direct_file = target_get_file(eng.target, eng.direct_fd), 1);
+	REQUIRE_EQ(eng.file = target_get_file(eng.target, eng.fd, 0), 0);
+	REQUIRE_EQ(eng.direct_file = target_get_file(eng.target, eng.direct_fd, 0), 1);
 }
 
 void eng_reopen(unsigned depth)

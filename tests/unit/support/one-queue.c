@@ -96,15 +96,17 @@ void oq_start(void)
 
 static sem_t drained_sem;
 
-static void drained(struct queue *queue)
+void oq_drained(struct queue *queue)
 {
 	CHECK(queue == oq.queue);
+	/* It may be destroyed from now on. */
+	CHECK(!atomic_load(&queue->throttle.nudge.posted));
 	sem_post(&drained_sem);
 }
 
 static void end(void)
 {
-	queue_drain(oq.queue, drained);
+	queue_drain(oq.queue, oq_drained);
 }
 
 void oq_end(void)
@@ -114,7 +116,7 @@ void oq_end(void)
 
 static void abandon(void)
 {
-	queue_abandon(oq.queue, drained);
+	queue_abandon(oq.queue, oq_drained);
 }
 
 void oq_abandon(void)
@@ -147,6 +149,39 @@ unsigned oq_n_in_flight(void)
 	return counted_in_flight;
 }
 
+/* ---- memory that is taken away ---- */
+
+atomic_uint oq_n_revoked;
+static struct vhu_revoked revoked;
+static struct vublk_update update;
+
+static void told(struct queue *queue)
+{
+	CHECK(queue == oq.queue);
+	oq_n_revoked++;
+}
+
+static void revoke_on_worker(void)
+{
+	CHECK_OK(queue_apply(oq.queue, &update));
+	queue_revoke(oq.queue, &update, told);
+}
+
+void oq_take_away(const struct vhu_revoked *what)
+{
+	revoked = *what;
+	update = (struct vublk_update){.revoked = &revoked};
+	oq_on_worker(revoke_on_worker);
+}
+
+void oq_take_away_at(uint64_t gpa, uint64_t size)
+{
+	uint64_t uva = 0;
+
+	REQUIRE(vhu_mem_uva_at(ring.map, vhu_mem_gpa(ring.map, gpa, size), &uva));
+	oq_take_away(&(struct vhu_revoked){.n = 1, .range[0] = {uva, uva + size - 1}});
+}
+
 /* ---- life ---- */
 
 static void make_region(unsigned size)
@@ -166,6 +201,7 @@ static void open_ring(unsigned size, bool tracked)
 		.reactor = &gate_reactor, .target = &gate_target, .poll_ns = POLL_OFF, .cpu = -1};
 
 	gate_make_disk(&oq.disk, &oq.image);
+	oq.disk.limits = oq.limits;
 	capture_begin(STDERR_FILENO);
 	sem_init(&errand.done, 0, 0);
 	sem_init(&drained_sem, 0, 0);

@@ -15,6 +15,9 @@
 #ifndef ONE_QUEUE_H
 #define ONE_QUEUE_H
 
+#include <stdatomic.h>
+
+#include "lib/shared/iotlb.h"
 #include "src/queue/queue.h"
 #include "src/worker/worker.h"
 #include "tests/unit/support/gate.h"
@@ -30,6 +33,7 @@ extern struct one_queue {
 	struct image image;
 	struct queue_disk disk;
 	struct queue_memory memory;
+	struct disk_limits *limits;    /* set before it is opened; NULL: none */
 	struct inflight_split *region; /* NULL: not tracked */
 } oq;
 
@@ -57,8 +61,17 @@ void oq_start(void);
 void oq_end(void);
 void oq_abandon(void);
 
+void oq_drained(struct queue *queue); /* what they are told by */
 bool oq_has_drained(void);
 void oq_wait_until_drained(void);
+
+/*
+ * Translations are taken away, as queue_revoke() has it; so many bytes at a guest address; and how
+ * often it was told since that nobody has that memory any more. Once in a test.
+ */
+void oq_take_away(const struct vhu_revoked *what);
+void oq_take_away_at(uint64_t gpa, uint64_t size);
+extern atomic_uint oq_n_revoked;
 
 /* How many requests the in-flight region says there are, between two iterations. */
 unsigned oq_n_in_flight(void);

@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/vhu/session.h"
+
 struct session session;
 
 __attribute__((format(printf, 1, 2))) static void session_note(const char *format, ...)
@@ -176,7 +178,14 @@ static void session_await_room(void *opaque, int fd)
 	session_note(fd < 0 ? "room:no " : "room ");
 }
 
+static void session_queue_broken(void *opaque, struct vublk_queue *queue, const char *why)
+{
+	CHECK(opaque == &session);
+	session_note("broken%u:%s ", vublk_queue_index(queue), why);
+}
+
 const struct vublk_ops session_ops = {
+	.queue_broken = session_queue_broken,
 	.queue_start = session_queue_start,
 	.queue_cancel = session_queue_cancel,
 	.queue_stop = session_queue_stop,
@@ -296,7 +305,7 @@ void session_connect(void)
 
 	REQUIRE_OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
 	session.peer = (struct fe_conn){.fd = pair[1]};
-	REQUIRE_OK(vublk_dev_connect(session.dev, pair[0]));
+	REQUIRE_OK(vublk_dev_connect(session.dev, pair[0], session.keeper));
 }
 
 void session_open_raw(void)
@@ -345,6 +354,14 @@ void session_close(void)
 	fe_vq_free(&session.ring);
 	fe_mem_free(&session.mem);
 	memset(&session, 0, sizeof(session));
+}
+
+void session_forget_driver(struct vhu_session *agreed)
+{
+	agreed->features = agreed->status = 0;
+	agreed->has_inflight = agreed->inflight_packed = 0;
+	memset(&agreed->inflight, 0, sizeof(agreed->inflight));
+	memset(agreed->ring, 0, sizeof(agreed->ring));
 }
 
 void session_make_memory(void)

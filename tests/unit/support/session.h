@@ -35,6 +35,7 @@ enum session_question {
 
 extern struct session {
 	struct vublk_dev *dev;
+	const struct vublk_keeper *keeper; /* of the next session; NULL: none */
 	struct fe_conn peer;
 	struct fe_mem mem;
 	struct fe_vq ring;
@@ -124,6 +125,10 @@ void session_open(void);
 
 /* Ends the connection, answers what is outstanding, and destroys the device. */
 void session_close(void);
+
+/* What RESET_DEVICE makes of what was agreed upon. */
+struct vhu_session;
+void session_forget_driver(struct vhu_session *agreed);
 
 /* ---- memory and a ring ---- */
 

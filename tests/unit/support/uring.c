@@ -21,7 +21,7 @@ void ur_open(struct uring_options options)
 	if (try_engine(&engine_uring))
 		tap_skip("there is no io_uring here");
 	REQUIRE_OK(ur_try_open(options));
-	REQUIRE_EQ(ur.file = target_get_file(ur.target, ur.fd), 0);
+	REQUIRE_EQ(ur.file = target_get_file(ur.target, ur.fd, 0), 0);
 }
 
 void ur_setup(void)

@@ -3,8 +3,8 @@
  * What the values of options are made of: each call says whether `text` is one, and all of it. Any
  * thread.
  */
-#ifndef CLI_VALUES_H
-#define CLI_VALUES_H
+#ifndef CONFIG_VALUES_H
+#define CONFIG_VALUES_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See cli/option_table.h. Control thread, once; trusts nothing of argv. */
-#include "cli/option_table.h"
+/* See config/option_table.h. */
+#include "config/option_table.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -10,7 +10,7 @@
 #include <sys/un.h>
 
 #include "base/control_chars.h"
-#include "cli/values.h"
+#include "config/values.h"
 
 /* ---- errors ---- */
 
@@ -28,7 +28,8 @@ int option_fail(struct option_parser *parser, const char *format, ...)
 int option_fail_value(struct option_parser *parser, const struct option_row *row, const char *value,
 		      const char *expected)
 {
-	return option_fail(parser, "--%s must be %s, not '%s'", row->name, expected, value);
+	return option_fail(parser, "%s%s must be %s, not '%s'", parser->dashes, row->name, expected,
+			   value);
 }
 
 /* ---- values ---- */
@@ -41,13 +42,13 @@ int option_check_socket_path(struct option_parser *parser, const struct option_r
 
 	if (strlen(value) <= room)
 		return 0;
-	return option_fail(parser, "--%s is %zu bytes long, a socket's path has at most %zu",
-			   row->name, strlen(value), room);
+	return option_fail(parser, "%s%s is %zu bytes long, a socket's path has at most %zu",
+			   parser->dashes, row->name, strlen(value), room);
 }
 
 static void store(const struct option_parser *parser, const struct option_row *row, uint64_t value)
 {
-	void *at = (char *)parser->options + row->offset;
+	void *at = (char *)parser->into + row->offset;
 
 	switch (row->size) {
 	case sizeof(bool):
@@ -111,6 +112,28 @@ static int set_word(struct option_parser *parser, const struct option_row *row, 
 	return 0;
 }
 
+static void set_string(const struct option_parser *parser, const struct option_row *row,
+		       const char *value)
+{
+	memcpy((char *)parser->into + row->offset, &value, sizeof(value));
+}
+
+static int set_socket(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	set_string(parser, row, value);
+	return option_check_socket_path(parser, row, value);
+}
+
+static int set_mode(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	uint64_t n;
+
+	if (!parse_digits(value, 8, 0777, &n))
+		return option_fail_value(parser, row, value, "octal permission bits, as 0660");
+	store(parser, row, n);
+	return 0;
+}
+
 static int set(struct option_parser *parser, const struct option_row *row, const char *value)
 {
 	switch (row->kind) {
@@ -120,8 +143,12 @@ static int set(struct option_parser *parser, const struct option_row *row, const
 		store(parser, row, row->values ? (uint64_t)*row->values : true);
 		break;
 	case OPTION_STRING:
-		memcpy((char *)parser->options + row->offset, &value, sizeof(value));
+		set_string(parser, row, value);
 		break;
+	case OPTION_SOCKET:
+		return set_socket(parser, row, value);
+	case OPTION_MODE:
+		return set_mode(parser, row, value);
 	case OPTION_NUMBER:
 		return set_number(parser, row, value);
 	case OPTION_SIZE:
@@ -134,7 +161,75 @@ static int set(struct option_parser *parser, const struct option_row *row, const
 	return 0;
 }
 
-/* ---- parsing ---- */
+/* ---- rows and parts ---- */
+
+unsigned option_table_rows(const struct option_table *table)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < OPTION_PARTS_MAX && table->list[i].part; i++)
+		n += table->list[i].part->n;
+	return n;
+}
+
+/* Row i over all parts. With a parser, its part is what rows' functions see from now on. */
+static const struct option_row *row_of(const struct option_table *table, unsigned i,
+				       struct option_parser *parser)
+{
+	unsigned k = 0, first = 0;
+
+	while (i - first >= table->list[k].part->n)
+		first += table->list[k++].part->n;
+	if (parser) {
+		parser->into = (char *)parser->options + table->list[k].offset;
+		parser->here = parser->given + first;
+		parser->rows = table->list[k].part->row;
+	}
+	return &table->list[k].part->row[i - first];
+}
+
+int option_table_find(const struct option_table *table, const char *name)
+{
+	for (unsigned i = 0; i < option_table_rows(table); i++)
+		if (!strcmp(row_of(table, i, NULL)->name, name))
+			return (int)i;
+	return -1;
+}
+
+int option_needs(struct option_parser *parser, unsigned row, unsigned other)
+{
+	if (!parser->here[row] || parser->here[other])
+		return 0;
+	return option_fail(parser, "%s%s goes only with %s%s", parser->dashes,
+			   parser->rows[row].name, parser->dashes, parser->rows[other].name);
+}
+
+int option_excludes(struct option_parser *parser, unsigned row, unsigned other)
+{
+	if (!parser->here[row] || !parser->here[other])
+		return 0;
+	return option_fail(parser, "%s%s and %s%s exclude each other", parser->dashes,
+			   parser->rows[row].name, parser->dashes, parser->rows[other].name);
+}
+
+static int run_checks(struct option_parser *parser)
+{
+	const struct option_table *table = parser->table;
+	unsigned first = 0;
+	int err = 0;
+
+	for (unsigned k = 0; k < OPTION_PARTS_MAX && table->list[k].part; k++) {
+		int (*const *check)(struct option_parser *) = table->list[k].part->checks;
+
+		row_of(table, first, parser);
+		for (; !err && *check; check++)
+			err = (*check)(parser);
+		first += table->list[k].part->n;
+	}
+	return err;
+}
+
+/* ---- a command line ---- */
 
 bool option_stands(int argc, char *const *argv, const char *name)
 {
@@ -149,20 +244,26 @@ bool option_stands(int argc, char *const *argv, const char *name)
 
 static void fill_long_options(const struct option_table *table, struct option *list)
 {
-	for (unsigned i = 0; i < table->n; i++)
+	const unsigned n = option_table_rows(table);
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct option_row *row = row_of(table, i, NULL);
+
 		list[i] = (struct option){
-			.name = table->row[i].name,
-			.has_arg = table->row[i].argument ? required_argument : no_argument,
+			.name = row->name,
+			.has_arg = row->argument ? required_argument : no_argument,
 			.val = VAL_BASE + (int)i,
 		};
-	list[table->n] = (struct option){0};
+	}
+	list[n] = (struct option){0};
 }
 
 /* What getopt_long() refused: `code` is its answer, `word` the argument it looked at. */
 static int fail_getopt(struct option_parser *parser, int code, const char *word)
 {
 	const struct option_table *table = parser->table;
-	const struct option_row *row = optopt >= VAL_BASE ? &table->row[optopt - VAL_BASE] : NULL;
+	const struct option_row *row =
+		optopt >= VAL_BASE ? row_of(table, (unsigned)optopt - VAL_BASE, NULL) : NULL;
 
 	if (code == ':' && row)
 		return option_fail(parser, "--%s needs a value: --%s=%s", row->name, row->name,
@@ -178,16 +279,16 @@ static bool is_abbreviated(const char *word, const struct option_row *row)
 	return strcspn(word + 2, "=") != strlen(row->name);
 }
 
-static int parse_one(struct option_parser *parser, int i, const char *word, const char *value)
+static int parse_one(struct option_parser *parser, unsigned i, const char *word, const char *value)
 {
-	const struct option_row *row = &parser->table->row[i];
+	const struct option_row *row = row_of(parser->table, i, parser);
 
 	if (is_abbreviated(word, row))
 		return option_fail(parser, "unknown option '%s', did you mean --%s?", word,
 				   row->name);
-	if (parser->seen[i] && row != parser->table->repeats)
+	if (parser->given[i] && row != parser->table->repeats)
 		return option_fail(parser, "--%s is given twice", row->name);
-	parser->seen[i] = true;
+	parser->given[i] = value ? value : "true";
 	if (value && !*value)
 		return option_fail(parser, "--%s is empty, it needs a value: --%s=%s", row->name,
 				   row->name, row->argument);
@@ -199,26 +300,58 @@ int option_table_parse(struct option_parser *parser, int argc, char *const *argv
 	struct option list[OPTION_TABLE_MAX + 1];
 	int err = 0;
 
+	parser->dashes = "--";
 	fill_long_options(parser->table, list);
 	optind = 0; /* glibc: start over, also after an earlier parse */
 	opterr = 0;
 	while (!err) {
 		/* "+" stops at what is no option, so this is what it looks at next. */
-		const char *word = argv[optind ? optind : 1];
+		const int place = optind ? optind : 1;
+		const char *word = argv[place];
 		int code = getopt_long(argc, argv, "+:", list, NULL);
 
 		if (code == -1)
 			break;
 		if (code < VAL_BASE)
 			return fail_getopt(parser, code, word);
-		err = parse_one(parser, code - VAL_BASE, word, optarg);
+		parser->place[code - VAL_BASE] = place;
+		err = parse_one(parser, (unsigned)code - VAL_BASE, word, optarg);
 	}
 	if (!err && optind < argc)
 		return option_fail(parser, "unexpected argument '%s'", argv[optind]);
-	for (int (*const *check)(struct option_parser *) = parser->table->checks; !err && *check;
-	     check++)
-		err = (*check)(parser);
-	return err;
+	return err ? err : run_checks(parser);
+}
+
+/* ---- values by name ---- */
+
+static int take_one(struct option_parser *parser, unsigned i)
+{
+	const struct option_row *row = row_of(parser->table, i, parser);
+	const char *value = parser->given[i];
+
+	if (!*value)
+		return option_fail(parser, "%s is empty, it needs a value: %s", row->name,
+				   row->argument ? row->argument : "true|false");
+	if (row->argument)
+		return set(parser, row, value);
+	if (!strcmp(value, "true"))
+		return set(parser, row, NULL);
+	if (strcmp(value, "false") != 0)
+		return option_fail_value(parser, row, value, "true or false");
+	parser->given[i] = NULL;
+	return 0;
+}
+
+int option_table_take(struct option_parser *parser)
+{
+	const unsigned n = option_table_rows(parser->table);
+	int err = 0;
+
+	parser->dashes = "";
+	for (unsigned i = 0; !err && i < n; i++)
+		if (parser->given[i])
+			err = take_one(parser, i);
+	return err ? err : run_checks(parser);
 }
 
 /* ---- --help ---- */
@@ -246,6 +379,6 @@ static void print_row(const struct option_row *row)
 
 void option_table_print(const struct option_table *table)
 {
-	for (unsigned i = 0; i < table->n; i++)
-		print_row(&table->row[i]);
+	for (unsigned i = 0; i < option_table_rows(table); i++)
+		print_row(row_of(table, i, NULL));
 }

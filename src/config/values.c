@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See cli/values.h. Pure functions. */
-#include "cli/values.h"
+/* See config/values.h. Pure functions. */
+#include "config/values.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the API sees of the process. Control thread. */
+#ifndef API_VIEW_H
+#define API_VIEW_H
+
+#include "base/loop.h"
+#include "config/disk_options.h"
+#include "disks/disks.h"
+
+struct events;
+struct worker;
+
+/* All of it has to live as long as the API. */
+struct api_view {
+	struct loop *loop;
+	struct disks *disks;
+	const struct disk_host *host;
+	struct worker *const *worker; /* num_workers of them */
+	unsigned num_workers;
+	struct events *events; /* NULL until there is an API */
+	/* Reads the configuration again: how many things are wrong (logged). */
+	unsigned (*reload)(const struct api_view *view);
+	/* Once: the API is there (0), or will not be (-errno, logged). */
+	void (*settled)(struct api_view *view, int err);
+};
+
+#endif

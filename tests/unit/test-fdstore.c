@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * src/base/fdstore.c and notify.c: what the environment says, what the keeper is told, and what
+ * came from an earlier process. The keeper is a socket of the test's own.
+ */
+#include "src/base/fdstore.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+
+#include "base/clock.h"
+#include "base/notify.h"
+#include "tests/tap.h"
+#include "tests/unit/support/capture.h"
+#include "tests/unit/support/fds.h"
+
+#define FIRST_FD 3
+#define N_FDS    4
+
+static int keeper;
+static int saved[N_FDS]; /* what the test had where descriptors come */
+
+/* What stands in a message, and the descriptor that came along or -1. */
+static char text[1024];
+static int attached;
+
+static void bind_keeper(const char *address)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	socklen_t size = sizeof(addr);
+	const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", address);
+	if (*address == '@') {
+		addr.sun_path[0] = '\0';
+		size = (socklen_t)(sizeof(addr.sun_family) + strlen(address));
+	}
+	/* Where no descriptors come. */
+	keeper = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+	REQUIRE(keeper >= 0);
+	close(fd);
+	REQUIRE_OK(bind(keeper, (struct sockaddr *)&addr, size));
+	setenv("NOTIFY_SOCKET", address, 1);
+}
+
+static void setup(void)
+{
+	static const char *const variables[] = {"NOTIFY_SOCKET", "FDSTORE",        "VUBLKD_FDSTORE",
+						"LISTEN_FDS",    "LISTEN_FDNAMES", "LISTEN_PID"};
+	char address[64];
+
+	for (size_t i = 0; i < sizeof(variables) / sizeof(*variables); i++)
+		unsetenv(variables[i]);
+	for (int i = 0; i < N_FDS; i++)
+		saved[i] = fcntl(FIRST_FD + i, F_DUPFD_CLOEXEC, 100);
+	snprintf(address, sizeof(address), "@test-fdstore-%d", getpid());
+	bind_keeper(address);
+	setenv("FDSTORE", "100", 1);
+}
+
+static void teardown(void)
+{
+	for (int i = 0; i < N_FDS; i++) {
+		if (saved[i] >= 0)
+			dup2(saved[i], FIRST_FD + i);
+		else
+			close(FIRST_FD + i);
+	}
+}
+
+/* A message has come for the keeper; what stands in it is in `text`. */
+static bool receive(void)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr aligned;
+	} control;
+	struct iovec iov = {text, sizeof(text) - 1};
+	struct msghdr message = {.msg_iov = &iov,
+				 .msg_iovlen = 1,
+				 .msg_control = &control,
+				 .msg_controllen = sizeof(control)};
+	const ssize_t n = recvmsg(keeper, &message, MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	text[n < 0 ? 0 : n] = '\0';
+	attached = -1;
+	if (n >= 0 && header)
+		memcpy(&attached, CMSG_DATA(header), sizeof(attached));
+	return n >= 0;
+}
+
+static bool is_same_file(int a, int b)
+{
+	struct stat st_a, st_b;
+
+	return !fstat(a, &st_a) && !fstat(b, &st_b) && st_a.st_ino == st_b.st_ino &&
+	       st_a.st_dev == st_b.st_dev;
+}
+
+/* So many descriptors come with these names; each is a file of its own, as long as its place. */
+static void come(int n, const char *names)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", n);
+	setenv("LISTEN_FDS", number, 1);
+	setenv("LISTEN_FDNAMES", names, 1);
+	snprintf(number, sizeof(number), "%d", getpid());
+	setenv("LISTEN_PID", number, 1);
+	for (int i = 0; i < n; i++) {
+		const int fd = fd_memory((uint64_t)i + 1);
+
+		REQUIRE(dup2(fd, FIRST_FD + i) >= 0);
+		if (fd != FIRST_FD + i)
+			close(fd);
+	}
+}
+
+/* Its place, as come() has marked it. */
+static int place_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) ? -1 : (int)st.st_size - 1;
+}
+
+static bool is_variable(const char *name, const char *value)
+{
+	const char *is = getenv(name);
+
+	return value ? is && !strcmp(is, value) : !is;
+}
+
+/* ---- is there a keeper? ---- */
+
+static bool is_kept(const char *fdstore, const char *own)
+{
+	unsetenv("FDSTORE");
+	unsetenv("VUBLKD_FDSTORE");
+	if (fdstore)
+		setenv("FDSTORE", fdstore, 1);
+	if (own)
+		setenv("VUBLKD_FDSTORE", own, 1);
+	CHECK_OK(fdstore_open());
+	return fdstore_is_kept();
+}
+
+static void environment_says_whether_there_is_a_keeper(void)
+{
+	CHECK(is_kept("100", NULL));
+	CHECK(is_kept(NULL, "100"));
+	CHECK(!is_kept(NULL, NULL));
+	CHECK(!is_kept("0", NULL));
+	CHECK(!is_kept("0", "100")); /* a systemd that says it does not */
+	CHECK(!is_kept("", NULL));
+	CHECK(!is_kept("-1", NULL));
+	CHECK(!is_kept("100x", NULL));
+	CHECK(!is_kept(NULL, "yes"));
+	unsetenv("NOTIFY_SOCKET");
+	CHECK(!is_kept("100", NULL));
+}
+
+static void without_one_nothing_is_sent(void)
+{
+	unsetenv("FDSTORE");
+	CHECK_OK(fdstore_open());
+	CHECK_EQ(fdstore_keep(0, "v.a"), -EOPNOTSUPP);
+	CHECK_EQ(fdstore_forget("v.a"), -EOPNOTSUPP);
+	CHECK(!receive());
+}
+
+/* ---- what he is told ---- */
+
+static void descriptor_is_kept(void)
+{
+	const int fd = fd_memory(1);
+
+	CHECK_OK(fdstore_open());
+	CHECK_OK(fdstore_keep(fd, "v.disk.kick"));
+	REQUIRE(receive());
+	CHECK_TEXT(text, "FDSTORE=1\nFDPOLL=0\nFDNAME=v.disk.kick");
+	CHECK(attached != fd && is_same_file(attached, fd));
+	CHECK(fd_is_open(fd));
+	CHECK(!receive());
+}
+
+static void name_is_forgotten(void)
+{
+	CHECK_OK(fdstore_open());
+	CHECK_OK(fdstore_forget("v.disk.kick"));
+	REQUIRE(receive());
+	CHECK_TEXT(text, "FDSTOREREMOVE=1\nFDNAME=v.disk.kick");
+	CHECK_EQ(attached, -1);
+}
+
+static void keeper_at_a_path(void)
+{
+	REQUIRE_OK(chdir(getenv("TMPDIR")));
+	bind_keeper("./notify");
+	CHECK_OK(fdstore_open());
+	CHECK_EQ(fdstore_forget("v.a"), -EINVAL); /* it is a path only if it is absolute */
+	snprintf(text, sizeof(text), "%s/notify", getenv("TMPDIR"));
+	setenv("NOTIFY_SOCKET", text, 1);
+	if (strlen(text) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		tap_skip("TMPDIR has too long a name");
+	CHECK_OK(fdstore_forget("v.a"));
+	CHECK(receive());
+}
+
+static void name_that_cannot_be(void)
+{
+	char name[FDSTORE_NAME_MAX + 2];
+
+	CHECK_OK(fdstore_open());
+	CHECK_EQ(fdstore_keep(0, "disk"), -EINVAL);
+	CHECK_EQ(fdstore_keep(0, ""), -EINVAL);
+	CHECK_EQ(fdstore_keep(0, "v.a:b"), -EINVAL);
+	CHECK_EQ(fdstore_keep(0, "v.a\nFDSTOREREMOVE=1"), -EINVAL);
+	CHECK_EQ(fdstore_keep(0, "v.\177"), -EINVAL);
+	CHECK_EQ(fdstore_keep(0, "v.\303\244"), -EINVAL);
+	CHECK_EQ(fdstore_forget("v.a:b"), -EINVAL);
+	CHECK_EQ(fdstore_keep(-1, "v.a"), -EINVAL);
+	memset(name, 'a', sizeof(name));
+	memcpy(name, "v.", 2);
+	name[FDSTORE_NAME_MAX + 1] = '\0';
+	CHECK_EQ(fdstore_keep(0, name), -EINVAL);
+	CHECK(!receive());
+	name[FDSTORE_NAME_MAX] = '\0';
+	CHECK_OK(fdstore_keep(0, name));
+	REQUIRE(receive());
+	CHECK(!strcmp(text + strlen(text) - FDSTORE_NAME_MAX, name));
+}
+
+static void address_that_is_none(void)
+{
+	char address[200];
+
+	CHECK_EQ(notify_send("", "READY=1", -1), -EINVAL);
+	CHECK_EQ(notify_send("@", "READY=1", -1), -EINVAL);
+	CHECK_EQ(notify_send("vsock:2:1", "READY=1", -1), -EINVAL);
+	memset(address, 'a', sizeof(address));
+	address[0] = '@';
+	address[109] = '\0';
+	CHECK_EQ(notify_send(address, "READY=1", -1), -ENAMETOOLONG);
+	address[108] = '\0';
+	CHECK_EQ(notify_send(address, "READY=1", -1), -ECONNREFUSED);
+	address[0] = '/';
+	CHECK_EQ(notify_send(address, "READY=1", -1), -ENAMETOOLONG);
+	address[107] = '\0';
+	CHECK_EQ(notify_send(address, "READY=1", -1), -ENOENT);
+}
+
+static void keeper_that_has_gone(void)
+{
+	const unsigned before = fds_open() - 1;
+
+	CHECK_OK(fdstore_open());
+	close(keeper);
+	CHECK_EQ(fdstore_keep(0, "v.a"), -ECONNREFUSED);
+	CHECK_EQ(fdstore_forget("v.a"), -ECONNREFUSED);
+	CHECK_EQ(fds_open(), before);
+}
+
+/* He is stopped, say: his queue fills up, and nobody waits for ever. */
+static void keeper_that_does_not_read(void)
+{
+	const int64_t end = now_ns() + INT64_C(10000000000);
+	int64_t start;
+	int err;
+
+	CHECK_OK(fdstore_open());
+	do {
+		start = now_ns();
+		err = fdstore_keep(0, "v.a");
+	} while (!err && start < end);
+	CHECK_EQ(err, -EAGAIN);
+	CHECK(now_ns() - start >= (NOTIFY_TIMEOUT_MS - 100) * INT64_C(1000000));
+	CHECK(receive());
+	CHECK_OK(fdstore_forget("v.a"));
+}
+
+/* ---- what came ---- */
+
+static void descriptors_are_taken_by_their_names(void)
+{
+	come(3, "v.a:v.b:v.c");
+	CHECK_OK(fdstore_open());
+	CHECK_TEXT(fdstore_name(0), "v.a");
+	CHECK_TEXT(fdstore_name(2), "v.c");
+	CHECK(!fdstore_name(3));
+	CHECK_EQ(place_of(fdstore_take("v.b")), 1);
+	CHECK_EQ(fdstore_take("v.b"), -ENOENT);
+	CHECK_EQ(fdstore_take("v.d"), -ENOENT);
+	CHECK_EQ(place_of(fdstore_take("v.a")), 0);
+	CHECK_EQ(place_of(fdstore_take("v.c")), 2);
+	CHECK_TEXT(fdstore_name(1), "v.b");
+	for (int fd = FIRST_FD; fd < FIRST_FD + 3; fd++)
+		CHECK_EQ(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	CHECK_EQ(fdstore_drop_rest(), 0);
+	CHECK(!fdstore_name(0));
+	CHECK(!receive());
+	CHECK(is_variable("LISTEN_FDS", NULL));
+	CHECK(is_variable("LISTEN_FDNAMES", NULL));
+	CHECK(is_variable("LISTEN_PID", NULL));
+	CHECK_EQ(sd_listen_fds(0), 0);
+}
+
+static void several_of_one_name(void)
+{
+	come(3, "v.a:v.b:v.a");
+	CHECK_OK(fdstore_open());
+	CHECK_EQ(place_of(fdstore_take("v.a")), 0);
+	CHECK_EQ(place_of(fdstore_take("v.a")), 2);
+	CHECK_EQ(fdstore_take("v.a"), -ENOENT);
+	CHECK_EQ(place_of(fdstore_take("v.b")), 1);
+}
+
+static void rest_is_dropped(void)
+{
+	come(4, "v.a:v.b:v.a:stored");
+	CHECK_OK(fdstore_open());
+	CHECK_EQ(place_of(fdstore_take("v.a")), 0);
+	CHECK_EQ(fdstore_drop_rest(), 3);
+	CHECK(fd_is_open(FIRST_FD));
+	CHECK(!fd_is_open(FIRST_FD + 1) && !fd_is_open(FIRST_FD + 2) && !fd_is_open(FIRST_FD + 3));
+	/* One of v.a is in use: it is not forgotten. */
+	REQUIRE(receive());
+	CHECK_TEXT(text, "FDSTOREREMOVE=1\nFDNAME=v.b");
+	REQUIRE(receive());
+	CHECK_TEXT(text, "FDSTOREREMOVE=1\nFDNAME=stored");
+	CHECK(!receive());
+	CHECK_EQ(fdstore_drop_rest(), 0);
+	CHECK_EQ(fdstore_take("v.b"), -ENOENT);
+}
+
+/* Those of socket activation come first, and stay where they are found. */
+static void activation_is_told_apart(void)
+{
+	char **names = NULL;
+
+	come(4, "disk.socket::v.a:stored");
+	CHECK_OK(fdstore_open());
+	CHECK_TEXT(fdstore_name(0), "v.a");
+	CHECK_TEXT(fdstore_name(1), "stored");
+	CHECK(!fdstore_name(2));
+	CHECK(is_variable("LISTEN_FDNAMES", "disk.socket:"));
+	REQUIRE_EQ(sd_listen_fds_with_names(1, &names), 2);
+	CHECK_TEXT(names[0], "disk.socket");
+	CHECK_TEXT(names[1], "");
+	CHECK_EQ(place_of(fdstore_take("v.a")), 2);
+	CHECK_EQ(fdstore_drop_rest(), 1);
+	CHECK(fd_is_open(FIRST_FD) && fd_is_open(FIRST_FD + 1));
+	free(names[0]);
+	free(names[1]);
+	free(names);
+}
+
+static void activation_alone_is_left_as_it_is(void)
+{
+	come(2, "a:b");
+	CHECK_OK(fdstore_open());
+	CHECK(!fdstore_name(0));
+	CHECK(is_variable("LISTEN_FDS", "2"));
+	CHECK(is_variable("LISTEN_FDNAMES", "a:b"));
+	CHECK_EQ(fdstore_drop_rest(), 0);
+	CHECK(fd_is_open(FIRST_FD));
+}
+
+static void nothing_came(void)
+{
+	CHECK_OK(fdstore_open());
+	CHECK(!fdstore_name(0));
+	CHECK_EQ(fdstore_take("v.a"), -ENOENT);
+	CHECK_EQ(fdstore_drop_rest(), 0);
+	come(1, "v.a");
+	setenv("LISTEN_PID", "1", 1);
+	CHECK_OK(fdstore_open()); /* they are somebody else's */
+	CHECK(!fdstore_name(0));
+}
+
+static void environment_that_is_wrong(void)
+{
+	come(2, "v.a");
+	CHECK_EQ(fdstore_open(), -EINVAL);
+	come(2, "v.a:v.b:v.c");
+	CHECK_EQ(fdstore_open(), -EINVAL);
+	come(2, "v.a:v.b");
+	setenv("LISTEN_FDS", "x", 1);
+	CHECK_EQ(fdstore_open(), -EINVAL);
+	come(2, "v.a:v.b");
+	close(FIRST_FD + 1);
+	CHECK_EQ(fdstore_open(), -EBADF);
+	CHECK(!fdstore_name(0));
+}
+
+static const struct tap_case told_cases[] = {
+	{"environment_says_whether_there_is_a_keeper", environment_says_whether_there_is_a_keeper},
+	{"without_one_nothing_is_sent", without_one_nothing_is_sent},
+	{"descriptor_is_kept", descriptor_is_kept},
+	{"name_is_forgotten", name_is_forgotten},
+	{"keeper_at_a_path", keeper_at_a_path},
+	{"name_that_cannot_be", name_that_cannot_be},
+	{"address_that_is_none", address_that_is_none},
+	{"keeper_that_has_gone", keeper_that_has_gone},
+	{"keeper_that_does_not_read", keeper_that_does_not_read},
+	{0},
+};
+
+static const struct tap_case came_cases[] = {
+	{"descriptors_are_taken_by_their_names", descriptors_are_taken_by_their_names},
+	{"several_of_one_name", several_of_one_name},
+	{"rest_is_dropped", rest_is_dropped},
+	{"activation_is_told_apart", activation_is_told_apart},
+	{"activation_alone_is_left_as_it_is", activation_alone_is_left_as_it_is},
+	{"nothing_came", nothing_came},
+	{"environment_that_is_wrong", environment_that_is_wrong},
+	{0},
+};
+
+static const struct tap_suite suites[] = {
+	{.name = "fdstore told", .setup = setup, .teardown = teardown, .cases = told_cases},
+	{.name = "fdstore came", .setup = setup, .teardown = teardown, .cases = came_cases},
+	{0},
+};
+
+int main(int argc, char **argv)
+{
+	return tap_main(argc, argv, suites);
+}
