@@ -63,8 +63,9 @@ void start_with(const char *option)
 	snprintf(api, sizeof(api), "%s/api", dir);
 	snprintf(api_option, sizeof(api_option), "--api-socket=%s", api);
 	REQUIRE_OK(fe_daemon_spawn(&server, args, NULL, NULL));
-	/* Then it hears signals. */
+	/* Then it hears signals, and is asked. */
 	REQUIRE_OK(fe_daemon_await_log(&server, " disks, "));
+	REQUIRE_OK(fe_daemon_await_log(&server, "the API is at "));
 }
 
 void start(void)
