@@ -39,6 +39,7 @@ src_libvublkd_la_SOURCES = \
 	src/disks/config_dir.c src/disks/config_dir.h \
 	src/daemon/daemon.c src/daemon/daemon.h \
 	src/disks/disks.c src/disks/disks.h \
+	src/disks/kept_options.c src/disks/kept_options.h \
 	src/daemon/signals.c src/daemon/signals.h \
 	src/daemon/workers.c src/daemon/workers.h \
 	src/disk/channel.c src/disk/channel.h \
@@ -171,5 +172,6 @@ src_vublkctl_SOURCES = \
 	src/ctl/table.c src/ctl/table.h \
 	src/ctl/text.c src/ctl/text.h \
 	src/ctl/top.c src/ctl/top.h \
+	src/ctl/upgrade.c src/ctl/upgrade.h \
 	src/ctl/view.c src/ctl/view.h
 src_vublkctl_LDADD = src/libcmdline.la $(CURL_LIBS) $(JANSSON_LIBS)

@@ -37,6 +37,7 @@ unit_tests = \
 	tests/unit/test-keeper \
 	tests/unit/test-keeper-message \
 	tests/unit/test-keeper-upgrade \
+	tests/unit/test-kept-options \
 	tests/unit/test-listener \
 	tests/unit/test-log \
 	tests/unit/test-loop \

@@ -257,6 +257,25 @@ static void reload(const struct exchange *x)
 	answer_json(x, 200, json_pack("{s:i}", "errors", (int)x->view->reload(x->view)));
 }
 
+/* The answer is about the process that goes. */
+static void upgrade(const struct exchange *x)
+{
+	const int err = x->view->upgrade(x->view);
+
+	if (err == -EOPNOTSUPP)
+		refuse(x, 409,
+		       "nobody is there who would start this process again (--supervise, or "
+		       "systemd with FileDescriptorStoreMax=)");
+	else if (err == -EBUSY)
+		refuse(x, 409, "the process is about to end");
+	else if (err)
+		refuse(x, 503, "%s", strerror(-err));
+	else
+		answer_json(
+			x, 202,
+			json_pack("{s:s, s:i}", "version", PACKAGE_VERSION, "pid", (int)getpid()));
+}
+
 static void list_workers(const struct exchange *x)
 {
 	json_t *list = json_array();
@@ -301,12 +320,12 @@ struct route {
 };
 
 static const struct route routes[] = {
-	{"GET", "/v1/status", show_status},       {"GET", "/v1/workers", list_workers},
-	{"GET", METRICS_PATH, show_metrics},      {"GET", "/v1/events", stream_events},
-	{"POST", "/v1/reload", reload},           {"GET", DISKS, list_disks},
-	{"GET", DISKS "/*", show_disk},           {"PUT", DISKS "/*", put_disk},
-	{"PATCH", DISKS "/*", patch_disk},        {"DELETE", DISKS "/*", delete_disk},
-	{"POST", DISKS "/*/resize", resize_disk},
+	{"GET", "/v1/status", show_status},  {"GET", "/v1/workers", list_workers},
+	{"GET", METRICS_PATH, show_metrics}, {"GET", "/v1/events", stream_events},
+	{"POST", "/v1/reload", reload},      {"POST", "/v1/upgrade", upgrade},
+	{"GET", DISKS, list_disks},          {"GET", DISKS "/*", show_disk},
+	{"PUT", DISKS "/*", put_disk},       {"PATCH", DISKS "/*", patch_disk},
+	{"DELETE", DISKS "/*", delete_disk}, {"POST", DISKS "/*/resize", resize_disk},
 };
 #define N_ROUTES (sizeof(routes) / sizeof(*routes))
 

@@ -20,6 +20,11 @@ struct api_view {
 	struct events *events; /* NULL until there is an API */
 	/* Reads the configuration again: how many things are wrong (logged). */
 	unsigned (*reload)(const struct api_view *view);
+	/*
+	 * Asks for another process, which goes on with all of it: 0; -EOPNOTSUPP: nobody would
+	 * start one; -EBUSY: this one ends already.
+	 */
+	int (*upgrade)(const struct api_view *view);
 	/* Once: the API is there (0), or will not be (-errno, logged). */
 	void (*settled)(struct api_view *view, int err);
 };

@@ -12,6 +12,7 @@
 #include "ctl/process.h"
 #include "ctl/show.h"
 #include "ctl/top.h"
+#include "ctl/upgrade.h"
 
 #define BIT(option) (1u << (option))
 #define ALWAYS      (BIT(CTL_SOCKET) | BIT(CTL_TIMEOUT))
@@ -32,6 +33,9 @@ static const struct ctl_command commands[] = {
 	 "remove a disk, and wait until it is gone"},
 	{"resize", "NAME", 1, 1, JSON, change_resize, "look whether its image has grown"},
 	{"reload", "", 0, 0, JSON, process_reload, "have the directory of --config-dir read again"},
+	{"upgrade", "", 0, 0, JSON | WAIT, upgrade_run,
+	 "have another process of the executable that is\ninstalled now go on with all disks, and "
+	 "wait until it\nserves them"},
 	{"workers", "", 0, 0, JSON, process_workers, "the threads, and where their time went"},
 	{"top", "", 0, 0, JSON | BIT(CTL_INTERVAL) | BIT(CTL_COUNT), top_run,
 	 "what disks and threads do, again and again, until\nq or SIGINT ends it"},

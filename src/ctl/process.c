@@ -20,21 +20,19 @@ static int mistaken(const json_error_t *error)
 
 static int print_status(const json_t *answer)
 {
-	int pid, stopping, all, served, opening, failed;
+	struct view_status status;
+	const int err = view_status(&status, answer);
 	char version[64];
-	const char *text;
-	json_error_t error;
 
-	if (json_unpack_ex((json_t *)answer, &error, 0, "{s:s, s:i, s:b, s:{s:i, s:i, s:i, s:i}}",
-			   "version", &text, "pid", &pid, "stopping", &stopping, "disks", "all",
-			   &all, "served", &served, "opening", &opening, "failed", &failed))
-		return mistaken(&error);
-	snprintf(version, sizeof(version), "%s", text);
+	if (err)
+		return err;
+	snprintf(version, sizeof(version), "%s", status.version);
 	make_harmless(version, 0);
-	printf("version   %s\nprocess   %d%s\n", version, pid,
-	       stopping ? ", which is stopping" : "");
-	printf("disks     %d: %d served, %d being opened, %d failed\n", all, served, opening,
-	       failed);
+	printf("version   %s\nprocess   %" PRIu64 "%s\n", version, status.pid,
+	       status.stopping ? ", which is stopping" : "");
+	printf("disks     %" PRIu64 ": %" PRIu64 " served, %" PRIu64 " being opened, %" PRIu64
+	       " failed\n",
+	       status.all, status.served, status.opening, status.failed);
 	return 0;
 }
 

@@ -150,6 +150,32 @@ int view_worker(struct view_worker *worker, const json_t *value)
 	return read_numbers(value, "a worker", numbers);
 }
 
+/* ---- the process ---- */
+
+int view_status(struct view_status *status, const json_t *value)
+{
+	static const char what[] = "the process";
+	const json_t *stopping = json_object_get(value, "stopping");
+	const struct number numbers[] = {{"pid", &status->pid}, {0}};
+	const struct number disks[] = {
+		{"all", &status->all},
+		{"served", &status->served},
+		{"opening", &status->opening},
+		{"failed", &status->failed},
+		{0},
+	};
+	int err = read_text(value, what, "version", &status->version);
+
+	if (!err && (!status->version || !json_is_boolean(stopping)))
+		err = mistaken(what, "it has no version, or does not say whether it is stopping");
+	status->stopping = json_is_true(stopping);
+	if (!err)
+		err = read_numbers(value, what, numbers);
+	if (!err)
+		err = read_numbers(json_object_get(value, "disks"), what, disks);
+	return err;
+}
+
 /* ---- an event ---- */
 
 int view_event(struct view_event *event, const json_t *value)

@@ -64,6 +64,13 @@ struct view_worker {
 	uint64_t index, queues, iterations, sleeps, cpu_ns, polling_ns, asleep_ns;
 };
 
+struct view_status {
+	const char *version;
+	uint64_t pid;
+	bool stopping;
+	uint64_t all, served, opening, failed; /* disks */
+};
+
 struct view_event {
 	const char *event;
 	const char *time, *disk, *detail; /* NULL: none */
@@ -73,6 +80,7 @@ int view_disk(struct view_disk *disk, const json_t *value);
 int view_counters(struct view_counters *counters, const json_t *value);
 int view_ring(struct view_ring *ring, const json_t *value);
 int view_worker(struct view_worker *worker, const json_t *value);
+int view_status(struct view_status *status, const json_t *value);
 int view_event(struct view_event *event, const json_t *value);
 
 /* The option's text, or "" if it was not given or is none; a number's or a flag's is in `room`. */

@@ -7,12 +7,14 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include "api/api.h"
 #include "api/events.h"
@@ -101,6 +103,18 @@ static unsigned reload(const struct api_view *view)
 	const char *config_dir = daemon->config->config_dir;
 
 	return config_dir ? config_dir_apply(config_dir, view->host, view->disks) : 0;
+}
+
+/* What SIGUSR2 does is what is asked for. */
+static int upgrade(const struct api_view *view)
+{
+	const struct daemon *daemon = container_of(view, const struct daemon, api_view);
+
+	if (daemon->stopping)
+		return -EBUSY;
+	if (!daemon->signals.restarts)
+		return -EOPNOTSUPP;
+	return kill(getpid(), SIGUSR2) ? -errno : 0;
 }
 
 /* Of all of them nobody wants a line each that nothing is new. */
@@ -281,6 +295,7 @@ static int begin(struct daemon *daemon, struct disk_options *disk)
 		return err;
 	daemon->patience.fire = patience_is_over;
 	loop_set_timer(daemon->loop, &daemon->patience, PATIENCE_NS);
+	disks_add_kept(&daemon->disks, &daemon->config->host);
 	reload(&daemon->api_view);
 	disks_changed(&daemon->disks);
 	return 0;
@@ -370,6 +385,7 @@ int daemon_run(const struct daemon_config *config, struct disk_options *disk)
 		.disks = &daemon.disks,
 		.host = &config->host,
 		.reload = reload,
+		.upgrade = upgrade,
 		.settled = api_settled,
 	};
 	vublk_set_log(library_log);

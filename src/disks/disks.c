@@ -160,7 +160,8 @@ static void left(struct disks_entry *entry)
 		open_entry(entry);
 		return;
 	}
-	log_info("%s: not served any more", entry->options->config.name);
+	log_info("%s: %s", entry->options->config.name,
+		 disks->leave_sessions ? "left to the next process" : "not served any more");
 	tell(entry, "removed", NULL);
 	unlink_entry(entry);
 	destroy_entry(entry);
@@ -248,8 +249,15 @@ static int check_stopping(const struct disks *disks, char *error, size_t size)
 	return disks->stopping ? -EBUSY : 0;
 }
 
-int disks_add(struct disks *disks, struct disk_options *options, enum disks_origin origin,
-	      char *error, size_t size)
+/* Only the API's, which are written down nowhere else. */
+static void keep(struct disks_entry *entry)
+{
+	if (entry->origin == DISKS_API)
+		kept_options_keep(&entry->kept, disks_wanted(entry));
+}
+
+static int add(struct disks *disks, struct disk_options *options, enum disks_origin origin,
+	       struct kept_options kept, char *error, size_t size)
 {
 	struct disks_entry *entry = NULL;
 	int err = check_stopping(disks, error, size);
@@ -268,19 +276,42 @@ int disks_add(struct disks *disks, struct disk_options *options, enum disks_orig
 	}
 	if (err) {
 		disk_options_destroy(options);
+		kept_options_forget(&kept);
 		return err;
 	}
 	*entry = (struct disks_entry){
 		.id = disks_id_for(options),
 		.options = options,
 		.origin = origin,
+		.kept = kept,
 		.disks = disks,
 	};
 	link_entry(disks, entry);
+	if (!entry->kept.number)
+		keep(entry);
 	err = open_entry(entry);
 	if (err)
 		snprintf(error, size, "%s: %s", entry->id, strerror(-err));
 	return err;
+}
+
+int disks_add(struct disks *disks, struct disk_options *options, enum disks_origin origin,
+	      char *error, size_t size)
+{
+	return add(disks, options, origin, (struct kept_options){0}, error, size);
+}
+
+static void add_kept(void *opaque, struct disk_options *options, struct kept_options kept)
+{
+	char error[512];
+
+	if (add(opaque, options, DISKS_API, kept, error, sizeof(error)))
+		log_error("a disk of an earlier process is not served: %s", error);
+}
+
+void disks_add_kept(struct disks *disks, const struct disk_host *host)
+{
+	kept_options_each(host, add_kept, disks);
 }
 
 /* Is all that differs such that it may change now, and something does? */
@@ -305,6 +336,7 @@ static void change_now(struct disks_entry *entry, struct disk_options *options)
 	tell(entry, "changed", names);
 	log_info("%s: changed: %s", entry->options->config.name, names);
 	disk_options_destroy(options);
+	keep(entry);
 }
 
 int disks_replace(struct disks_entry *entry, struct disk_options *options, char *error, size_t size)
@@ -338,6 +370,7 @@ int disks_replace(struct disks_entry *entry, struct disk_options *options, char 
 	entry->next_options = options;
 	if (entry->state != DISKS_LEAVING)
 		leave(entry);
+	keep(entry);
 	return 0;
 }
 
@@ -362,6 +395,7 @@ int disks_remove(struct disks_entry *entry, bool force)
 		return -EBUSY;
 	disk_options_destroy(entry->next_options);
 	entry->next_options = NULL;
+	kept_options_forget(&entry->kept);
 	if (entry->state != DISKS_LEAVING)
 		leave(entry);
 	return 0;

@@ -13,6 +13,7 @@
 #include "config/disk_options.h"
 #include "disk/disk.h"
 #include "disk/disk_config.h"
+#include "disks/kept_options.h"
 
 /* Who wants a disk. */
 enum disks_origin {
@@ -36,6 +37,7 @@ struct disks_entry {
 	struct disk_options *options;
 	enum disks_origin origin;
 	enum disks_state state;
+	struct kept_options kept;          /* of the API's: `options`, or what is next */
 	struct disk *disk;                 /* NULL: not open, and not being opened */
 	int status;                        /* of one that has ended */
 	char why[256];                     /* it has failed, in words; "": see the log */
@@ -91,6 +93,12 @@ bool disks_are_settled(const struct disks *disks);
  */
 int disks_add(struct disks *disks, struct disk_options *options, enum disks_origin origin,
 	      char *error, size_t size);
+
+/*
+ * Adds again the disks of the API that an earlier process had (disks/kept_options.h). What cannot
+ * be is logged.
+ */
+void disks_add_kept(struct disks *disks, const struct disk_host *host);
 
 /*
  * Has a disk go on with other options. What is live changes at once; else it ends and is opened

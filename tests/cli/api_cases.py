@@ -463,6 +463,8 @@ def files_and_the_api_go_together(d):
 
     tell("f")
     d.add("a")
+    status, answer = d.ask("POST", "/v1/upgrade")
+    check(status == 409 and "--supervise" in answer["error"], "nobody would start another one")
     check(d.ask("POST", "/v1/reload") == (200, {"errors": 0}), "the directory is read")
     until(lambda: d.state("f") == "served", "its disk comes")
     check(d.ask("GET", "/v1/disks/f")[1]["origin"] == "file", "and is known as one of a file")

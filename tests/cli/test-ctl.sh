@@ -119,6 +119,7 @@ process()
 		ctl 0 'WORKER.*0 ' workers &&
 		ctl 0 'vublkd_build_info' metrics &&
 		http_proxy=http://127.0.0.1:1 ctl 0 'version' status &&
+		ctl 1 'nobody is there who would start' upgrade &&
 		"$CTL" status --json | holds all 'x["disks"]["all"] == 0' &&
 		"$CTL" workers --json | holds all 'x[0]["index"] == 0'
 }
@@ -290,6 +291,109 @@ tries 'events end with the daemon' the_daemon_ends
 wait "$DAEMON"
 DAEMON=
 
+# ---- with one that is started again ----
+
+start_supervised()
+{
+	"$VUBLKD" --supervise --api-socket="$DIR/api" 2>"$DIR/log" &
+	DAEMON=$!
+	await ctl 0 version status
+}
+
+# A front-end whose connection is to last, once its disk is there.
+start_front_end()
+{
+	mkfifo "$DIR/ask" "$DIR/answer"
+	python3 - "$DIR" <<-'END' &
+	import socket, struct, sys, time
+	s = socket.socket(socket.AF_UNIX)
+	while s.connect_ex(sys.argv[1] + "/a.sock"):
+	    time.sleep(0.01)
+	while True:
+	    with open(sys.argv[1] + "/ask", encoding="ascii") as ask:
+	        ask.read()
+	    s.sendall(struct.pack("=III", 1, 1, 0)) # GET_FEATURES
+	    n = len(s.recv(100))
+	    with open(sys.argv[1] + "/answer", "w", encoding="ascii") as answer:
+	        print(n, file=answer)
+	    if not n:
+	        break
+	END
+	FAKE=$!
+}
+
+front_end_is_answered()
+{
+	local limit=$((20 * ${TEST_SLOW_FACTOR:-1}))
+
+	timeout "$limit" tee "$DIR/ask" <<<'?' >/dev/null && [[ $(timeout "$limit" cat "$DIR/answer") == 20 ]]
+}
+
+disks_are_there_after_an_upgrade()
+{
+	"$CTL" add a "blk-file=$DIR/a.img" "socket-path=$DIR/a.sock" iops-total=100 &&
+		"$CTL" add b "blk-file=$DIR/b.img" "socket-path=$DIR/b.sock" read-only &&
+		"$CTL" add gone "blk-file=$DIR/b.img" "socket-path=$DIR/gone.sock" read-only || return 1
+	front_end_is_answered &&
+		ctl 0 'before +process ([0-9]+), version .*now +process [0-9]+, version .*disks +3 served, after' upgrade &&
+		front_end_is_answered && await ctl 0 'a +served +yes' list &&
+		"$CTL" set a iops-total=200 && "$CTL" set b serial=B && "$CTL" remove gone &&
+		"$CTL" upgrade --json | holds all 'x["disks"]["served"] == 2' &&
+		ctl 0 'iops-total = 200' show a && ctl 0 'serial = B' show b && front_end_is_answered &&
+		"$CTL" show a --json | holds all 'x["origin"] == "api" and x["connected"]'
+}
+
+pid_of_daemon()
+{
+	"$CTL" status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["pid"])'
+}
+
+is_another_than()
+{
+	local now
+
+	now=$(pid_of_daemon 2>/dev/null) && [[ $now && $now != "$1" ]]
+}
+
+disks_are_there_after_a_kill()
+{
+	local before
+
+	before=$(pid_of_daemon)
+	kill -KILL "$before"
+	await is_another_than "$before" && await ctl 0 'a +served +yes' list && front_end_is_answered &&
+		ctl 0 'iops-total = 200' show a && ctl 1 "no disk 'gone'" show gone
+}
+
+# What is to be served now cannot be, for its image has gone.
+an_upgrade_that_loses_a_disk_is_told()
+{
+	mv "$DIR/b.img" "$DIR/c.img" || return 1
+	ctl 1 'serves 1 disks, of 2 before' upgrade && front_end_is_answered
+	local result=$?
+	mv "$DIR/c.img" "$DIR/b.img"
+	return "$result"
+}
+
+an_upgrade_is_not_awaited()
+{
+	local before
+
+	before=$(pid_of_daemon)
+	ctl 0 '^$' upgrade --no-wait && await is_another_than "$before" && front_end_is_answered
+}
+
+start_supervised
+start_front_end
+tries 'disks are there after an upgrade' disks_are_there_after_an_upgrade
+tries 'disks are there after a kill' disks_are_there_after_a_kill
+tries 'an upgrade that loses a disk is told' an_upgrade_that_loses_a_disk_is_told
+tries 'an upgrade need not be awaited' an_upgrade_is_not_awaited
+kill "$DAEMON" "$FAKE"
+wait "$DAEMON" "$FAKE" 2>/dev/null
+DAEMON=
+FAKE=
+
 # ---- with somebody else ----
 
 start_fake()
@@ -313,7 +417,7 @@ rubbish_is_refused()
 		fake null 1 'is no JSON' status && fake object 1 'is no list' list &&
 		fake list 1 'is no object' show a && fake list-of-numbers 1 'no vublkd: a disk' list &&
 		fake object 1 'no vublkd' status && fake object 1 'no vublkd' show a &&
-		fake object 1 'no vublkd' reload && fake list-of-numbers 1 'no number index' workers &&
+		fake object 1 'no vublkd' reload && fake object 1 'no vublkd' upgrade && fake list-of-numbers 1 'no number index' workers &&
 		fake list-of-numbers 1 'no vublkd' top && fake negative 1 'no number size' list &&
 		fake text-size 1 'no number size' list && fake no-state 1 'no vublkd: a disk' list &&
 		fake options-list 1 'no options' list && fake no-histogram 1 'a histogram' show a &&

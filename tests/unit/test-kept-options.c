@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * src/disks/kept_options.c: what is kept comes back the same, and what is none of ours, damaged, or
+ * not to be followed is told and passed over. The keeper is a socket of the test's own.
+ */
+#include "disks/kept_options.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fdstore.h"
+#include "tests/tap.h"
+#include "tests/unit/support/capture.h"
+
+#define FIRST_FD 3
+#define N_FDS    4
+#define SEALS    (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
+
+static const struct disk_host host = {.many = true, .num_workers = 2};
+
+static int keeper;
+static int saved[N_FDS]; /* what the test had where descriptors come */
+static char names[256];  /* of those that come */
+static int n_come;
+
+/* What came back. */
+static struct disk_options *back[N_FDS];
+static struct kept_options back_kept[N_FDS];
+static unsigned n_back;
+
+static void setup(void)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	char address[64];
+	int fd;
+
+	for (int i = 0; i < N_FDS; i++)
+		saved[i] = fcntl(FIRST_FD + i, F_DUPFD_CLOEXEC, 100);
+	snprintf(address, sizeof(address), "@test-kept-options-%d", getpid());
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	keeper = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+	REQUIRE(keeper >= 0);
+	close(fd);
+	memcpy(addr.sun_path + 1, address + 1, strlen(address) - 1);
+	REQUIRE_OK(bind(keeper, (struct sockaddr *)&addr,
+			(socklen_t)(sizeof(addr.sun_family) + strlen(address))));
+	setenv("NOTIFY_SOCKET", address, 1);
+	setenv("FDSTORE", "100", 1);
+	unsetenv("LISTEN_FDS");
+	REQUIRE_OK(fdstore_open());
+	*names = '\0';
+	n_come = 0;
+}
+
+static void teardown(void)
+{
+	fdstore_drop_rest();
+	while (n_back)
+		disk_options_destroy(back[--n_back]);
+	close(keeper);
+	for (int i = 0; i < N_FDS; i++) {
+		if (saved[i] >= 0)
+			dup2(saved[i], FIRST_FD + i);
+		else
+			close(FIRST_FD + i);
+		close(saved[i]);
+	}
+}
+
+/* The next message of ours: what stands in it is in `text`. The descriptor that came along, or -1;
+ * -2: there is none. */
+static int receive(char text[512])
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr aligned;
+	} control;
+	struct iovec iov = {text, 511};
+	struct msghdr message = {.msg_iov = &iov,
+				 .msg_iovlen = 1,
+				 .msg_control = &control,
+				 .msg_controllen = sizeof(control)};
+	const ssize_t n = recvmsg(keeper, &message, MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	int fd = -1;
+
+	text[n < 0 ? 0 : n] = '\0';
+	if (n >= 0 && header)
+		memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+	return n < 0 ? -2 : fd;
+}
+
+/* ---- what comes from an earlier process ---- */
+
+static void comes(int fd, const char *name)
+{
+	REQUIRE(n_come < N_FDS);
+	REQUIRE(dup2(fd, FIRST_FD + n_come++) >= 0);
+	snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", *names ? ":" : "",
+		 name);
+	close(fd);
+}
+
+/* Not at a place where others are to come. */
+static int memory(const void *bytes, size_t size, int seals)
+{
+	const int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	const int high = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+
+	REQUIRE(high >= 0 && write(high, bytes, size) == (ssize_t)size);
+	REQUIRE_OK(fcntl(high, F_ADD_SEALS, seals));
+	close(fd);
+	return high;
+}
+
+#define COMES(bytes, name) comes(memory(bytes, sizeof(bytes), SEALS), name)
+
+static void take_back(void *opaque, struct disk_options *options, struct kept_options kept)
+{
+	(void)opaque;
+	REQUIRE(n_back < N_FDS);
+	back[n_back] = options;
+	back_kept[n_back++] = kept;
+}
+
+/* Another process begins. */
+static void begin(void)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", n_come);
+	setenv("LISTEN_FDS", number, 1);
+	setenv("LISTEN_FDNAMES", names, 1);
+	snprintf(number, sizeof(number), "%d", getpid());
+	setenv("LISTEN_PID", number, 1);
+	REQUIRE_OK(fdstore_open());
+	kept_options_each(&host, take_back, NULL);
+}
+
+static const char *value(const struct disk_options *options, const char *name)
+{
+	return options->text[disk_options_find(name)];
+}
+
+/* ---- cases ---- */
+
+static struct disk_options *make(const char *id, const char *serial)
+{
+	const char *text[DISK_OPTIONS_MAX] = {0};
+	struct disk_options *options;
+	char error[256];
+
+	text[disk_options_find("blk-file")] = "/a path/\xff\n=\"image";
+	text[disk_options_find("socket-path")] = "/run/s";
+	text[disk_options_find("serial")] = serial;
+	text[disk_options_find("iops-total")] = "100";
+	text[disk_options_find("read-only")] = "true";
+	REQUIRE_OK(disk_options_create(&options, id, text, &host, error, sizeof(error)));
+	return options;
+}
+
+static void what_is_kept_comes_back(void)
+{
+	struct disk_options *options = make("d.1", "a serial");
+	struct kept_options kept = {0};
+	unsigned changed[DISK_OPTIONS_MAX];
+	char text[512], forgotten[64], *name;
+	int fd;
+
+	kept_options_keep(&kept, options);
+	CHECK(kept.number);
+	fd = receive(text);
+	REQUIRE(fd >= 0 && !strncmp(text, "FDSTORE=1\n", 10));
+	close(fd);
+	/* What follows is kept first, and takes the place of what was. */
+	snprintf(forgotten, sizeof(forgotten), "FDSTOREREMOVE=1\nFDNAME=v.d.%x", kept.number);
+	kept_options_keep(&kept, options);
+	fd = fcntl(receive(text), F_DUPFD_CLOEXEC, 100);
+	name = strstr(text, "FDNAME=");
+	REQUIRE(fd >= 0 && name && !write(fd, "x", 0));
+	CHECK(write(fd, "x", 1) < 0);
+	comes(fd, name + strlen("FDNAME="));
+	CHECK_EQ(receive(text), -1);
+	CHECK(!strcmp(text, forgotten));
+	begin();
+	REQUIRE_EQ(n_back, 1);
+	CHECK(!strcmp(back[0]->id, "d.1"));
+	CHECK_EQ(disk_options_compare(back[0], options, changed), 0);
+	CHECK_EQ(back_kept[0].number, kept.number);
+	/* It stays kept until it is said. */
+	fdstore_drop_rest();
+	CHECK_EQ(receive(text), -2);
+	kept_options_forget(&back_kept[0]);
+	CHECK_EQ(receive(text), -1);
+	CHECK(!strncmp(text, "FDSTOREREMOVE=1\n", 16));
+	CHECK_EQ(back_kept[0].number, 0);
+	kept_options_forget(&back_kept[0]);
+	CHECK_EQ(receive(text), -2);
+	disk_options_destroy(options);
+}
+
+#define DISK(id, path) "vublkd disk 1\0" id "\0blk-file\0" path "\0socket-path\0/s"
+
+/* In the order of their numbers, and of one name the later one. */
+static void order_is_that_of_numbers(void)
+{
+	COMES(DISK("b", "/new"), "v.d.10");
+	COMES(DISK("a", "/a"), "v.d.f");
+	COMES(DISK("b", "/old"), "v.d.2");
+	begin();
+	REQUIRE_EQ(n_back, 2);
+	CHECK(!strcmp(back[0]->id, "a"));
+	CHECK(!strcmp(back[1]->id, "b"));
+	CHECK(!strcmp(value(back[1], "blk-file"), "/new"));
+	CHECK_EQ(fdstore_drop_rest(), 1);
+}
+
+/* Numbers go on after the largest that there was. */
+static void numbers_are_new(void)
+{
+	struct disk_options *options = make("c", "1");
+	struct kept_options kept = {0};
+	char text[512];
+
+	COMES(DISK("a", "/a"), "v.d.100");
+	begin();
+	kept_options_keep(&kept, options);
+	CHECK_EQ(kept.number, 0x101);
+	close(receive(text));
+	disk_options_destroy(options);
+}
+
+static void what_cannot_be_followed_is_told(void)
+{
+	const char *said;
+
+	COMES("vublkd disk 1\0a\0blk-file\0/a\0socket-path\0/s\0of-tomorrow\0true", "v.d.1");
+	COMES("vublkd disk 1\0b\0blk-file\0/b\0socket-path\0/s\0serial", "v.d.2");
+	COMES(DISK("c", "/c") "\0workers\0"
+			      "9",
+	      "v.d.3");
+	COMES(DISK("d", "/d"), "v.d.4");
+	capture_begin(STDERR_FILENO);
+	begin();
+	said = capture_end();
+	CHECK(strstr(said, "a: the disk of an earlier process cannot be served: this "
+			   "vublkd knows no option 'of-tomorrow'"));
+	CHECK(strstr(said, "b: the disk"));
+	CHECK(strstr(said, "c: the disk"));
+	REQUIRE_EQ(n_back, 1);
+	CHECK(!strcmp(back[0]->id, "d"));
+	CHECK_EQ(fdstore_drop_rest(), 3);
+}
+
+static void what_is_damaged_is_told(void)
+{
+	static const char whole[] = DISK("a", "/a");
+	const char *said;
+
+	comes(memory(whole, sizeof(whole), SEALS & ~F_SEAL_WRITE & ~F_SEAL_SEAL), "v.d.1");
+	comes(memory(whole, sizeof(whole) - 1, SEALS), "v.d.2");
+	comes(memory("", 0, SEALS), "v.d.3");
+	COMES("vublkd disk 2\0a\0blk-file\0/a\0socket-path\0/s", "v.d.4");
+	capture_begin(STDERR_FILENO);
+	begin();
+	said = capture_end();
+	for (unsigned i = 1; i <= 4; i++) {
+		char line[64];
+
+		snprintf(line, sizeof(line), "the disk v.d.%u of an earlier process", i);
+		CHECK(strstr(said, line));
+	}
+	CHECK_EQ(n_back, 0);
+	CHECK_EQ(fdstore_drop_rest(), 4);
+}
+
+static void names_are_checked(void)
+{
+	const char *said;
+
+	COMES("vublkd disk 1", "v.d.1");
+	COMES(DISK("../a", "/a"), "v.d.2");
+	COMES(DISK("", "/a"), "v.d.3");
+	COMES(DISK("a", "/a"), "v.d.04");
+	capture_begin(STDERR_FILENO);
+	begin();
+	said = capture_end();
+	CHECK_EQ(n_back, 0);
+	CHECK(!strstr(said, "v.d.04"));
+}
+
+static void without_a_keeper_nothing_is_kept(void)
+{
+	struct disk_options *options = make("a", "1");
+	struct kept_options kept = {0};
+	char text[512];
+
+	unsetenv("FDSTORE");
+	REQUIRE_OK(fdstore_open());
+	kept_options_keep(&kept, options);
+	CHECK_EQ(kept.number, 0);
+	CHECK_EQ(receive(text), -2);
+	disk_options_destroy(options);
+}
+
+static const struct tap_case cases[] = {
+	{"what_is_kept_comes_back", what_is_kept_comes_back},
+	{"order_is_that_of_numbers", order_is_that_of_numbers},
+	{"numbers_are_new", numbers_are_new},
+	{"what_cannot_be_followed_is_told", what_cannot_be_followed_is_told},
+	{"what_is_damaged_is_told", what_is_damaged_is_told},
+	{"names_are_checked", names_are_checked},
+	{"without_a_keeper_nothing_is_kept", without_a_keeper_nothing_is_kept},
+	{0},
+};
+
+static const struct tap_suite suites[] = {
+	{.name = "kept options", .setup = setup, .teardown = teardown, .cases = cases},
+	{0},
+};
+
+int main(int argc, char **argv)
+{
+	return tap_main(argc, argv, suites);
+}
