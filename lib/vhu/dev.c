@@ -130,6 +130,21 @@ int vublk_dev_connect(struct vublk_dev *dev, int sock, const struct vublk_keeper
 	return 0;
 }
 
+/* The next message, or its next part: 1, 0, or -errno as of vhu_msg_receive(). */
+static int receive(struct vublk_dev *dev)
+{
+	int err;
+
+	if (!dev->keep.peeks)
+		return vhu_msg_receive(&dev->msg, dev->sock);
+	err = vhu_msg_peek(&dev->msg, dev->sock);
+	if (err == 1) {
+		err = vhu_msg_peek_fds(&dev->msg, dev->sock, vhu_dispatch_fds(dev));
+		err = err ? err : 1;
+	}
+	return err;
+}
+
 int vublk_dev_input(struct vublk_dev *dev)
 {
 	for (unsigned i = 0; i < MESSAGES_AT_ONCE; i++) {
@@ -138,9 +153,7 @@ int vublk_dev_input(struct vublk_dev *dev)
 		/* A ring that waited is beginning now. */
 		if (dev->pending)
 			return 1;
-		err = dev->keep.peeks ? vhu_msg_peek(&dev->msg, dev->sock)
-				      : vhu_msg_receive(&dev->msg, dev->sock);
-
+		err = receive(dev);
 		if (err == -EPROTO)
 			vhu_log(VUBLK_LOG_ERROR,
 				"%s: ending the connection: a message is malformed, or has too "

@@ -118,6 +118,9 @@ static inline bool vhu_dev_is_packed(const struct vublk_dev *dev)
  */
 int vhu_dispatch(struct vublk_dev *dev);
 
+/* How many descriptors the complete message in dev->msg may have, as far as it says so itself. */
+unsigned vhu_dispatch_fds(const struct vublk_dev *dev);
+
 /* The second half, when pending came to 0: finish() and reply. 0, or -errno as above. */
 int vhu_dispatch_finish(struct vublk_dev *dev);
 

@@ -168,6 +168,23 @@ static const char *refusal(const struct vublk_dev *dev, const struct vhu_row *ro
 	return NULL;
 }
 
+unsigned vhu_dispatch_fds(const struct vublk_dev *dev)
+{
+	const struct vhu_msg *msg = &dev->msg;
+	const unsigned most = find_row(dev, msg)->max_fds;
+
+	switch (msg->header.request) {
+	case VHU_SET_VRING_KICK:
+	case VHU_SET_VRING_CALL:
+	case VHU_SET_VRING_ERR:
+		return msg->payload.u64 & VHU_VRING_NOFD ? 0 : most;
+	case VHU_SET_MEM_TABLE:
+		return msg->payload.table.count < most ? msg->payload.table.count : most;
+	default:
+		return most;
+	}
+}
+
 int vhu_dispatch(struct vublk_dev *dev)
 {
 	struct vhu_msg *msg = &dev->msg;

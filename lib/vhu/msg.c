@@ -156,33 +156,41 @@ int vhu_msg_set_peeking(int sock, bool peeking)
 	return setsockopt(sock, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)) ? -errno : 0;
 }
 
-/*
- * The descriptors of a message whose bytes are all there. Each part that was sent with some is
- * looked at once from its beginning, for each look has all of its part's.
- */
-static int peek_fds(struct vhu_msg *msg, int sock)
-{
-	char bytes[sizeof(struct vhu_header) + VHU_MSG_MAX_PAYLOAD];
-	int err = vhu_msg_set_peeking(sock, true);
-
-	for (size_t left = msg->received; left && !err;) {
-		const ssize_t n = receive_with_fds(msg, sock, bytes, left, MSG_PEEK);
-
-		if (n <= 0)
-			err = n ? (int)n : -ECONNRESET;
-		else
-			left -= (size_t)n;
-	}
-	return err;
-}
-
 int vhu_msg_peek(struct vhu_msg *msg, int sock)
 {
-	int err = receive_bytes(msg, sock, true);
+	return receive_bytes(msg, sock, true);
+}
 
-	if (err == 1 && msg->has_fds) {
-		err = peek_fds(msg, sock);
-		err = err ? err : 1;
+/* Those of the last part again: they are another message's. */
+static void drop_fds(struct vhu_msg *msg, unsigned keep)
+{
+	while (msg->n_fds > keep)
+		vhu_fd_close(msg->fd[--msg->n_fds]);
+}
+
+/*
+ * Each part that was sent with descriptors is looked at once from its beginning, for each look has
+ * all of its part's. But who looks up to the end of a message is shown more: Linux goes on to the
+ * next part until there are descriptors, though there is no room for a byte more of it.
+ */
+int vhu_msg_peek_fds(struct vhu_msg *msg, int sock, unsigned wanted)
+{
+	char bytes[sizeof(struct vhu_header) + VHU_MSG_MAX_PAYLOAD];
+	int err;
+
+	if (!msg->has_fds || !wanted)
+		return 0;
+	err = vhu_msg_set_peeking(sock, true);
+	for (size_t left = msg->received; left && !err;) {
+		const unsigned had = msg->n_fds;
+		const ssize_t n = receive_with_fds(msg, sock, bytes, left, MSG_PEEK);
+
+		if (n > 0)
+			left -= (size_t)n;
+		else
+			err = n ? (int)n : -ECONNRESET;
+		if (!left && !err && msg->n_fds > wanted)
+			drop_fds(msg, had);
 	}
 	return err;
 }

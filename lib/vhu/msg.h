@@ -36,7 +36,7 @@ struct vhu_msg {
 	int fd[VHU_MAX_FDS]; /* -1 where taken */
 	unsigned n_fds;
 	size_t received; /* bytes so far, of header and payload */
-	bool has_fds;    /* some came, as was seen when it was looked at */
+	bool has_fds;    /* when it was looked at some were seen, with it or behind it */
 	int reply_fd;    /* to go with the reply, owned; -1: none */
 };
 
@@ -58,11 +58,18 @@ int vhu_msg_receive(struct vhu_msg *msg, int sock);
 int vhu_msg_take_fd(struct vhu_msg *msg, unsigned i);
 
 /*
- * Looks at the next message, which stays in the socket until vhu_msg_consume(): descriptors are
- * duplicates. Else like vhu_msg_receive(). The socket has an offset for that (SO_PEEK_OFF), which
+ * Looks at the next message, which stays in the socket until vhu_msg_consume(), without
+ * descriptors. Else like vhu_msg_receive(). The socket has an offset for that (SO_PEEK_OFF), which
  * it keeps, whoever has it: where looking goes on while a message is not complete.
  */
 int vhu_msg_peek(struct vhu_msg *msg, int sock);
+
+/*
+ * Duplicates of the descriptors of a message that was looked at and is complete. Only as many as it
+ * may have (`wanted`) are believed to be its own: more, or one of who wants none, may be of a
+ * message that comes after it. 0, or -errno as above.
+ */
+int vhu_msg_peek_fds(struct vhu_msg *msg, int sock, unsigned wanted);
 
 /*
  * From now on messages are looked at, from the first one that is in the socket; or not any more. 0

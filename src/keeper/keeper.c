@@ -408,6 +408,7 @@ int keeper_run(const struct keeper_config *config)
 	static struct keeper keeper;
 
 	keeper = (struct keeper){.config = config, .candidate = -1, .status = -1};
+	keeper.restarts.longest_ns = config->restart_pause_ns;
 	keeper.hearing.store = &keeper.store;
 	keeper.hearing.heard = heard;
 	keeper.launch.argv = config->argv;

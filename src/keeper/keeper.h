@@ -15,6 +15,7 @@ struct keeper_config {
 	char *const *argv;      /* the child's */
 	struct given given;
 	int64_t ready_timeout_ns; /* for a new executable to be ready */
+	int64_t restart_pause_ns; /* the longest, after children that have died */
 };
 
 /*

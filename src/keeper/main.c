@@ -12,29 +12,30 @@
 
 #include "base/log.h"
 #include "keeper/keeper.h"
+#include "keeper/restarts.h"
 
 #define EXIT_USAGE      2
-#define READY_TIMEOUT   10 /* s */
-#define TIMEOUT_MOST    3600
+#define READY_NS        INT64_C(10000000000)
+#define SECONDS_MOST    3600
 #define FIRST_CHILD_ARG 3
 
-/* 0, or -EINVAL (logged). */
-static int find_ready_timeout(int64_t *ns)
+/* Of a variable that is a number of seconds, or is not set. 0, or -EINVAL (logged). */
+static int find_seconds(const char *variable, long least, int64_t usual_ns, int64_t *ns)
 {
-	const char *text = getenv("VUBLKD_READY_TIMEOUT");
+	const char *text = getenv(variable);
 	char *end;
-	long seconds = READY_TIMEOUT;
+	long seconds;
 
-	if (text) {
-		errno = 0;
-		seconds = strtol(text, &end, 10);
-		if (errno || *end || *text < '0' || *text > '9' || seconds < 1 ||
-		    seconds > TIMEOUT_MOST) {
-			log_error("VUBLKD_READY_TIMEOUT must be a number of seconds from 1 to %d, "
-				  "not '%s'",
-				  TIMEOUT_MOST, text);
-			return -EINVAL;
-		}
+	*ns = usual_ns;
+	if (!text)
+		return 0;
+	errno = 0;
+	seconds = strtol(text, &end, 10);
+	if (errno || *end || *text < '0' || *text > '9' || seconds < least ||
+	    seconds > SECONDS_MOST) {
+		log_error("%s must be a number of seconds from %ld to %d, not '%s'", variable,
+			  least, SECONDS_MOST, text);
+		return -EINVAL;
 	}
 	*ns = (int64_t)seconds * 1000000000;
 	return 0;
@@ -56,5 +57,8 @@ int main(int argc, char *argv[])
 	log_set_level((enum log_level)(argv[1][0] - '0'));
 	config.executable = argv[2];
 	config.argv = argv + FIRST_CHILD_ARG;
-	return find_ready_timeout(&config.ready_timeout_ns) ? EXIT_USAGE : keeper_run(&config);
+	if (find_seconds("VUBLKD_READY_TIMEOUT", 1, READY_NS, &config.ready_timeout_ns) ||
+	    find_seconds("VUBLKD_RESTART_PAUSE", 0, RESTARTS_LONGEST_NS, &config.restart_pause_ns))
+		return EXIT_USAGE;
+	return keeper_run(&config);
 }

@@ -13,7 +13,7 @@ int64_t restarts_next(struct restarts *restarts, int64_t ready_ns)
 		restarts->pause_ns = 0;
 	pause = restarts->pause_ns;
 	restarts->pause_ns = pause ? pause * 2 : RESTARTS_FIRST_NS;
-	if (restarts->pause_ns > RESTARTS_LONGEST_NS)
-		restarts->pause_ns = RESTARTS_LONGEST_NS;
+	if (restarts->pause_ns > restarts->longest_ns)
+		restarts->pause_ns = restarts->longest_ns;
 	return pause;
 }

@@ -218,6 +218,11 @@ static void time_that_is_none(void)
 		CHECK_EQ(keeper_wait(), 2);
 		CHECK_EQ(keeper_log_count("VUBLKD_READY_TIMEOUT must be"), i + 1);
 	}
+	unsetenv("VUBLKD_READY_TIMEOUT");
+	setenv("VUBLKD_RESTART_PAUSE", "1.5", 1);
+	keeper_start();
+	CHECK_EQ(keeper_wait(), 2);
+	CHECK_EQ(keeper_log_count("VUBLKD_RESTART_PAUSE must be a number of seconds from 0"), 1);
 }
 
 /* ---- what a service manager hears ---- */

@@ -578,7 +578,7 @@ static void child_goes_on_without_its_keeper(void)
 static void restarts_are_counted(void)
 {
 	static const int64_t ms[] = {0, 100, 200, 400, 800, 1600, 3200, 5000, 5000};
-	struct restarts restarts = {0};
+	struct restarts restarts = {.longest_ns = RESTARTS_LONGEST_NS};
 
 	for (size_t i = 0; i < sizeof(ms) / sizeof(*ms); i++)
 		CHECK_EQ(restarts_next(&restarts, 0), ms[i] * 1000000);
@@ -590,6 +590,9 @@ static void restarts_are_counted(void)
 	for (unsigned i = 1; i < RESTARTS_NEVER_READY; i++)
 		CHECK(restarts_next(&restarts, -1) > 0);
 	CHECK_EQ(restarts_next(&restarts, -1), -1);
+	restarts = (struct restarts){.longest_ns = 0};
+	for (unsigned i = 0; i < 3; i++)
+		CHECK_EQ(restarts_next(&restarts, 0), 0);
 }
 
 static const struct tap_case start_cases[] = {

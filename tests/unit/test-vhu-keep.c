@@ -166,6 +166,33 @@ static void a_part_of_a_message_waits(void)
 	CHECK_EQ(session_take_ack(VHU_SET_PROTOCOL_FEATURES), 0);
 }
 
+/* As QEMU starts a ring: nothing is asked, and the only descriptors are the last message's. */
+static void messages_wait_that_ask_nothing(void)
+{
+	const struct vhu_header head = {VHU_SET_VRING_NUM, VHU_VERSION, 8};
+	const struct vhu_header call = {VHU_SET_VRING_CALL, VHU_VERSION, 8};
+	const struct vhu_vring_state state = {.index = 1, .num = 64};
+	const uint64_t index = 1;
+	struct {
+		struct vhu_header header;
+		uint64_t payload;
+	} __attribute__((packed)) message = {head, 0};
+	const int fd = fd_event();
+
+	memcpy(&message.payload, &state, sizeof(state));
+	REQUIRE_OK(fe_send_raw(&session.peer, &message, sizeof(message), NULL, 0));
+	message.header.request = VHU_SET_VRING_BASE;
+	REQUIRE_OK(fe_send_raw(&session.peer, &message, sizeof(message), NULL, 0));
+	message.header = call;
+	message.payload = index;
+	REQUIRE_OK(fe_send_raw(&session.peer, &message, sizeof(message), &fd, 1));
+	close(fd);
+	CHECK_EQ(vublk_dev_input(session.dev), 0);
+	CHECK_EQ(session.dev->session->ring[1].size, 64);
+	CHECK_EQ(session.dev->session->ring[1].base, 64);
+	CHECK(session_is_quiet());
+}
+
 static void the_device_s_state_goes_on(void)
 {
 	session.state = 1;
@@ -323,6 +350,7 @@ static void anything_may_be_there(void)
 static const struct tap_case going_on[] = {
 	{"goes_on_as_it_was", goes_on_as_it_was},
 	{"messages_wait", messages_wait},
+	{"messages_wait_that_ask_nothing", messages_wait_that_ask_nothing},
 	{"a_part_of_a_message_waits", a_part_of_a_message_waits},
 	{"the_device_s_state_goes_on", the_device_s_state_goes_on},
 	{"ends_with_the_connection", ends_with_the_connection},

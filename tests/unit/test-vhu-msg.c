@@ -393,6 +393,81 @@ static void names_are_the_specification_s(void)
 	CHECK(!strcmp(vhu_msg_name(UINT32_MAX), "unknown"));
 }
 
+/* ---- messages that are looked at ---- */
+
+static void setup_peek(void)
+{
+	setup();
+	REQUIRE_OK(vhu_msg_set_peeking(sock, true));
+}
+
+/* The next message is the frame, and has so many descriptors of those that it may have. */
+static void look_at_frame(unsigned n_fds, unsigned wanted)
+{
+	CHECK_EQ(vhu_msg_peek(&msg, sock), 1);
+	check_frame();
+	CHECK_OK(vhu_msg_peek_fds(&msg, sock, wanted));
+	CHECK_EQ(msg.n_fds, n_fds);
+	vhu_msg_reset(&msg);
+}
+
+static void what_is_looked_at_stays(void)
+{
+	int left;
+	socklen_t size = sizeof(left);
+
+	send_with_fds(&frame, sizeof(frame), 2);
+	look_at_frame(2, 8);
+	CHECK_OK(getsockopt(sock, SOL_SOCKET, SO_PEEK_OFF, &left, &size));
+	CHECK_EQ(left, sizeof(frame));
+	CHECK_OK(vhu_msg_set_peeking(sock, true));
+	look_at_frame(2, 8);
+	CHECK_OK(vhu_msg_consume(sock));
+	CHECK_EQ(vhu_msg_peek(&msg, sock), 0);
+}
+
+/* Front-ends that ask for no acknowledgement send one message after another. */
+static void descriptors_behind_it_are_the_next_one_s(void)
+{
+	const unsigned before = fds_open();
+
+	for (unsigned i = 0; i < 3; i++)
+		send_bytes(&frame, sizeof(frame), NULL, 0);
+	send_with_fds(&frame, sizeof(frame), 1);
+	send_with_fds(&frame, sizeof(frame), 3);
+	for (unsigned i = 0; i < 3; i++) {
+		look_at_frame(0, 0);
+		CHECK_OK(vhu_msg_consume(sock));
+	}
+	look_at_frame(1, 1);
+	CHECK_OK(vhu_msg_consume(sock));
+	look_at_frame(3, 8);
+	CHECK_OK(vhu_msg_consume(sock));
+	CHECK_EQ(fds_open(), before);
+}
+
+/* The head comes with them; so does what is behind the payload. */
+static void descriptors_of_its_parts_are_its_own(void)
+{
+	const unsigned before = fds_open();
+
+	send_with_fds(&frame, sizeof(frame.header), 2);
+	send_bytes(&frame.u64, sizeof(frame.u64), NULL, 0);
+	send_with_fds(&frame, sizeof(frame), 7);
+	look_at_frame(2, 8);
+	CHECK_OK(vhu_msg_consume(sock));
+	look_at_frame(7, 8);
+	CHECK_OK(vhu_msg_consume(sock));
+	CHECK_EQ(fds_open(), before);
+}
+
+static const struct tap_case peek_cases[] = {
+	{"what_is_looked_at_stays", what_is_looked_at_stays},
+	{"descriptors_behind_it_are_the_next_one_s", descriptors_behind_it_are_the_next_one_s},
+	{"descriptors_of_its_parts_are_its_own", descriptors_of_its_parts_are_its_own},
+	{0},
+};
+
 static const struct tap_case frame_cases[] = {
 	{"message_in_one_piece", message_in_one_piece},
 	{"message_byte_by_byte", message_byte_by_byte},
@@ -433,6 +508,7 @@ static const struct tap_case reply_cases[] = {
 static const struct tap_suite suites[] = {
 	{.name = "msg frame", .setup = setup, .teardown = teardown, .cases = frame_cases},
 	{.name = "msg fds", .setup = setup, .teardown = teardown, .cases = fd_cases},
+	{.name = "msg peek", .setup = setup_peek, .teardown = teardown, .cases = peek_cases},
 	{.name = "msg reply", .setup = setup, .teardown = teardown, .cases = reply_cases},
 	{0},
 };

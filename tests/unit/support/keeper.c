@@ -91,6 +91,7 @@ void keeper_setup(void)
 	unsetenv("FDSTORE");
 	unsetenv("LISTEN_FDS");
 	unsetenv("VUBLKD_READY_TIMEOUT");
+	unsetenv("VUBLKD_RESTART_PAUSE");
 	keeper_options = (struct keeper_options){0};
 	keeper_pid = 0;
 	child = -1;
