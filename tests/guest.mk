@@ -22,6 +22,7 @@ EXTRA_DIST += \
 	tests/guest/test-hotplug.sh \
 	tests/guest/test-iommu.sh \
 	tests/guest/test-iopoll.sh \
+	tests/guest/test-kept.sh \
 	tests/guest/test-kill.sh \
 	tests/guest/test-libvirt.sh \
 	tests/guest/migrate \

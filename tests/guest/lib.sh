@@ -166,7 +166,9 @@ guest_cleanup()
 {
 	local pid
 
-	for pid in "$GUEST_PID" "$DAEMON_PID" ${OTHER_PIDS:-}; do
+	# The one that serves lives on without its keeper, which is not to start another one.
+	[[ -z $DAEMON_PID ]] || kill -STOP "$DAEMON_PID" 2>/dev/null
+	for pid in "$GUEST_PID" "$(daemon_serving 2>/dev/null)" "$DAEMON_PID" ${OTHER_PIDS:-}; do
 		# User-mode Linux leads a group of its own; its helpers outlive it if it is killed alone.
 		kill -KILL "$pid" "-$pid" 2>/dev/null
 		wait "$pid" 2>/dev/null
@@ -288,11 +290,53 @@ daemon_has_ended()
 	[[ -z $GUEST_PID ]] || session_ends
 }
 
+# The process that serves: of --supervise the keeper's child.
+daemon_serving()
+{
+	local children
+
+	[[ " ${DAEMON_COMMAND[*]} " == *' --supervise '* ]] || { echo "$DAEMON_PID" && return; }
+	children=$(<"/proc/$DAEMON_PID/task/$DAEMON_PID/children")
+	echo "${children%% *}"
+}
+
+# another_serves PID: does one that has come after PID, and is no copy of the keeper still?
+another_serves()
+{
+	local now
+
+	now=$(daemon_serving)
+	[[ -n $now && $now != "$1" && $(readlink "/proc/$now/exe") != */vublkd-keeper ]] || gone "$DAEMON_PID"
+}
+
+# daemon_replace SIGNAL: sends it to the one that serves under --supervise, and awaits the next.
+daemon_replace()
+{
+	local pid
+
+	pid=$(daemon_serving)
+	kill "-$1" "$pid"
+	wait_until "$STOP_DEADLINE" another_serves "$pid" || give_up "no other daemon comes"
+	alive "$DAEMON_PID" || give_up "the keeper lives on"
+}
+
+# The same by the usual way.
+daemon_upgrade()
+{
+	daemon_replace USR2
+}
+
+# Beats count from now on.
+beats_begin()
+{
+	BEATS_FROM=$(stat -c %s "$CONSOLE")
+}
+
 # What comes from now on is after the end of QEMU's session with the daemon, whoever ends it.
 session_ends()
 {
 	DAEMON_LOG_SEEN=$(wc -l <"$DAEMON_LOG")
-	BEATS_FROM=$(stat -c %s "$CONSOLE")
+	beats_begin
 	# It cannot ask any more where the rings stopped.
 	GUEST_EXPECTED+="${GUEST_EXPECTED:+|}ring restore failed|Failed to set msg fds|Unexpected end-of-file|Failed to read msg"
 }
@@ -365,7 +409,7 @@ daemon_complaints()
 
 has_io_uring()
 {
-	find "/proc/$DAEMON_PID/fd" -printf '%l\n' | grep -qF 'anon_inode:[io_uring]'
+	find "/proc/$(daemon_serving)/fd" -printf '%l\n' | grep -qF 'anon_inode:[io_uring]'
 }
 
 # A variant that is not what it says would test another one twice.
@@ -647,7 +691,7 @@ find_kernel()
 # Sets QEMU to the command line common to all guests: QUEUES queues (and processors, default 1)
 # of one disk on $SOCKET, and MEMORY (default 256M). QEMU_DISK_OPTIONS is appended to the device's,
 # QEMU_MACHINE_OPTIONS to the machine's, QEMU_MEMORY_OPTIONS to -m's; QEMU_IOMMU are the words that
-# come before the disk, QEMU_WORDS those at the end.
+# come before the disk, QEMU_WORDS those at the end. It connects again unless QEMU_RECONNECT is empty.
 qemu_command()
 {
 	local queues=${QUEUES:-1} memory=${MEMORY:-256M} accel=tcg
@@ -659,7 +703,7 @@ qemu_command()
 		-machine "q35,accel=$accel,memory-backend=mem${QEMU_MACHINE_OPTIONS:-}"
 		-cpu max -smp "$queues" -m "$memory${QEMU_MEMORY_OPTIONS:-}"
 		-object "memory-backend-memfd,id=mem,size=$memory,share=on"
-		-chardev "socket,id=c0,path=$SOCKET,reconnect=1"
+		-chardev "socket,id=c0,path=$SOCKET${QEMU_RECONNECT-,reconnect=1}"
 		${QEMU_IOMMU:-}
 		-device "vhost-user-blk-pci,chardev=c0,num-queues=$queues${QEMU_DISK_OPTIONS:-}"
 		-chardev stdio,id=console,signal=off -serial chardev:console ${QEMU_WORDS:-})
