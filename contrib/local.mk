@@ -25,7 +25,7 @@ demo: all $(demo_programs)
 	SRCDIR=$(abs_srcdir) BUILDDIR=$(abs_builddir) $(srcdir)/contrib/demo/demo
 
 # vublkd and its peers side by side on this machine; doc/performance.md.
-EXTRA_DIST += contrib/bench/compare contrib/bench/children.py contrib/bench/contenders.py \
+EXTRA_DIST += contrib/bench/compare contrib/bench/pause contrib/bench/children.py contrib/bench/contenders.py \
 	contrib/bench/figures.py contrib/bench/image.py contrib/bench/machine.py \
 	contrib/bench/plot.py contrib/bench/procfs.py contrib/bench/report.py \
 	contrib/bench/trials.py contrib/bench/workloads.py doc/performance.md \

@@ -196,7 +196,10 @@ static void heard(struct hearing *hearing, const struct message *message)
 
 static void say_end(const struct keeper *keeper, const siginfo_t *info)
 {
-	const enum log_level level = keeper->stopping ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
+	/* One that has to make room before it was ready dies of the signal. */
+	const bool wanted = keeper->stopping || (keeper->upgrading && info->si_code == CLD_KILLED &&
+						 info->si_status == SIGUSR2);
+	const enum log_level level = wanted ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
 
 	if (info->si_code != CLD_EXITED)
 		log_write(level, "process %d was killed by signal %d (%s)", info->si_pid,

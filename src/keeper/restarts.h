@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RESTARTS_NEVER_READY 5                  /* so many in a row that never were: give up */
-#define RESTARTS_FIRST_NS    INT64_C(100000000) /* the second time; the first is at once */
+#define RESTARTS_NEVER_READY 5                    /* so many in a row that never were: give up */
+#define RESTARTS_FIRST_NS    INT64_C(100000000)   /* the second time; the first is at once */
 #define RESTARTS_LONGEST_NS  INT64_C(5000000000)  /* unless something else is wished for */
 #define RESTARTS_GOOD_NS     INT64_C(10000000000) /* who was ready for so long: all is well again */
 

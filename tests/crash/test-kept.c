@@ -262,6 +262,33 @@ static void rings_stop_and_start(void)
 	over_and_done();
 }
 
+/* As QEMU starts a device: it asks for no acknowledgement, so that its messages pile up. */
+static void messages_that_ask_nothing_pile_up(void)
+{
+	serve_kept(NULL);
+	for (unsigned int i = 0; i < 4; i++) {
+		REQUIRE_OK(fe_conn_open(&dev.conn, server.socket));
+		REQUIRE_OK(fe_dev_negotiate(&dev));
+		REQUIRE(fe_mem_add(&dev.mem, 0, FE_DEFAULT_MEM_SIZE, 0) >= 0);
+		REQUIRE_OK(fe_dev_make_vqs(&dev));
+		dev.conn.reply_ack = false;
+		REQUIRE(!kill(keeper.state->daemon, SIGSTOP));
+		REQUIRE_OK(fe_dev_share_memory(&dev));
+		for (unsigned int k = 0; k < dev.n_queues; k++)
+			REQUIRE_OK(fe_dev_start_vq(&dev, k));
+		REQUIRE_OK(fe_dev_set_driver_ok(&dev));
+		if (i % 2)
+			next_one();
+		else
+			kill(keeper.state->daemon, SIGCONT);
+		REQUIRE_OK(fe_blk_init(&blk, &dev, 0, 4, 65536));
+		check_round_trip(&blk, 0, 4096);
+		CHECK(is_connected());
+		detach();
+	}
+	over_and_done();
+}
+
 /* What a guest has switched off stays off; it is known from the session alone. */
 static void the_write_cache_stays_off(void)
 {
@@ -488,6 +515,7 @@ static const struct tap_case cases[] = {
 	{"stopped_and_started", stopped_and_started},
 	{"before_anything_runs", before_anything_runs},
 	{"rings_stop_and_start", rings_stop_and_start},
+	{"messages that ask nothing pile up", messages_that_ask_nothing_pile_up},
 	{"the_write_cache_stays_off", the_write_cache_stays_off},
 	{"a_front_end_that_goes_meanwhile", a_front_end_that_goes_meanwhile},
 	{"nothing_stays_of_a_session_that_ends", nothing_stays_of_a_session_that_ends},

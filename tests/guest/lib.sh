@@ -309,21 +309,30 @@ another_serves()
 	[[ -n $now && $now != "$1" && $(readlink "/proc/$now/exe") != */vublkd-keeper ]] || gone "$DAEMON_PID"
 }
 
-# daemon_replace SIGNAL: sends it to the one that serves under --supervise, and awaits the next.
+# daemon_replace: kills the one that serves under --supervise, and awaits the next.
 daemon_replace()
 {
 	local pid
 
 	pid=$(daemon_serving)
-	kill "-$1" "$pid"
-	wait_until "$STOP_DEADLINE" another_serves "$pid" || give_up "no other daemon comes"
-	alive "$DAEMON_PID" || give_up "the keeper lives on"
+	kill -KILL "$pid"
+	await_another "$pid"
 }
 
-# The same by the usual way.
+# The same in the usual way: the keeper passes the signal on when the one that serves can hear it.
 daemon_upgrade()
 {
-	daemon_replace USR2
+	local pid
+
+	pid=$(daemon_serving)
+	kill -USR2 "$DAEMON_PID"
+	await_another "$pid"
+}
+
+await_another()
+{
+	wait_until "$STOP_DEADLINE" another_serves "$1" || give_up "no other daemon comes"
+	alive "$DAEMON_PID" || give_up "the keeper lives on"
 }
 
 # Beats count from now on.

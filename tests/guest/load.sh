@@ -84,3 +84,11 @@ load_life()
 	check_image_fsck "$image"
 	daemon_stop
 }
+
+# load_lives FUNCTION: with split rings and with packed ones. What these two differ in is vublkd's, so
+# that one kind is enough for another QEMU.
+load_lives()
+{
+	[[ $VUBLKD_VARIANT == debian13 ]] || QEMU_DISK_OPTIONS='' load_life split "$1"
+	QEMU_DISK_OPTIONS=,packed=on load_life packed "$1"
+}

@@ -3,7 +3,8 @@
 #
 # Booting from the disk: SeaBIOS reads GRUB through vublkd, GRUB reads the kernel and the initramfs
 # by the BIOS's INT 13h and writes a few bytes back the same way, and the kernel takes the disk
-# over (the device is started twice, with other rings at other places) and verifies all of it.
+# over (the device is started twice, with other rings at other places) and verifies all of it. While
+# GRUB waits for a key the daemon is killed, twice, under --supervise: QEMU has no reconnect=.
 # Then once more with --read-only, and packed rings (the kernel's: SeaBIOS does not ask for them, and
 # has split ones on the same device). Neither SeaBIOS nor GRUB asks whether a disk is read-only, so
 # the write reaches the device, and it is the device that must refuse it.
@@ -42,6 +43,7 @@ grub_config()
 	set mark=$1
 	save_env -f /grubenv mark
 	echo "GRUB tried to write"
+	read answer
 	linux /vmlinuz console=ttyS0 panic=-1 quiet
 	initrd /initramfs
 	boot
@@ -88,7 +90,7 @@ write_grub()
 {
 	grub_config "$1" >"$WORK/grub.cfg"
 	grub-mkimage -O i386-pc -p / -c "$WORK/grub.cfg" -o "$WORK/core.img" \
-		biosdisk part_msdos ext2 serial terminal echo loadenv linux boot || return
+		biosdisk part_msdos ext2 serial terminal echo read loadenv linux boot || return
 	{
 		head -c 440 "$grub/boot.img"
 		head -c 6 /dev/zero # the disk's signature
@@ -110,18 +112,34 @@ boot_from_disk()
 
 	qemu_command
 	guest_launch "${QEMU[@]}"
-	console_wait "$BOOT_DEADLINE" 'GRUB tried to write' || give_up "GRUB does not run"
+	grub_goes_on
 	ok "SeaBIOS reads GRUB from the disk"
+}
+
+# It waits at its prompt, and whoever serves then is killed.
+grub_goes_on()
+{
+	console_wait "$BOOT_DEADLINE" 'GRUB tried to write' || give_up "GRUB does not run"
+	if [[ -n ${SUPERVISE:-} ]]; then
+		daemon_replace
+		daemon_replace
+	fi
+	guest_tell ''
 	guest_wait_ready
 }
 
 make_disk first || give_up "cannot make the disk"
-daemon_start "--blk-file=$image"
+if [[ $VUBLKD_PEER == vublkd ]]; then
+	SUPERVISE=--supervise
+	export QEMU_RECONNECT='' VUBLKD_RESTART_PAUSE=0 DAEMON_EXPECTED='was killed by signal 9|by another process; waiting'
+fi
+daemon_start "--blk-file=$image" ${SUPERVISE:+"$SUPERVISE"}
 boot_from_disk
 check "GRUB finds no error" no grub_errors
 guest_call verify 0 rw first
 # The second time the firmware meets a device that a kernel has used.
-guest_reboot
+guest_tell reboot -f
+grub_goes_on
 guest_call verify 0 rw first
 guest_poweroff
 daemon_stop
@@ -129,6 +147,7 @@ daemon_stop
 write_grub second || give_up "cannot make the disk"
 before=$(sha256sum <"$image")
 DAEMON_EXPECTED='read-only'
+SUPERVISE=''
 daemon_start "--blk-file=$image" --read-only
 boot_from_disk ,packed=on
 check "the device refuses what GRUB writes" grep -a 'failure writing sector' "$CONSOLE"

@@ -45,9 +45,9 @@ kill_again_and_again()
 	beats_await $((WRITERS + 1))
 	for ((i = 0; i < 20; i++)); do
 		if ((i % 5)); then pile_up; else work_on; fi
-		if ((i % 4 == 3)); then daemon_upgrade; else daemon_replace KILL; fi
+		if ((i % 4 == 3)); then daemon_upgrade; else daemon_replace; fi
 		# Every fifth is killed at once, perhaps in the middle of what it has taken over.
-		((i % 5 == 2)) && daemon_replace KILL
+		((i % 5 == 2)) && daemon_replace
 		goes_on
 	done
 	ok "$1 rings: killed 19 times, upgraded 5 times, and the guest goes on"
@@ -58,11 +58,10 @@ kill_again_and_again()
 # Twice and more in a row: nothing of the rings runs in between.
 while_it_is_stopped()
 {
-	[[ -n ${MONITOR:-} ]] || return 0
 	qmp stop
-	daemon_replace KILL
+	daemon_replace
 	daemon_upgrade
-	daemon_replace KILL
+	daemon_replace
 	qmp cont
 	goes_on
 	ok "a guest that is stopped meanwhile goes on"
@@ -96,25 +95,24 @@ before_it_begins()
 	qemu_whole_command "$INITRD"
 	guest_launch "${QEMU[@]}"
 	wait_until "$STOP_DEADLINE" grep -q GET_CONFIG "$DAEMON_LOG" || give_up "QEMU does not connect"
-	qmp query-status
-	daemon_replace KILL
+	daemon_replace
 	daemon_upgrade
-	daemon_replace KILL
+	daemon_replace
 	qmp cont
 	# Firmware, the kernel, and its driver, each at some moment.
 	for ((kills = 0; kills < 15; kills++)); do
 		console_has '^@@ready;$' && break
 		work_on
 		sleep 0.2
-		daemon_replace KILL
+		daemon_replace
 	done
 	guest_wait_ready
 	echo "# killed $kills times while it booted"
 	ok "a guest boots whose back-end is killed before and meanwhile"
 	guest_call small
 	# At rest.
-	daemon_replace KILL
-	daemon_replace KILL
+	daemon_replace
+	daemon_replace
 	guest_call verify_files /mnt/files "$VALUE"
 	guest_call leave
 	guest_poweroff
@@ -135,7 +133,7 @@ user_mode_linux()
 	beats_await $((WRITERS + 1))
 	for ((i = 0; i < 20; i++)); do
 		if ((i % 2)); then pile_up; else work_on; fi
-		if ((i % 4 == 3)); then daemon_upgrade; else daemon_replace KILL; fi
+		if ((i % 4 == 3)); then daemon_upgrade; else daemon_replace; fi
 		goes_on
 	done
 	ok "User-mode Linux: killed 15 times, upgraded 5 times, and the guest goes on"
@@ -147,11 +145,11 @@ user_mode_linux()
 	daemon_stop
 }
 
-MONITOR=1
+export MONITOR=1
 before_it_begins
 export DAEMON_OPTIONS=--supervise
-QEMU_DISK_OPTIONS='' load_life split kill_again_and_again
+load_lives kill_again_and_again
 MONITOR=''
-QEMU_DISK_OPTIONS=,packed=on load_life packed kill_again_and_again
-user_mode_linux
+# It is the same one on Debian 13.
+[[ $VUBLKD_VARIANT == debian13 ]] || user_mode_linux
 guest_end

@@ -57,6 +57,5 @@ kill_again_and_again()
 	((kills < 20)) || check "some requests were in flight at a kill" [ "$(taken_over)" -gt 0 ]
 }
 
-QEMU_DISK_OPTIONS='' load_life split kill_again_and_again
-QEMU_DISK_OPTIONS=,packed=on load_life packed kill_again_and_again
+load_lives kill_again_and_again
 guest_end

@@ -28,6 +28,5 @@ save_and_restore()
 	done
 }
 
-QEMU_DISK_OPTIONS='' load_life split save_and_restore
-QEMU_DISK_OPTIONS=,packed=on load_life packed save_and_restore
+load_lives save_and_restore
 guest_end

@@ -76,6 +76,6 @@ yank_again_and_again()
 	echo "# $1 rings: $(taken_over) requests were in flight when a session ended"
 }
 
-MONITOR=1 QEMU_DISK_OPTIONS='' load_life split yank_again_and_again
-MONITOR=1 QEMU_DISK_OPTIONS=,packed=on load_life packed yank_again_and_again
+export MONITOR=1
+load_lives yank_again_and_again
 guest_end
