@@ -150,6 +150,26 @@ knock()
 	END
 }
 
+# A front-end of the disk is answered on the one connection, whatever systemd does.
+stays_connected()
+{
+	python3 - "$(socket "$1")" "$PID" "vublkd@$1.service" $((20 * ${TEST_SLOW_FACTOR:-1})) <<-'END'
+	import socket, struct, subprocess, sys
+	path, pid, unit, limit = sys.argv[1:]
+	s = socket.socket(socket.AF_UNIX)
+	s.settimeout(float(limit))
+	s.connect(path)
+	def ask():
+	    s.sendall(struct.pack("=III", 1, 1, 0)) # GET_FEATURES
+	    assert len(s.recv(100)) == 20
+	ask()
+	for how in ("restart",), ("kill", "--kill-whom=main", "--signal=KILL"), ("kill", "--kill-whom=main", "--signal=USR2"):
+	    subprocess.run(["nsenter", "--target", pid, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--",
+	                    "systemctl", how[0], *how[1:], unit], check=True)
+	    ask()
+	END
+}
+
 ### What happens to the disks #####################################################################
 
 # Kills it, as soon as it runs again, but not more often than every 1.3 s; others are tried meanwhile.
@@ -236,6 +256,7 @@ passes "killed $KILLS times, it runs again" kill_again_and_again
 passes "as often as it was killed" is_property killed.service NRestarts $KILLS
 passes "its socket has stayed" socket_stays killed "$inode"
 passes "a front-end is served" sessions "$(socket killed)" 1
+passes "front-ends stay connected while it is restarted, killed, and upgraded" stays_connected killed
 
 passes "without its image it is tried again and again" await tried_often late
 truncate -s 16M "$DIR/srv/late.img"

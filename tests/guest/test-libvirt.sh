@@ -305,9 +305,23 @@ goes_on "verification"
 v destroy guest
 check "the domain is off" is_state "shut off"
 
+# From now on somebody keeps the daemon's sessions. A domain that is suspended connects to nobody again.
+daemon_stop
+export VUBLKD_RESTART_PAUSE=0 DAEMON_EXPECTED='was killed by signal 9|by another process; waiting'
+daemon_start "--blk-file=$image" --num-queues=2 --log-level=debug --supervise
 v start guest
 guest_wait_ready
 guest_call verify_again /mnt/load "$VERIFY_VALUE"
+guest_call start_load /mnt/more /dev/vda
+goes_on "its start"
+v suspend guest
+daemon_replace
+daemon_upgrade
+daemon_replace
+v resume guest
+goes_on "restarts of the daemon while it was suspended"
+guest_call end_load /mnt/more
+guest_call verify_files /mnt/more "$VALUE"
 guest_call leave_load
 guest_tell poweroff -f
 check "the domain ends with its guest" wait_until "$STOP_DEADLINE" is_state "shut off"
