@@ -319,14 +319,27 @@ daemon_replace()
 	await_another "$pid"
 }
 
-# The same in the usual way: the keeper passes the signal on when the one that serves can hear it.
+# The same in the usual way, by the keeper. One that is killed before it was ready would be followed by
+# the one before.
 daemon_upgrade()
 {
-	local pid
+	local pid before
 
 	pid=$(daemon_serving)
+	before=$(upgrades)
 	kill -USR2 "$DAEMON_PID"
 	await_another "$pid"
+	wait_until "$STOP_DEADLINE" has_upgraded "$before" || give_up "what was upgraded is not ready"
+}
+
+upgrades()
+{
+	grep -c 'as it is now is ready' "$DAEMON_LOG"
+}
+
+has_upgraded()
+{
+	(($(upgrades) > $1)) || gone "$DAEMON_PID"
 }
 
 await_another()
