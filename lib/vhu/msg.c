@@ -183,7 +183,9 @@ int vhu_msg_peek_fds(struct vhu_msg *msg, int sock, unsigned wanted)
 	err = vhu_msg_set_peeking(sock, true);
 	for (size_t left = msg->received; left && !err;) {
 		const unsigned had = msg->n_fds;
-		const ssize_t n = receive_with_fds(msg, sock, bytes, left, MSG_PEEK);
+		/* What is more than it may have need not come into our process. */
+		const ssize_t n = had < wanted ? receive_with_fds(msg, sock, bytes, left, MSG_PEEK)
+					       : look(msg, sock, bytes, left);
 
 		if (n > 0)
 			left -= (size_t)n;

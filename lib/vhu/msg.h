@@ -67,7 +67,8 @@ int vhu_msg_peek(struct vhu_msg *msg, int sock);
 /*
  * Duplicates of the descriptors of a message that was looked at and is complete. Only as many as it
  * may have (`wanted`) are believed to be its own: more, or one of who wants none, may be of a
- * message that comes after it. 0, or -errno as above.
+ * message that comes after it. So what would be refused for having too many is taken without them.
+ * 0, or -errno as above.
  */
 int vhu_msg_peek_fds(struct vhu_msg *msg, int sock, unsigned wanted);
 

@@ -246,10 +246,12 @@ static void show_status(const struct exchange *x)
 		all++;
 	}
 	answer_json(x, 200,
-		    json_pack("{s:s, s:i, s:b, s:{s:i, s:i, s:i, s:i}}", "version", PACKAGE_VERSION,
-			      "pid", (int)getpid(), "stopping", x->view->disks->stopping, "disks",
-			      "all", all, "served", n[DISKS_SERVED], "opening", n[DISKS_OPENING],
-			      "failed", n[DISKS_FAILED]));
+		    json_pack("{s:s, s:i, s:s, s:b, s:b, s:b, s:{s:i, s:i, s:i, s:i}}", "version",
+			      PACKAGE_VERSION, "pid", (int)getpid(), "instance", x->view->instance,
+			      "fallback", getenv("VUBLKD_FALLBACK") != NULL, "ready",
+			      x->view->is_ready(x->view), "stopping", x->view->disks->stopping,
+			      "disks", "all", all, "served", n[DISKS_SERVED], "opening",
+			      n[DISKS_OPENING], "failed", n[DISKS_FAILED]));
 }
 
 static void reload(const struct exchange *x)
@@ -268,12 +270,14 @@ static void upgrade(const struct exchange *x)
 		       "systemd with FileDescriptorStoreMax=)");
 	else if (err == -EBUSY)
 		refuse(x, 409, "the process is about to end");
+	else if (err == -EAGAIN)
+		refuse(x, 409, "the process is not ready yet: disks are being opened");
 	else if (err)
 		refuse(x, 503, "%s", strerror(-err));
 	else
-		answer_json(
-			x, 202,
-			json_pack("{s:s, s:i}", "version", PACKAGE_VERSION, "pid", (int)getpid()));
+		answer_json(x, 202,
+			    json_pack("{s:s, s:i, s:s}", "version", PACKAGE_VERSION, "pid",
+				      (int)getpid(), "instance", x->view->instance));
 }
 
 static void list_workers(const struct exchange *x)

@@ -59,10 +59,10 @@ static const struct option_row rows[CTL_OPTIONS] = {
 				"$VUBLKCTL_SOCKET says, or /run/vublkd/api)"},
 	[CTL_JSON] = {"json", NULL, FLAG(json), .help = "print what vublkd answers, as JSON"},
 	[CTL_TIMEOUT] = {"timeout", "SECONDS", OTHER(set_timeout),
-			 .help = "how long to wait for an answer, and for a disk to\n"
-				 "come or go (default 30)"},
+			 .help = "how long to wait for an answer, for a disk to come\n"
+				 "or go, for an upgrade (default 30)"},
 	[CTL_NO_WAIT] = {"no-wait", NULL, FLAG(no_wait),
-			 .help = "of add, set, remove: do not wait for the disk"},
+			 .help = "of add, set, remove, upgrade: do not wait for it"},
 	[CTL_FORCE] = {"force", NULL, FLAG(force),
 		       .help = "of remove: also while a front-end is connected"},
 	[CTL_INTERVAL] = {"interval", "SECONDS", OTHER(set_interval),

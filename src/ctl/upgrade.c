@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -15,20 +17,21 @@
 #define PAUSE_NS INT64_C(10000000) /* between two looks */
 
 struct upgrade {
-	json_t *answer; /* the latest; `after` is made of it */
-	struct view_status before, after;
-	int64_t began; /* CLOCK_MONOTONIC, ns */
+	json_t *status_before, *disks_before;
+	json_t *status_after, *disks_after; /* the latest; NULL: none */
+	struct view_status before, after;   /* made of the former */
+	int64_t began;                      /* CLOCK_MONOTONIC, ns */
 };
 
-static int look(const struct ctl *ctl, struct upgrade *upgrade)
+static int ask(const struct ctl *ctl, const char *path, json_type type, json_t **answer)
 {
 	int err;
 
-	json_decref(upgrade->answer);
-	err = client_ask(ctl->client, "GET", "/v1/status", NULL, ctl->deadline, JSON_OBJECT,
-			 &upgrade->answer);
+	json_decref(*answer);
+	*answer = NULL;
+	err = client_ask(ctl->client, "GET", path, NULL, ctl->deadline, type, answer);
 	if (err)
-		upgrade->answer = NULL;
+		*answer = NULL;
 	return err;
 }
 
@@ -41,39 +44,93 @@ static bool is_between(int err)
 /* 0; -EAGAIN: the other process is not there yet, or opens its disks. */
 static int look_for_another(const struct ctl *ctl, struct upgrade *upgrade)
 {
-	int err = look(ctl, upgrade);
+	int err = ask(ctl, "/v1/status", JSON_OBJECT, &upgrade->status_after);
 
-	if (is_between(err))
+	if (!err)
+		err = view_status(&upgrade->after, upgrade->status_after);
+	else if (!is_between(err))
+		return ctl_complain(ctl, err);
+	else
 		return -EAGAIN;
 	if (err)
-		return ctl_complain(ctl, err);
-	err = view_status(&upgrade->after, upgrade->answer);
-	if (err)
 		return err;
-	return upgrade->after.pid == upgrade->before.pid || upgrade->after.opening ? -EAGAIN : 0;
+	if (!strcmp(upgrade->after.instance, upgrade->before.instance) || !upgrade->after.ready)
+		return -EAGAIN;
+	err = ask(ctl, "/v1/disks", JSON_ARRAY, &upgrade->disks_after);
+	return is_between(err) ? -EAGAIN : ctl_complain(ctl, err);
+}
+
+/* In that list; NULL: it is not there. */
+static const char *state_of(const json_t *disks, const char *name)
+{
+	struct view_disk disk;
+	const json_t *value;
+	size_t i;
+
+	json_array_foreach(disks, i, value) if (!view_disk(&disk, value) &&
+						!strcmp(disk.name, name)) return disk.state;
+	return NULL;
+}
+
+/* Of each disk that was served. 0; -EAGAIN: one of them is being opened; -EREMOTEIO: complained. */
+static int compare_disks(const struct upgrade *upgrade, bool complains)
+{
+	struct view_disk disk;
+	const json_t *value;
+	int err = 0;
+	size_t i;
+
+	json_array_foreach(upgrade->disks_before, i, value)
+	{
+		const char *state;
+
+		if (view_disk(&disk, value) || strcmp(disk.state, "served") != 0)
+			continue;
+		state = state_of(upgrade->disks_after, disk.name);
+		if (state && !strcmp(state, "served"))
+			continue;
+		if (state && !strcmp(state, "opening") && !complains)
+			return -EAGAIN;
+		complain("the disk '%s' was served, and is %s now: vublkd's log says why",
+			 disk.name, state ? state : "not there");
+		err = -EREMOTEIO;
+	}
+	return err;
 }
 
 static int await_another(const struct ctl *ctl, struct upgrade *upgrade)
 {
 	const struct timespec pause = {.tv_nsec = PAUSE_NS};
+	bool there = false;
 	int err;
 
-	while ((err = look_for_another(ctl, upgrade)) == -EAGAIN) {
-		if (now_ns() + PAUSE_NS >= ctl->deadline) {
-			complain("no other process serves all disks after %g s: vublkd's log says "
-				 "why",
-				 ctl->options->timeout);
-			return -ETIMEDOUT;
-		}
+	while (true) {
+		err = look_for_another(ctl, upgrade);
+		there = there || !err;
+		if (!err)
+			err = compare_disks(upgrade, false);
+		if (err != -EAGAIN)
+			return err;
+		if (now_ns() + PAUSE_NS >= ctl->deadline)
+			break;
 		nanosleep(&pause, NULL);
 	}
-	if (!err && upgrade->after.served < upgrade->before.served) {
-		complain("the process %" PRIu64 " serves %" PRIu64 " disks, of %" PRIu64
-			 " before: vublkd's log says why",
-			 upgrade->after.pid, upgrade->after.served, upgrade->before.served);
-		err = -EREMOTEIO;
-	}
-	return err;
+	if (there)
+		compare_disks(upgrade, true);
+	else
+		complain("no other process is ready after %g s: vublkd's log says why",
+			 ctl->options->timeout);
+	return -ETIMEDOUT;
+}
+
+/* With --supervise; elsewhere who does not get ready is tried again and again. */
+static int check_fallback(const struct upgrade *upgrade)
+{
+	if (!upgrade->after.fallback)
+		return 0;
+	complain("what is installed now did not get ready, and the executable before serves again: "
+		 "vublkd's log says why");
+	return -EREMOTEIO;
 }
 
 static void print(const struct upgrade *upgrade)
@@ -100,24 +157,29 @@ static int run(const struct ctl *ctl, struct upgrade *upgrade)
 		return 0;
 	if (!err)
 		err = await_another(ctl, upgrade);
-	if (!err && ctl->options->json)
-		return ctl_print_json(upgrade->answer);
-	if (!err)
+	if (err)
+		return err;
+	if (ctl->options->json)
+		err = ctl_print_json(upgrade->status_after);
+	else
 		print(upgrade);
-	return err;
+	return err ? err : check_fallback(upgrade);
 }
 
 int upgrade_run(const struct ctl *ctl)
 {
 	struct upgrade upgrade = {0};
-	json_t *before;
-	int err = ctl_ask(ctl, "GET", "/v1/status", NULL, JSON_OBJECT, &before);
+	int err = ctl_ask(ctl, "GET", "/v1/status", NULL, JSON_OBJECT, &upgrade.status_before);
 
 	if (!err)
-		err = view_status(&upgrade.before, before);
+		err = view_status(&upgrade.before, upgrade.status_before);
+	if (!err)
+		err = ctl_ask(ctl, "GET", "/v1/disks", NULL, JSON_ARRAY, &upgrade.disks_before);
 	if (!err)
 		err = run(ctl, &upgrade);
-	json_decref(before);
-	json_decref(upgrade.answer);
+	json_decref(upgrade.status_before);
+	json_decref(upgrade.disks_before);
+	json_decref(upgrade.status_after);
+	json_decref(upgrade.disks_after);
 	return err;
 }

@@ -166,9 +166,13 @@ int view_status(struct view_status *status, const json_t *value)
 	};
 	int err = read_text(value, what, "version", &status->version);
 
-	if (!err && (!status->version || !json_is_boolean(stopping)))
-		err = mistaken(what, "it has no version, or does not say whether it is stopping");
+	if (!err)
+		err = read_text(value, what, "instance", &status->instance);
+	if (!err && (!status->version || !status->instance || !json_is_boolean(stopping)))
+		err = mistaken(what, "it does not say which it is, or whether it is stopping");
 	status->stopping = json_is_true(stopping);
+	status->ready = json_is_true(json_object_get(value, "ready"));
+	status->fallback = json_is_true(json_object_get(value, "fallback"));
 	if (!err)
 		err = read_numbers(value, what, numbers);
 	if (!err)

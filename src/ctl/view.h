@@ -65,9 +65,11 @@ struct view_worker {
 };
 
 struct view_status {
-	const char *version;
+	const char *version, *instance; /* of the program; of the process, and of no other one */
 	uint64_t pid;
 	bool stopping;
+	bool ready;    /* its disks are open, or have failed, or take long */
+	bool fallback; /* it is not of the executable that was installed last */
 	uint64_t all, served, opening, failed; /* disks */
 };
 

@@ -6,12 +6,15 @@
 #include "daemon/daemon.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -20,6 +23,7 @@
 #include "api/events.h"
 #include "api/http.h"
 #include "api/metrics_server.h"
+#include "base/clock.h"
 #include "base/container.h"
 #include "base/host_limits.h"
 #include "base/log.h"
@@ -105,6 +109,21 @@ static unsigned reload(const struct api_view *view)
 	return config_dir ? config_dir_apply(config_dir, view->host, view->disks) : 0;
 }
 
+static bool is_ready(const struct api_view *view)
+{
+	return container_of(view, const struct daemon, api_view)->ready;
+}
+
+/* Pids come again. */
+static void name_instance(struct api_view *view)
+{
+	uint64_t number;
+
+	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+		number = (uint64_t)now_ns() ^ (uint64_t)getpid() << 48;
+	snprintf(view->instance, sizeof(view->instance), "%016" PRIx64, number);
+}
+
 /* What SIGUSR2 does is what is asked for. */
 static int upgrade(const struct api_view *view)
 {
@@ -114,6 +133,9 @@ static int upgrade(const struct api_view *view)
 		return -EBUSY;
 	if (!daemon->signals.restarts)
 		return -EOPNOTSUPP;
+	/* Who is being tried would be found not to get ready. */
+	if (!daemon->ready)
+		return -EAGAIN;
 	return kill(getpid(), SIGUSR2) ? -errno : 0;
 }
 
@@ -295,8 +317,8 @@ static int begin(struct daemon *daemon, struct disk_options *disk)
 		return err;
 	daemon->patience.fire = patience_is_over;
 	loop_set_timer(daemon->loop, &daemon->patience, PATIENCE_NS);
-	disks_add_kept(&daemon->disks, &daemon->config->host);
 	reload(&daemon->api_view);
+	disks_add_kept(&daemon->disks, &daemon->config->host);
 	disks_changed(&daemon->disks);
 	return 0;
 }
@@ -385,9 +407,11 @@ int daemon_run(const struct daemon_config *config, struct disk_options *disk)
 		.disks = &daemon.disks,
 		.host = &config->host,
 		.reload = reload,
+		.is_ready = is_ready,
 		.upgrade = upgrade,
 		.settled = api_settled,
 	};
+	name_instance(&daemon.api_view);
 	vublk_set_log(library_log);
 	raise_descriptor_limit();
 	kept_sessions_open(&daemon.sessions);

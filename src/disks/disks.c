@@ -65,6 +65,7 @@ static void destroy_disk(struct disks_entry *entry)
 static void destroy_entry(struct disks_entry *entry)
 {
 	destroy_disk(entry);
+	kept_options_leave(&entry->kept);
 	disk_options_destroy(entry->options);
 	disk_options_destroy(entry->next_options);
 	free(entry);
@@ -304,8 +305,19 @@ int disks_add(struct disks *disks, struct disk_options *options, enum disks_orig
 static void add_kept(void *opaque, struct disk_options *options, struct kept_options kept)
 {
 	char error[512];
+	int err;
 
-	if (add(opaque, options, DISKS_API, kept, error, sizeof(error)))
+	/* Somebody has written down what the disk is told; its session goes on all the same. */
+	if (disks_find(opaque, options->id)) {
+		log_info("%s: what the API told the disk is forgotten: a file, or the command "
+			 "line, has it",
+			 options->id);
+		kept_options_forget(&kept);
+		disk_options_destroy(options);
+		return;
+	}
+	err = add(opaque, options, DISKS_API, kept, error, sizeof(error));
+	if (err)
 		log_error("a disk of an earlier process is not served: %s", error);
 }
 

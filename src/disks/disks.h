@@ -95,8 +95,8 @@ int disks_add(struct disks *disks, struct disk_options *options, enum disks_orig
 	      char *error, size_t size);
 
 /*
- * Adds again the disks of the API that an earlier process had (disks/kept_options.h). What cannot
- * be is logged.
+ * Adds again the disks of the API that an earlier process had (disks/kept_options.h), unless there
+ * is one of that name by now. What cannot be is logged, and forgotten.
  */
 void disks_add_kept(struct disks *disks, const struct disk_host *host);
 

@@ -16,27 +16,45 @@
 #include "base/fdstore.h"
 #include "base/log.h"
 
-#define NAME_SIZE  32
-#define WHAT       "vublkd disk 1" /* a number more when what follows is read in another way */
-#define SEALS      (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
-#define SIZE_LIMIT (1u << 20) /* bytes; what the API takes is less */
+#define NAME_SIZE 32
+#define MAGIC     "vublkd-disk" /* 12 bytes */
+#define VERSION   1u
+#define SEALS     (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+#define TEXT_MOST (256u << 10) /* bytes; what the API takes is less */
+#define PLACE_AT  4096         /* bytes: where the first place begins; the other one follows */
+
+/* The beginning of the file. */
+struct head {
+	char magic[12];
+	uint32_t version;
+	uint32_t size[2]; /* of the texts, bytes */
+	uint32_t current; /* 0 or 1; written last */
+};
 
 static uint32_t last; /* number */
 
+/* No letter of a hexadecimal number: those are sessions' (disk/kept.c). */
 static void name_of(char name[NAME_SIZE], uint32_t number)
 {
-	snprintf(name, NAME_SIZE, "v.d.%" PRIx32, number);
+	snprintf(name, NAME_SIZE, "v.o.%" PRIx32, number);
 }
 
 static bool parse_name(const char *name, uint32_t *number)
 {
 	char again[NAME_SIZE];
 
-	if (sscanf(name, "v.d.%8" SCNx32, number) != 1)
+	if (sscanf(name, "v.o.%8" SCNx32, number) != 1)
 		return false;
 	name_of(again, *number);
 	return !strcmp(name, again);
 }
+
+static off_t place_of(uint32_t place)
+{
+	return PLACE_AT + (off_t)place * TEXT_MOST;
+}
+
+#define FILE_SIZE (PLACE_AT + 2 * (off_t)TEXT_MOST)
 
 /* ---- writing ---- */
 
@@ -46,7 +64,7 @@ static void put(FILE *file, const char *string)
 }
 
 /* The caller's; NULL: out of memory. */
-static char *write_text(const struct disk_options *options, size_t *size)
+static char *make_text(const struct disk_options *options, size_t *size)
 {
 	const struct option_row *row;
 	char *text = NULL;
@@ -55,7 +73,6 @@ static char *write_text(const struct disk_options *options, size_t *size)
 
 	if (!file)
 		return NULL;
-	put(file, WHAT);
 	put(file, options->id);
 	for (unsigned i = 0; (row = disk_options_row(i)); i++)
 		if (options->text[i]) {
@@ -70,46 +87,95 @@ static char *write_text(const struct disk_options *options, size_t *size)
 	return text;
 }
 
-/* A descriptor, or -errno. */
-static int make_memory(const char *text, size_t size)
+static int write_at(int fd, const void *bytes, size_t size, off_t at)
 {
+	const ssize_t n = pwrite(fd, bytes, size, at);
+
+	return n == (ssize_t)size ? 0 : n < 0 ? -errno : -ENOSPC;
+}
+
+/* At the place that does not hold; then it is the one that does. A kill leaves one of them. */
+static int write_text(int fd, const char *text, size_t size)
+{
+	struct head head;
+	int err;
+
+	if (size > TEXT_MOST)
+		return -EFBIG;
+	if (pread(fd, &head, sizeof(head), 0) != sizeof(head))
+		return -EIO;
+	head.current = !head.current;
+	head.size[head.current] = (uint32_t)size;
+	err = write_at(fd, text, size, place_of(head.current));
+	if (!err)
+		err = write_at(fd, &head.size, sizeof(head.size), offsetof(struct head, size));
+	return err ? err
+		   : write_at(fd, &head.current, sizeof(head.current),
+			      offsetof(struct head, current));
+}
+
+/* A descriptor, or -errno. */
+static int make_memory(void)
+{
+	const struct head head = {.magic = MAGIC, .version = VERSION};
 	const int fd = memfd_create("vublkd-disk", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	ssize_t n;
+	int err;
 
 	if (fd < 0)
 		return -errno;
-	n = write(fd, text, size);
-	if (n == (ssize_t)size && !fcntl(fd, F_ADD_SEALS, SEALS))
+	err = ftruncate(fd, FILE_SIZE) || fcntl(fd, F_ADD_SEALS, SEALS) ? -errno : 0;
+	if (!err)
+		err = write_at(fd, &head, sizeof(head), 0);
+	if (!err)
 		return fd;
-	n = n < 0 || n == (ssize_t)size ? -errno : -ENOSPC;
 	close(fd);
-	return (int)n;
+	return err;
+}
+
+/* The first time: with a text, or not at all. */
+static int begin(struct kept_options *kept, const char *text, size_t size)
+{
+	const int fd = make_memory();
+	char name[NAME_SIZE];
+	int err = fd < 0 ? fd : write_text(fd, text, size);
+
+	if (!err) {
+		name_of(name, ++last);
+		err = fdstore_keep(fd, name);
+	}
+	if (!err)
+		*kept = (struct kept_options){last, fd};
+	else if (fd >= 0)
+		close(fd);
+	return err;
 }
 
 void kept_options_keep(struct kept_options *kept, const struct disk_options *options)
 {
-	struct kept_options before = *kept;
-	char name[NAME_SIZE], *text;
+	char *text;
 	size_t size;
-	int fd, err;
+	int err;
 
 	if (!fdstore_is_kept())
 		return;
-	text = write_text(options, &size);
-	fd = text ? make_memory(text, size) : -ENOMEM;
+	text = make_text(options, &size);
+	if (!text)
+		err = -ENOMEM;
+	else if (kept->number)
+		err = write_text(kept->fd, text, size);
+	else
+		err = begin(kept, text, size);
 	free(text);
-	name_of(name, ++last);
-	err = fd < 0 ? fd : fdstore_keep(fd, name);
-	if (fd >= 0)
-		close(fd);
-	if (err) {
+	if (err)
 		log_warning("%s: what the disk is told now is lost at a restart: %s", options->id,
 			    strerror(-err));
-		return;
-	}
-	/* Whoever is killed here leaves both. */
-	kept->number = last;
-	kept_options_forget(&before);
+}
+
+void kept_options_leave(struct kept_options *kept)
+{
+	if (kept->number)
+		close(kept->fd);
+	kept->number = 0;
 }
 
 void kept_options_forget(struct kept_options *kept)
@@ -120,35 +186,39 @@ void kept_options_forget(struct kept_options *kept)
 		return;
 	name_of(name, kept->number);
 	fdstore_forget(name);
-	kept->number = 0;
+	kept_options_leave(kept);
 }
 
 /* ---- reading ---- */
 
 struct found {
 	uint32_t number;
-	char *text; /* strings; WHAT was found to be the first */
+	char *text; /* strings, of which the first is the disk's name */
 	size_t size;
-	const char *id; /* in it */
-	bool overtaken; /* there is a later one of this name */
 };
 
-/* All of the file; NULL: it is none of ours. */
-static char *read_text(int fd, size_t *size)
+/* What is ours alone to write is checked all the same. */
+static bool read_found(struct found *found, int fd)
 {
 	const int seals = fcntl(fd, F_GET_SEALS);
+	struct head head;
 	struct stat st;
-	char *text;
 
-	if (fstat(fd, &st) || seals < 0 || (seals & SEALS) != SEALS || st.st_size <= 0 ||
-	    st.st_size > SIZE_LIMIT)
-		return NULL;
-	*size = (size_t)st.st_size;
-	text = malloc(*size);
-	if (text && pread(fd, text, *size, 0) == (ssize_t)*size && !text[*size - 1])
-		return text;
-	free(text);
-	return NULL;
+	if (fstat(fd, &st) || seals < 0 || (seals & SEALS) != SEALS || st.st_size != FILE_SIZE ||
+	    pread(fd, &head, sizeof(head), 0) != sizeof(head) ||
+	    memcmp(head.magic, MAGIC, sizeof(head.magic)) != 0 || head.version != VERSION ||
+	    head.current > 1)
+		return false;
+	found->size = head.size[head.current];
+	if (!found->size || found->size > TEXT_MOST)
+		return false;
+	found->text = malloc(found->size);
+	if (found->text &&
+	    pread(fd, found->text, found->size, place_of(head.current)) == (ssize_t)found->size &&
+	    !found->text[found->size - 1] && disk_options_may_call(found->text))
+		return true;
+	free(found->text);
+	return false;
 }
 
 /* The string after this one, or NULL: it was the last. */
@@ -159,25 +229,12 @@ static const char *after(const struct found *found, const char *string)
 	return next < found->text + found->size ? next : NULL;
 }
 
-static bool read_found(struct found *found, int fd)
-{
-	found->text = read_text(fd, &found->size);
-	if (!found->text)
-		return false;
-	if (!strcmp(found->text, WHAT))
-		found->id = after(found, found->text);
-	if (found->id && disk_options_may_call(found->id))
-		return true;
-	free(found->text);
-	return false;
-}
-
 /* 0, or -errno with one line in `error`. */
 static int parse(const struct found *found, const struct disk_host *host,
 		 struct disk_options **options, char *error, size_t size)
 {
 	const char *text[DISK_OPTIONS_MAX] = {0};
-	const char *name = found->id, *value;
+	const char *name = found->text, *value;
 	int row;
 
 	while ((name = after(found, name))) {
@@ -190,7 +247,7 @@ static int parse(const struct found *found, const struct disk_host *host,
 		text[row] = value;
 		name = value;
 	}
-	return disk_options_create(options, found->id, text, host, error, size);
+	return disk_options_create(options, found->text, text, host, error, size);
 }
 
 static int compare(const void *a, const void *b)
@@ -222,7 +279,7 @@ static unsigned find_all(struct found **list)
 		}
 		more = reallocarray(*list, n + 1, sizeof(*more));
 		if (!more) {
-			log_error("%s: cannot be served: %s", found.id, strerror(ENOMEM));
+			log_error("%s: cannot be served: %s", found.text, strerror(ENOMEM));
 			free(found.text);
 			continue;
 		}
@@ -231,22 +288,18 @@ static unsigned find_all(struct found **list)
 	}
 	if (n)
 		qsort(*list, n, sizeof(**list), compare);
-	for (unsigned i = 0; i < n; i++)
-		for (unsigned k = i + 1; k < n && !(*list)[i].overtaken; k++)
-			(*list)[i].overtaken = !strcmp((*list)[i].id, (*list)[k].id);
 	return n;
 }
 
 /* It is somebody's now, and stays kept. */
-static void take(uint32_t number)
+static struct kept_options take(uint32_t number)
 {
 	char name[NAME_SIZE];
 	int fd;
 
 	name_of(name, number);
 	fd = fdstore_take(name);
-	if (fd >= 0)
-		close(fd);
+	return (struct kept_options){fd < 0 ? 0 : number, fd};
 }
 
 void kept_options_each(const struct disk_host *host,
@@ -258,21 +311,15 @@ void kept_options_each(const struct disk_host *host,
 	const unsigned n = find_all(&list);
 
 	for (unsigned i = 0; i < n; i++) {
-		const struct found *found = &list[i];
 		struct disk_options *options;
 		char error[512];
 
-		if (found->overtaken)
-			continue;
-		if (parse(found, host, &options, error, sizeof(error))) {
+		if (parse(&list[i], host, &options, error, sizeof(error)))
 			log_error("%s: the disk of an earlier process cannot be served: %s",
-				  found->id, error);
-			continue;
-		}
-		take(found->number);
-		run(opaque, options, (struct kept_options){found->number});
-	}
-	for (unsigned i = 0; i < n; i++)
+				  list[i].text, error);
+		else
+			run(opaque, options, take(list[i].number));
 		free(list[i].text);
+	}
 	free(list);
 }

@@ -86,6 +86,7 @@ static void leave_candidate(struct keeper *keeper)
 		  keeper->config->executable);
 	close(keeper->candidate);
 	keeper->candidate = -1;
+	keeper->launch.is_fallback = true;
 	start_in(keeper, 0);
 }
 
@@ -95,6 +96,7 @@ static void open_candidate(struct keeper *keeper)
 	const char *path = keeper->config->executable;
 
 	keeper->candidate = open(path, O_PATH | O_CLOEXEC);
+	keeper->launch.is_fallback = !is_candidate(keeper);
 	if (!is_candidate(keeper))
 		log_error("cannot open %s: %s; the one before it is started again", path,
 			  strerror(errno));
@@ -214,6 +216,7 @@ static void child_ended(struct keeper *keeper, const siginfo_t *info)
 {
 	const bool exited = info->si_code == CLD_EXITED;
 	const int status = exited ? info->si_status : 128 + info->si_status;
+	const bool asks = exited && status == RESTART_ME; /* to be started again */
 	const int64_t ready_ns = keeper->ready ? now_ns() - keeper->ready_at : -1;
 
 	say_end(keeper, info);
@@ -225,11 +228,11 @@ static void child_ended(struct keeper *keeper, const siginfo_t *info)
 		leave_candidate(keeper);
 	} else if (!status) {
 		finish(keeper, status);
-	} else if (keeper->upgrading) {
+	} else if (keeper->upgrading || (keeper->ready && asks)) {
 		open_candidate(keeper);
 		start_in(keeper, 0);
 	} else {
-		if (exited && status == RESTART_ME)
+		if (asks)
 			open_candidate(keeper);
 		start_again(keeper, ready_ns, status);
 	}

@@ -66,7 +66,8 @@ struct environment {
 /* What we say ourselves, and what is said to us alone. */
 static bool is_ours(const char *variable)
 {
-	static const char *const names[] = {"NOTIFY_SOCKET", "FDSTORE", "LISTEN_"};
+	static const char *const names[] = {"NOTIFY_SOCKET", "FDSTORE", "LISTEN_",
+					    "VUBLKD_FALLBACK"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		const size_t length = strlen(names[i]);
@@ -95,7 +96,7 @@ static int make_environment(struct environment *env, const struct launch *launch
 
 	while (environ[n])
 		n++;
-	env->list = malloc((n + 6) * sizeof(*env->list));
+	env->list = malloc((n + 7) * sizeof(*env->list));
 	if (!env->list)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
@@ -105,6 +106,8 @@ static int make_environment(struct environment *env, const struct launch *launch
 	snprintf(env->fdstore, sizeof(env->fdstore), "FDSTORE=%u", store->most);
 	env->list[k++] = env->notify;
 	env->list[k++] = env->fdstore;
+	if (launch->is_fallback)
+		env->list[k++] = (char *)"VUBLKD_FALLBACK=1";
 	if (n_fds) {
 		snprintf(env->fds, sizeof(env->fds), "LISTEN_FDS=%u", n_fds);
 		list_names(env, launch, store);

@@ -17,7 +17,8 @@ struct launch {
 	char *const *argv;
 	const char *notify; /* NOTIFY_SOCKET */
 	struct given given;
-	sigset_t mask; /* of signals, as we were started with */
+	bool is_fallback; /* what is executed is not what was to be: VUBLKD_FALLBACK says so */
+	sigset_t mask;    /* of signals, as we were started with */
 };
 
 /*

@@ -293,9 +293,12 @@ DAEMON=
 
 # ---- with one that is started again ----
 
+# Of a copy, so that another one can be installed.
 start_supervised()
 {
-	"$VUBLKD" --supervise --api-socket="$DIR/api" 2>"$DIR/log" &
+	mkdir "$DIR/bin"
+	cp "$VUBLKD" "$(dirname "$VUBLKD")/vublkd-keeper" "$DIR/bin"
+	"$DIR/bin/vublkd" --supervise --api-socket="$DIR/api" --config-dir="$DIR/conf" 2>"$DIR/log" &
 	DAEMON=$!
 	await ctl 0 version status
 }
@@ -369,7 +372,7 @@ disks_are_there_after_a_kill()
 an_upgrade_that_loses_a_disk_is_told()
 {
 	mv "$DIR/b.img" "$DIR/c.img" || return 1
-	ctl 1 'serves 1 disks, of 2 before' upgrade && front_end_is_answered
+	ctl 1 "the disk 'b' was served, and is failed now" upgrade && front_end_is_answered
 	local result=$?
 	mv "$DIR/c.img" "$DIR/b.img"
 	return "$result"
@@ -383,12 +386,32 @@ an_upgrade_is_not_awaited()
 	ctl 0 '^$' upgrade --no-wait && await is_another_than "$before" && front_end_is_answered
 }
 
+what_does_not_get_ready_is_told()
+{
+	printf '#!/bin/sh\nexit 1\n' >"$DIR/bin/new" && chmod +x "$DIR/bin/new" && mv "$DIR/bin/new" "$DIR/bin/vublkd" || return 1
+	ctl 1 'did not get ready, and the executable before serves again' upgrade && front_end_is_answered &&
+		"$CTL" status --json | holds all 'x["fallback"] and x["ready"]' || return 1
+	cp "$VUBLKD" "$DIR/bin/new" && mv "$DIR/bin/new" "$DIR/bin/vublkd" &&
+		ctl 0 'served, after' upgrade && "$CTL" status --json | holds all 'not x["fallback"]' && front_end_is_answered
+}
+
+# From then on it is the file's, under its front-end.
+a_disk_is_made_permanent()
+{
+	printf 'blk-file = %s\nsocket-path = %s\niops-total = 300\n' "$DIR/a.img" "$DIR/a.sock" >"$DIR/conf/a.conf"
+	ctl 0 'served, after' upgrade && front_end_is_answered &&
+		"$CTL" show a --json | holds all 'x["origin"] == "file" and x["connected"] and x["options"]["iops-total"] == 300' &&
+		ctl 0 'served, after' upgrade && front_end_is_answered && [[ $(grep -c 'told the disk is forgotten' "$DIR/log") == 1 ]]
+}
+
 start_supervised
 start_front_end
 tries 'disks are there after an upgrade' disks_are_there_after_an_upgrade
 tries 'disks are there after a kill' disks_are_there_after_a_kill
 tries 'an upgrade that loses a disk is told' an_upgrade_that_loses_a_disk_is_told
 tries 'an upgrade need not be awaited' an_upgrade_is_not_awaited
+tries 'what does not get ready is told' what_does_not_get_ready_is_told
+tries 'a disk is made permanent under its front-end' a_disk_is_made_permanent
 kill "$DAEMON" "$FAKE"
 wait "$DAEMON" "$FAKE" 2>/dev/null
 DAEMON=
