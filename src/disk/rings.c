@@ -503,9 +503,9 @@ bool rings_ring_counters(const struct rings *rings, unsigned index, struct ring_
 
 /* ---- what is noticed of the image ---- */
 
-static void failures_begin(struct io_errors *errors)
+static void failures_begin(struct io_errors *errors, const char *what)
 {
-	rings_tell(container_of(errors, struct rings, errors), "requests-fail", NULL);
+	rings_tell(container_of(errors, struct rings, errors), "requests-fail", what);
 }
 
 static void throttling_begins(struct throttling *throttling, const char *limit)

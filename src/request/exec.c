@@ -46,7 +46,7 @@ void blk_req_host_done(struct blk_req *req, int err)
 	struct blk_env *env = req->env;
 
 	if (err)
-		io_errors_count(env->disk->errors, req->type->kind);
+		io_errors_count(env->disk->errors, req->type->kind, err);
 	if (err && log_limit_ok(&env->io_errors, LOG_LEVEL_ERROR, "I/O errors"))
 		log_error("%s: queue %u: %s of %llu bytes at sector %llu failed: %s",
 			  env->disk->name, env->queue_index, req->type->name,

@@ -2,6 +2,9 @@
 /* See request/io_errors.h. */
 #include "request/io_errors.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "base/container.h"
 #include "base/log.h"
 
@@ -28,10 +31,19 @@ static void tell(struct io_errors *errors, uint64_t before[IO_ERRORS_KINDS], con
 
 static void first_failed(struct call *call)
 {
+	static const char *const kinds[] = {
+		[IO_ERRORS_READ] = "read",
+		[IO_ERRORS_WRITE] = "write",
+		[IO_ERRORS_FLUSH] = "flush",
+		[IO_ERRORS_OTHER] = "discard or write_zeroes",
+	};
 	struct io_errors *errors = container_of(call, struct io_errors, call);
+	char what[128];
 
 	loop_set_timer(errors->loop, &errors->timer, PERIOD_NS);
-	errors->begin(errors);
+	snprintf(what, sizeof(what), "%s: %s", kinds[errors->first_kind],
+		 strerror(-errors->first_err));
+	errors->begin(errors, what);
 }
 
 static void minute_is_over(struct loop_timer *timer)
@@ -44,7 +56,7 @@ static void minute_is_over(struct loop_timer *timer)
 }
 
 void io_errors_init(struct io_errors *errors, const char *name, struct loop *loop,
-		    void (*begin)(struct io_errors *errors))
+		    void (*begin)(struct io_errors *errors, const char *what))
 {
 	*errors = (struct io_errors){
 		.name = name,
@@ -55,11 +67,14 @@ void io_errors_init(struct io_errors *errors, const char *name, struct loop *loo
 	};
 }
 
-void io_errors_count(struct io_errors *errors, enum io_errors_kind kind)
+void io_errors_count(struct io_errors *errors, enum io_errors_kind kind, int err)
 {
 	atomic_fetch_add(&errors->failed[kind], 1);
-	if (!atomic_exchange(&errors->posted, true))
-		mailbox_post(loop_mailbox(errors->loop), &errors->call);
+	if (atomic_exchange(&errors->posted, true))
+		return;
+	errors->first_kind = kind;
+	errors->first_err = err;
+	mailbox_post(loop_mailbox(errors->loop), &errors->call);
 }
 
 void io_errors_end_session(struct io_errors *errors)

@@ -26,10 +26,13 @@ enum io_errors_kind {
 struct io_errors {
 	const char *name; /* of the disk, for messages */
 	struct loop *loop;
-	void (*begin)(struct io_errors *errors);      /* the first one in a minute */
+	/* The first one in a minute, and what was wrong. */
+	void (*begin)(struct io_errors *errors, const char *what);
 	atomic_uint_fast64_t failed[IO_ERRORS_KINDS]; /* in all */
 	atomic_bool posted;
 	struct call call;
+	enum io_errors_kind first_kind; /* of that one: written before it is posted */
+	int first_err;
 	struct loop_timer timer;
 	uint64_t told[IO_ERRORS_KINDS];  /* when the timer was last set */
 	uint64_t begun[IO_ERRORS_KINDS]; /* at the session's beginning */
@@ -37,10 +40,10 @@ struct io_errors {
 
 /* `name` has to live as long. Control thread. */
 void io_errors_init(struct io_errors *errors, const char *name, struct loop *loop,
-		    void (*begin)(struct io_errors *errors));
+		    void (*begin)(struct io_errors *errors, const char *what));
 
-/* A request failed. Worker thread. */
-void io_errors_count(struct io_errors *errors, enum io_errors_kind kind);
+/* A request failed, with -errno. Worker thread. */
+void io_errors_count(struct io_errors *errors, enum io_errors_kind kind, int err);
 
 /* The session is over, and no worker has any of its requests: tells its totals. Control thread. */
 void io_errors_end_session(struct io_errors *errors);

@@ -499,6 +499,23 @@ static void who_has_the_socket_is_named(void)
 	leave(&disks[1]);
 }
 
+static void requests_that_fail_are_told(void)
+{
+	static uint8_t data[4096];
+	int events;
+
+	tell(&disks[0], "");
+	start();
+	connect_to(&disks[0]);
+	events = listen_to_events();
+	check_works(&disks[0], 1);
+	REQUIRE(!truncate(disks[0].image, 65536));
+	CHECK_EQ(fe_blk_read(&disks[0].blk, 1024, data, sizeof(data)), VIRTIO_BLK_S_IOERR);
+	await_event(events, "d0", "\"event\": \"requests-fail\", \"detail\": \"read: ");
+	close(events);
+	hang_up(&disks[0]);
+}
+
 static const struct tap_case cases[] = {
 	{"each disk is its own", each_disk_is_its_own},
 	{"disks come and go beside others", disks_come_and_go_beside_others},
@@ -519,6 +536,7 @@ static const struct tap_case cases[] = {
 	 one_that_truncates_its_memory_loses_only_its_own},
 	{"the command line may have one beside", the_command_line_may_have_one_beside},
 	{"a broken ring is told", a_broken_ring_is_told},
+	{"requests that fail are told", requests_that_fail_are_told},
 	{"who has the image is named", who_has_the_image_is_named},
 	{"who has the socket is named", who_has_the_socket_is_named},
 	{0},
