@@ -4,7 +4,8 @@
 #
 # A guest whose disk is behind an IOMMU: each request's memory is mapped for it alone, translated by
 # QEMU, and taken away when it has ended. Files are written and verified, the driver lets go of the
-# device and takes it again, and the guest boots once more.
+# device and takes it again, and the guest boots once more. Under --supervise the daemon is killed while
+# files are verified: what is mapped the next one asks for again, on the same connection.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 guest_begin
@@ -58,12 +59,18 @@ QEMU_DISK_OPTIONS=,iommu_platform=on,ats=on,disable-legacy=on
 QEMU_MACHINE_OPTIONS=,kernel-irqchip=split
 QEMU_IOMMU='-device intel-iommu,device-iotlb=on,intremap=off'
 truncate -s "$size" "$image"
-daemon_start "--blk-file=$image" --num-queues=2
+export QEMU_RECONNECT='' VUBLKD_RESTART_PAUSE=0 DAEMON_EXPECTED='was killed by signal 9|by another process; waiting'
+daemon_start "--blk-file=$image" --num-queues=2 --supervise
 # Strict: QEMU 7.2 tells of no other invalidations, unless the guest uses ATS.
 QUEUES=2 KERNEL_OPTIONS="intel_iommu=on iommu.strict=1" qemu_start
 guest_call make
 sum=$VALUE
-guest_call verify "$sum"
+guest_tell verify "$sum"
+for _ in {1..5}; do
+	sleep 0.2
+	daemon_replace
+done
+guest_await "verify while the daemon is killed" "$FAILED"
 guest_call rebind
 guest_call verify "$sum"
 guest_reboot
