@@ -92,6 +92,21 @@ STATUS_OF_KEEPER=$?
 passes "SIGTERM ends both" has_ended_with 0
 passes "and the socket goes, too" test ! -e socket
 
+### A keeper that is killed #######################################################################
+
+has_ended()
+{
+	[[ ! -e /proc/$DAEMON ]]
+}
+
+start
+kill -KILL "$KEEPER"
+wait "$KEEPER" 2>/dev/null
+passes "the daemon goes on without its keeper" sessions socket 1
+passes "and says so" await grep -q 'the session will end with this process' log
+kill -TERM "$DAEMON"
+passes "it ends as ever" await has_ended
+
 ### A socket of systemd's #########################################################################
 
 # As systemd.socket(5) has it: the socket outlives the daemon.
