@@ -166,6 +166,21 @@ static unsigned reload(const struct api_view *view)
 	return 0;
 }
 
+static bool is_ready(const struct api_view *view)
+{
+	return disks_are_settled(view->disks);
+}
+
+/* Each of its answers in turn. */
+static int upgrade(const struct api_view *view)
+{
+	static const int answers[] = {0, -EOPNOTSUPP, -EBUSY, -EAGAIN};
+	static unsigned next;
+
+	(void)view;
+	return answers[next++ % (sizeof(answers) / sizeof(*answers))];
+}
+
 static struct api_view view;
 static struct http_stream *listener; /* to events, or NULL */
 
@@ -353,7 +368,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				 .disks = &disks,
 				 .host = &host,
 				 .events = events_create(loop),
-				 .reload = reload};
+				 .instance = "0123456789abcdef",
+				 .reload = reload,
+				 .is_ready = is_ready,
+				 .upgrade = upgrade};
 	disks_init(&disks, &process, changed);
 	while (at < copy + size)
 		step(&at, copy + size);

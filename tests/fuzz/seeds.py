@@ -223,7 +223,8 @@ def api():
         "failed": put("a") + failed + ask(0, "/v1/disks/a") + put("a") + opened,
         "connected": put("a") + opened + comes + delete + patch + bytes([255]) + ended,
         "gone by itself": put("a") + opened + bytes([105]) + put("a") + opened,
-        "resized": put("a") + opened + ask(4, "/v1/disks/a/resize") + ask(4, "/v1/reload"),
+        "resized": put("a") + opened + ask(4, "/v1/disks/a/resize") + ask(4, "/v1/reload") +
+                   ask(4, "/v1/upgrade") * 5,
         "metrics": put("a") + opened + ask(6, "/metrics") + ask(6, "/v1/disks") +
                    ask(0, "/metrics") + ask(0, "/v1/workers") + ask(5, "/v1/disks"),
         "events": ask(0, "/v1/events") + put("a") + opened + comes + patch + delete + ended +
