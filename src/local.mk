@@ -24,6 +24,7 @@ src_libvublkd_la_SOURCES = \
 	src/base/fdstore.c src/base/fdstore.h \
 	src/base/host_limits.c src/base/host_limits.h \
 	src/base/file_key.c src/base/file_key.h \
+	src/base/kept_name.c src/base/kept_name.h \
 	src/base/log.c src/base/log.h \
 	src/base/loop.c src/base/loop.h \
 	src/base/mailbox.c src/base/mailbox.h \

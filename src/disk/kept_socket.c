@@ -3,31 +3,13 @@
 #include "disk/kept_socket.h"
 
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include "base/fdstore.h"
-
-#define NAME_SIZE 32
-
-static void name_of(char name[NAME_SIZE], uint32_t number)
-{
-	snprintf(name, NAME_SIZE, "v.l.%" PRIx32, number);
-}
-
-static bool parse_name(const char *name, uint32_t *number)
-{
-	char again[NAME_SIZE];
-
-	if (sscanf(name, "v.l.%8" SCNx32, number) != 1)
-		return false;
-	name_of(again, *number);
-	return !strcmp(name, again);
-}
+#include "base/kept_name.h"
 
 /* One byte more than the kernel fills, which ends a path that has no end of its own. */
 static void find_path(int fd, struct kept_socket_there *there)
@@ -49,7 +31,7 @@ void kept_sockets_open(struct kept_sockets *sockets)
 		struct kept_socket_there *more;
 		uint32_t number;
 
-		if (!parse_name(name, &number))
+		if (!kept_name_parse(name, KEPT_SOCKET, &number))
 			continue;
 		if (number > sockets->last)
 			sockets->last = number;
@@ -64,7 +46,7 @@ void kept_sockets_open(struct kept_sockets *sockets)
 
 int kept_socket_take(struct kept_sockets *sockets, struct kept_socket *socket, const char *path)
 {
-	char name[NAME_SIZE];
+	char name[KEPT_NAME_SIZE];
 	int fd;
 
 	for (unsigned i = 0; path && i < sockets->n_there; i++) {
@@ -73,7 +55,7 @@ int kept_socket_take(struct kept_sockets *sockets, struct kept_socket *socket, c
 		if (!*there->path || strcmp(there->path, path) != 0)
 			continue;
 		*there->path = '\0';
-		name_of(name, there->number);
+		kept_name_make(name, KEPT_SOCKET, there->number);
 		fd = fdstore_take(name);
 		socket->number = fd < 0 ? 0 : there->number;
 		return fd < 0 ? -1 : fd;
@@ -83,22 +65,22 @@ int kept_socket_take(struct kept_sockets *sockets, struct kept_socket *socket, c
 
 void kept_socket_keep(struct kept_sockets *sockets, struct kept_socket *socket, int fd)
 {
-	char name[NAME_SIZE];
+	char name[KEPT_NAME_SIZE];
 
 	if (!sockets->on || socket->number)
 		return;
-	name_of(name, ++sockets->last);
+	kept_name_make(name, KEPT_SOCKET, ++sockets->last);
 	if (!fdstore_keep(fd, name))
 		socket->number = sockets->last;
 }
 
 void kept_socket_forget(const struct kept_sockets *sockets, struct kept_socket *socket)
 {
-	char name[NAME_SIZE];
+	char name[KEPT_NAME_SIZE];
 
 	if (!socket->number || atomic_load(&sockets->restarts))
 		return;
-	name_of(name, socket->number);
+	kept_name_make(name, KEPT_SOCKET, socket->number);
 	fdstore_forget(name);
 	socket->number = 0;
 }

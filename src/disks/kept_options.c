@@ -4,8 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "base/fdstore.h"
+#include "base/kept_name.h"
 #include "base/log.h"
 
-#define NAME_SIZE 32
 #define MAGIC     "vublkd-disk" /* 12 bytes */
 #define VERSION   1u
 #define SEALS     (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
@@ -32,22 +32,6 @@ struct head {
 };
 
 static uint32_t last; /* number */
-
-/* No letter of a hexadecimal number: those are sessions' (disk/kept.c). */
-static void name_of(char name[NAME_SIZE], uint32_t number)
-{
-	snprintf(name, NAME_SIZE, "v.o.%" PRIx32, number);
-}
-
-static bool parse_name(const char *name, uint32_t *number)
-{
-	char again[NAME_SIZE];
-
-	if (sscanf(name, "v.o.%8" SCNx32, number) != 1)
-		return false;
-	name_of(again, *number);
-	return !strcmp(name, again);
-}
 
 static off_t place_of(uint32_t place)
 {
@@ -136,11 +120,11 @@ static int make_memory(void)
 static int begin(struct kept_options *kept, const char *text, size_t size)
 {
 	const int fd = make_memory();
-	char name[NAME_SIZE];
+	char name[KEPT_NAME_SIZE];
 	int err = fd < 0 ? fd : write_text(fd, text, size);
 
 	if (!err) {
-		name_of(name, ++last);
+		kept_name_make(name, KEPT_OPTIONS, ++last);
 		err = fdstore_keep(fd, name);
 	}
 	if (!err)
@@ -180,11 +164,11 @@ void kept_options_leave(struct kept_options *kept)
 
 void kept_options_forget(struct kept_options *kept)
 {
-	char name[NAME_SIZE];
+	char name[KEPT_NAME_SIZE];
 
 	if (!kept->number)
 		return;
-	name_of(name, kept->number);
+	kept_name_make(name, KEPT_OPTIONS, kept->number);
 	fdstore_forget(name);
 	kept_options_leave(kept);
 }
@@ -267,7 +251,7 @@ static unsigned find_all(struct found **list)
 	*list = NULL;
 	for (unsigned i = 0; (name = fdstore_name(i)); i++) {
 		found = (struct found){0};
-		if (!parse_name(name, &found.number))
+		if (!kept_name_parse(name, KEPT_OPTIONS, &found.number))
 			continue;
 		if (found.number > last)
 			last = found.number;
@@ -294,10 +278,10 @@ static unsigned find_all(struct found **list)
 /* It is somebody's now, and stays kept. */
 static struct kept_options take(uint32_t number)
 {
-	char name[NAME_SIZE];
+	char name[KEPT_NAME_SIZE];
 	int fd;
 
-	name_of(name, number);
+	kept_name_make(name, KEPT_OPTIONS, number);
 	fd = fdstore_take(name);
 	return (struct kept_options){fd < 0 ? 0 : number, fd};
 }
