@@ -10,9 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "base/clock.h"
 #include "ctl/ctl.h"
 #include "ctl/text.h"
 #include "ctl/view.h"
@@ -30,14 +28,11 @@ static const char *name_of(const struct ctl *ctl)
 /* Before the next look. -ETIMEDOUT, having complained, if there is no time for one. */
 static int pause_for(const struct ctl *ctl, int64_t *ns, const char *what)
 {
-	struct timespec ts = {.tv_sec = 0, .tv_nsec = (long)*ns};
-
-	if (now_ns() + *ns >= ctl->deadline) {
+	if (!ctl_pause(ctl, *ns)) {
 		complain("the disk '%s' is not %s after %g s", name_of(ctl), what,
 			 ctl->options->timeout);
 		return -ETIMEDOUT;
 	}
-	nanosleep(&ts, NULL);
 	*ns = 2 * *ns < LONGEST_NS ? 2 * *ns : LONGEST_NS;
 	return 0;
 }

@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "ctl/text.h"
 
 int ctl_complain(const struct ctl *ctl, int err)
@@ -43,6 +45,16 @@ int ctl_finish(const struct ctl *ctl, int err, json_t *answer, int (*print)(cons
 		err = ctl->options->json ? ctl_print_json(answer) : print(answer);
 	json_decref(answer);
 	return err;
+}
+
+bool ctl_pause(const struct ctl *ctl, int64_t ns)
+{
+	const struct timespec ts = {.tv_nsec = (long)ns};
+
+	if (now_ns() + ns >= ctl->deadline)
+		return false;
+	nanosleep(&ts, NULL);
+	return true;
 }
 
 int ctl_show(const struct ctl *ctl, const char *path, json_type type,

@@ -4,6 +4,7 @@
 #define CTL_CTL_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "ctl/client.h"
 #include "ctl/options.h"
@@ -33,6 +34,9 @@ int ctl_complain(const struct ctl *ctl, int err);
  * drops it. Returns the first error.
  */
 int ctl_finish(const struct ctl *ctl, int err, json_t *answer, int (*print)(const json_t *answer));
+
+/* Waits so long before another look; false: until then the command's time is over. */
+bool ctl_pause(const struct ctl *ctl, int64_t ns);
 
 /* A command that prints what GET answers. */
 int ctl_show(const struct ctl *ctl, const char *path, json_type type,

@@ -7,7 +7,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "ctl/ctl.h"
@@ -100,21 +99,17 @@ static int compare_disks(const struct upgrade *upgrade, bool complains)
 
 static int await_another(const struct ctl *ctl, struct upgrade *upgrade)
 {
-	const struct timespec pause = {.tv_nsec = PAUSE_NS};
 	bool there = false;
 	int err;
 
-	while (true) {
+	do {
 		err = look_for_another(ctl, upgrade);
 		there = there || !err;
 		if (!err)
 			err = compare_disks(upgrade, false);
 		if (err != -EAGAIN)
 			return err;
-		if (now_ns() + PAUSE_NS >= ctl->deadline)
-			break;
-		nanosleep(&pause, NULL);
-	}
+	} while (ctl_pause(ctl, PAUSE_NS));
 	if (there)
 		compare_disks(upgrade, true);
 	else
