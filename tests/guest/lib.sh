@@ -300,6 +300,14 @@ daemon_serving()
 	echo "${children%% *}"
 }
 
+# Daemons are started with --supervise from now on: their sessions outlive them, QEMU need not connect
+# again, and the next one is started at once.
+daemon_is_kept()
+{
+	export QEMU_RECONNECT='' VUBLKD_RESTART_PAUSE=0
+	DAEMON_EXPECTED+="${DAEMON_EXPECTED:+|}was killed by signal 9|by another process; waiting"
+}
+
 # another_serves PID: does one that has come after PID, and is no copy of the keeper still?
 another_serves()
 {

@@ -57,9 +57,26 @@ work_at_once()
 # disk, so there is seldom much in flight; now its requests pile up.
 daemon_stands_still()
 {
-	kill -STOP "$DAEMON_PID"
+	local pid
+
+	pid=$(daemon_serving)
+	kill -STOP "$pid"
 	"$@"
-	kill -CONT "$DAEMON_PID"
+	kill -CONT "$pid"
+}
+
+# All that has piled up is taken at once; up to 2 ms later whoever calls this does something to it.
+pile_up()
+{
+	daemon_stands_still work_on
+	work_at_once
+}
+
+# The load goes on from here.
+load_goes_on()
+{
+	beats_begin
+	beats_await $((WRITERS + 1))
 }
 
 # load_life KIND FUNCTION: a guest with that kind of rings and two queues, from an empty disk to the

@@ -179,7 +179,7 @@ migration_end()
 
 migration_arrive()
 {
-	BEATS_FROM=$(stat -c %s "$CONSOLE")
+	beats_begin
 	wait_until "$MIGRATION_DEADLINE" migration_is completed ||
 		give_up "the migration does not end: $QMP_ANSWER"
 	[[ $QMP_ANSWER =~ \"downtime\":\ ([0-9]*) ]]
@@ -229,7 +229,7 @@ migration_cancel()
 	qmp migrate_cancel
 	wait_until "$MIGRATION_DEADLINE" migration_is cancelled ||
 		give_up "the migration is not cancelled: $QMP_ANSWER"
-	BEATS_FROM=$(stat -c %s "$CONSOLE")
+	beats_begin
 	change_sides
 	wait_until "$STOP_DEADLINE" gone "$GUEST_PID" || give_up "the QEMU that waited does not end"
 	wait "$GUEST_PID"
@@ -268,7 +268,7 @@ is_restored()
 # restore FILE: with a new daemon.
 restore()
 {
-	BEATS_FROM=$(stat -c %s "$CONSOLE")
+	beats_begin
 	side_make
 	incoming_start "exec:cat $1"
 	wait_until "$MIGRATION_DEADLINE" is_restored || give_up "the guest is not restored: $QMP_ANSWER"

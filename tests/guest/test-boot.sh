@@ -131,7 +131,7 @@ grub_goes_on()
 make_disk first || give_up "cannot make the disk"
 if [[ $VUBLKD_PEER == vublkd ]]; then
 	SUPERVISE=--supervise
-	export QEMU_RECONNECT='' VUBLKD_RESTART_PAUSE=0 DAEMON_EXPECTED='was killed by signal 9|by another process; waiting'
+	daemon_is_kept
 fi
 daemon_start "--blk-file=$image" ${SUPERVISE:+"$SUPERVISE"}
 boot_from_disk

@@ -123,13 +123,6 @@ messages()
 	grep -c ": $1" "$DAEMON_LOG"
 }
 
-# What comes now is written after this.
-goes_on()
-{
-	BEATS_FROM=$(stat -c %s "$CONSOLE")
-	beats_await $((WRITERS + 1))
-}
-
 # The next daemon, which is told of all the memory there is.
 next_daemon()
 {
@@ -162,7 +155,7 @@ dimms()
 	plug 0
 	plug 1
 	guest_call has_memory Movable $((2 * DIMM))
-	goes_on
+	load_goes_on
 	check "the daemon was told of the DIMMs that came" \
 		[ "$(messages ADD_MEM_REG)" -eq $((added + 2)) ]
 	dimm_replaced
@@ -188,7 +181,7 @@ dimms_and_deaths()
 	unplug_end 1
 	unplug_end 2
 	guest_call has_memory Movable 0
-	goes_on
+	load_goes_on
 }
 
 virtio_mem_life()
@@ -212,7 +205,7 @@ virtio_mem_life()
 	guest_call has_memory Movable 0
 	virtio_mem 256
 	virtio_mem 0
-	goes_on
+	load_goes_on
 }
 
 # Of the normal zone is what the guest's driver allocates, too: the tables of indirect descriptors.

@@ -59,7 +59,7 @@ QEMU_DISK_OPTIONS=,iommu_platform=on,ats=on,disable-legacy=on
 QEMU_MACHINE_OPTIONS=,kernel-irqchip=split
 QEMU_IOMMU='-device intel-iommu,device-iotlb=on,intremap=off'
 truncate -s "$size" "$image"
-export QEMU_RECONNECT='' VUBLKD_RESTART_PAUSE=0 DAEMON_EXPECTED='was killed by signal 9|by another process; waiting'
+daemon_is_kept
 daemon_start "--blk-file=$image" --num-queues=2 --supervise
 # Strict: QEMU 7.2 tells of no other invalidations, unless the guest uses ATS.
 QUEUES=2 KERNEL_OPTIONS="intel_iommu=on iommu.strict=1" qemu_start

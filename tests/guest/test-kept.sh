@@ -16,26 +16,7 @@ guest_begin
 # shellcheck source-path=SCRIPTDIR source=load.sh
 . "$(dirname "$0")/load.sh"
 
-export DAEMON_EXPECTED='was killed by signal 9|by another process; waiting'
-export QEMU_RECONNECT='' VUBLKD_RESTART_PAUSE=0
-
-# All that has piled up is taken at once, and up to 2 ms later it ends.
-pile_up()
-{
-	local pid
-
-	pid=$(daemon_serving)
-	kill -STOP "$pid"
-	work_on
-	kill -CONT "$pid"
-	work_at_once
-}
-
-goes_on()
-{
-	beats_begin
-	beats_await $((WRITERS + 1))
-}
+daemon_is_kept
 
 # kill_again_and_again KIND
 kill_again_and_again()
@@ -48,7 +29,7 @@ kill_again_and_again()
 		if ((i % 4 == 3)); then daemon_upgrade; else daemon_replace; fi
 		# Every fifth is killed at once, perhaps in the middle of what it has taken over.
 		((i % 5 == 2)) && daemon_replace
-		goes_on
+		load_goes_on
 	done
 	ok "$1 rings: killed 19 times, upgraded 5 times, and the guest goes on"
 	check "some requests were in flight at a kill" [ "$(taken_over)" -gt 0 ]
@@ -63,7 +44,7 @@ while_it_is_stopped()
 	daemon_upgrade
 	daemon_replace
 	qmp cont
-	goes_on
+	load_goes_on
 	ok "a guest that is stopped meanwhile goes on"
 }
 
@@ -134,7 +115,7 @@ user_mode_linux()
 	for ((i = 0; i < 20; i++)); do
 		if ((i % 2)); then pile_up; else work_on; fi
 		if ((i % 4 == 3)); then daemon_upgrade; else daemon_replace; fi
-		goes_on
+		load_goes_on
 	done
 	ok "User-mode Linux: killed 15 times, upgraded 5 times, and the guest goes on"
 	guest_call end_load /mnt/load

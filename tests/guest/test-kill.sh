@@ -18,13 +18,6 @@ guest_begin
 
 rounds=17 stops=2 # 20 kills
 
-# All that has piled up is taken at once, and up to 2 ms later it is killed.
-pile_up()
-{
-	daemon_stands_still work_on
-	work_at_once
-}
-
 # start_after COMMAND: ends the daemon by the command and starts another one. (The rings have to run
 # before the next end, or QEMU loses the device.)
 start_after()

@@ -171,8 +171,7 @@ is_state()
 goes_on()
 {
 	check "the domain runs on host $HOST" is_state running
-	BEATS_FROM=$(stat -c %s "$CONSOLE")
-	beats_await $((WRITERS + 1))
+	load_goes_on
 	ok "the guest goes on after $1"
 }
 
@@ -307,7 +306,7 @@ check "the domain is off" is_state "shut off"
 
 # From now on somebody keeps the daemon's sessions. A domain that is suspended connects to nobody again.
 daemon_stop
-export VUBLKD_RESTART_PAUSE=0 DAEMON_EXPECTED='was killed by signal 9|by another process; waiting'
+daemon_is_kept
 daemon_start "--blk-file=$image" --num-queues=2 --log-level=debug --supervise
 v start guest
 guest_wait_ready
