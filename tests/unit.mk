@@ -124,6 +124,8 @@ tests_unit_support_libsupport_la_SOURCES = \
 	tests/unit/support/gate.h \
 	tests/unit/support/image-file.c \
 	tests/unit/support/image-file.h \
+	tests/unit/support/kept-fds.c \
+	tests/unit/support/kept-fds.h \
 	tests/unit/support/keeper.c \
 	tests/unit/support/keeper.h \
 	tests/unit/support/mem-at.c \

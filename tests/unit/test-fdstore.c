@@ -6,11 +6,9 @@
 #include "src/base/fdstore.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
@@ -20,82 +18,7 @@
 #include "tests/tap.h"
 #include "tests/unit/support/capture.h"
 #include "tests/unit/support/fds.h"
-
-#define FIRST_FD 3
-#define N_FDS    4
-
-static int keeper;
-static int saved[N_FDS]; /* what the test had where descriptors come */
-
-/* What stands in a message, and the descriptor that came along or -1. */
-static char text[1024];
-static int attached;
-
-static void bind_keeper(const char *address)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	socklen_t size = sizeof(addr);
-	const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", address);
-	if (*address == '@') {
-		addr.sun_path[0] = '\0';
-		size = (socklen_t)(sizeof(addr.sun_family) + strlen(address));
-	}
-	/* Where no descriptors come. */
-	keeper = fcntl(fd, F_DUPFD_CLOEXEC, 100);
-	REQUIRE(keeper >= 0);
-	close(fd);
-	REQUIRE_OK(bind(keeper, (struct sockaddr *)&addr, size));
-	setenv("NOTIFY_SOCKET", address, 1);
-}
-
-static void setup(void)
-{
-	static const char *const variables[] = {"NOTIFY_SOCKET", "FDSTORE",        "VUBLKD_FDSTORE",
-						"LISTEN_FDS",    "LISTEN_FDNAMES", "LISTEN_PID"};
-	char address[64];
-
-	for (size_t i = 0; i < sizeof(variables) / sizeof(*variables); i++)
-		unsetenv(variables[i]);
-	for (int i = 0; i < N_FDS; i++)
-		saved[i] = fcntl(FIRST_FD + i, F_DUPFD_CLOEXEC, 100);
-	snprintf(address, sizeof(address), "@test-fdstore-%d", getpid());
-	bind_keeper(address);
-	setenv("FDSTORE", "100", 1);
-}
-
-static void teardown(void)
-{
-	for (int i = 0; i < N_FDS; i++) {
-		if (saved[i] >= 0)
-			dup2(saved[i], FIRST_FD + i);
-		else
-			close(FIRST_FD + i);
-	}
-}
-
-/* A message has come for the keeper; what stands in it is in `text`. */
-static bool receive(void)
-{
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr aligned;
-	} control;
-	struct iovec iov = {text, sizeof(text) - 1};
-	struct msghdr message = {.msg_iov = &iov,
-				 .msg_iovlen = 1,
-				 .msg_control = &control,
-				 .msg_controllen = sizeof(control)};
-	const ssize_t n = recvmsg(keeper, &message, MSG_CMSG_CLOEXEC);
-	const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-
-	text[n < 0 ? 0 : n] = '\0';
-	attached = -1;
-	if (n >= 0 && header)
-		memcpy(&attached, CMSG_DATA(header), sizeof(attached));
-	return n >= 0;
-}
+#include "tests/unit/support/kept-fds.h"
 
 static bool is_same_file(int a, int b)
 {
@@ -108,20 +31,9 @@ static bool is_same_file(int a, int b)
 /* So many descriptors come with these names; each is a file of its own, as long as its place. */
 static void come(int n, const char *names)
 {
-	char number[16];
-
-	snprintf(number, sizeof(number), "%d", n);
-	setenv("LISTEN_FDS", number, 1);
-	setenv("LISTEN_FDNAMES", names, 1);
-	snprintf(number, sizeof(number), "%d", getpid());
-	setenv("LISTEN_PID", number, 1);
-	for (int i = 0; i < n; i++) {
-		const int fd = fd_memory((uint64_t)i + 1);
-
-		REQUIRE(dup2(fd, FIRST_FD + i) >= 0);
-		if (fd != FIRST_FD + i)
-			close(fd);
-	}
+	for (int i = 0; i < n; i++)
+		kept_fds_place(i, fd_memory((uint64_t)i + 1));
+	kept_fds_come(n, names);
 }
 
 /* Its place, as come() has marked it. */
@@ -174,7 +86,7 @@ static void without_one_nothing_is_sent(void)
 	CHECK_OK(fdstore_open());
 	CHECK_EQ(fdstore_keep(0, "v.a"), -EOPNOTSUPP);
 	CHECK_EQ(fdstore_forget("v.a"), -EOPNOTSUPP);
-	CHECK(!receive());
+	CHECK(!kept_fds_receive());
 }
 
 /* ---- what he is told ---- */
@@ -185,34 +97,34 @@ static void descriptor_is_kept(void)
 
 	CHECK_OK(fdstore_open());
 	CHECK_OK(fdstore_keep(fd, "v.disk.kick"));
-	REQUIRE(receive());
-	CHECK_TEXT(text, "FDSTORE=1\nFDPOLL=0\nFDNAME=v.disk.kick");
-	CHECK(attached != fd && is_same_file(attached, fd));
+	REQUIRE(kept_fds_receive());
+	CHECK_TEXT(kept_text, "FDSTORE=1\nFDPOLL=0\nFDNAME=v.disk.kick");
+	CHECK(kept_attached != fd && is_same_file(kept_attached, fd));
 	CHECK(fd_is_open(fd));
-	CHECK(!receive());
+	CHECK(!kept_fds_receive());
 }
 
 static void name_is_forgotten(void)
 {
 	CHECK_OK(fdstore_open());
 	CHECK_OK(fdstore_forget("v.disk.kick"));
-	REQUIRE(receive());
-	CHECK_TEXT(text, "FDSTOREREMOVE=1\nFDNAME=v.disk.kick");
-	CHECK_EQ(attached, -1);
+	REQUIRE(kept_fds_receive());
+	CHECK_TEXT(kept_text, "FDSTOREREMOVE=1\nFDNAME=v.disk.kick");
+	CHECK_EQ(kept_attached, -1);
 }
 
 static void keeper_at_a_path(void)
 {
 	REQUIRE_OK(chdir(getenv("TMPDIR")));
-	bind_keeper("./notify");
+	kept_fds_bind("./notify");
 	CHECK_OK(fdstore_open());
 	CHECK_EQ(fdstore_forget("v.a"), -EINVAL); /* it is a path only if it is absolute */
-	snprintf(text, sizeof(text), "%s/notify", getenv("TMPDIR"));
-	setenv("NOTIFY_SOCKET", text, 1);
-	if (strlen(text) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+	snprintf(kept_text, sizeof(kept_text), "%s/notify", getenv("TMPDIR"));
+	setenv("NOTIFY_SOCKET", kept_text, 1);
+	if (strlen(kept_text) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		tap_skip("TMPDIR has too long a name");
 	CHECK_OK(fdstore_forget("v.a"));
-	CHECK(receive());
+	CHECK(kept_fds_receive());
 }
 
 static void name_that_cannot_be(void)
@@ -232,11 +144,11 @@ static void name_that_cannot_be(void)
 	memcpy(name, "v.", 2);
 	name[FDSTORE_NAME_MAX + 1] = '\0';
 	CHECK_EQ(fdstore_keep(0, name), -EINVAL);
-	CHECK(!receive());
+	CHECK(!kept_fds_receive());
 	name[FDSTORE_NAME_MAX] = '\0';
 	CHECK_OK(fdstore_keep(0, name));
-	REQUIRE(receive());
-	CHECK(!strcmp(text + strlen(text) - FDSTORE_NAME_MAX, name));
+	REQUIRE(kept_fds_receive());
+	CHECK(!strcmp(kept_text + strlen(kept_text) - FDSTORE_NAME_MAX, name));
 }
 
 static void address_that_is_none(void)
@@ -263,7 +175,7 @@ static void keeper_that_has_gone(void)
 	const unsigned before = fds_open() - 1;
 
 	CHECK_OK(fdstore_open());
-	close(keeper);
+	close(kept_fds_socket());
 	CHECK_EQ(fdstore_keep(0, "v.a"), -ECONNREFUSED);
 	CHECK_EQ(fdstore_forget("v.a"), -ECONNREFUSED);
 	CHECK_EQ(fds_open(), before);
@@ -283,7 +195,7 @@ static void keeper_that_does_not_read(void)
 	} while (!err && start < end);
 	CHECK_EQ(err, -EAGAIN);
 	CHECK(now_ns() - start >= (NOTIFY_TIMEOUT_MS - 100) * INT64_C(1000000));
-	CHECK(receive());
+	CHECK(kept_fds_receive());
 	CHECK_OK(fdstore_forget("v.a"));
 }
 
@@ -302,11 +214,11 @@ static void descriptors_are_taken_by_their_names(void)
 	CHECK_EQ(place_of(fdstore_take("v.a")), 0);
 	CHECK_EQ(place_of(fdstore_take("v.c")), 2);
 	CHECK_TEXT(fdstore_name(1), "v.b");
-	for (int fd = FIRST_FD; fd < FIRST_FD + 3; fd++)
+	for (int fd = KEPT_FIRST_FD; fd < KEPT_FIRST_FD + 3; fd++)
 		CHECK_EQ(fcntl(fd, F_GETFD), FD_CLOEXEC);
 	CHECK_EQ(fdstore_drop_rest(), 0);
 	CHECK(!fdstore_name(0));
-	CHECK(!receive());
+	CHECK(!kept_fds_receive());
 	CHECK(is_variable("LISTEN_FDS", NULL));
 	CHECK(is_variable("LISTEN_FDNAMES", NULL));
 	CHECK(is_variable("LISTEN_PID", NULL));
@@ -329,14 +241,15 @@ static void rest_is_dropped(void)
 	CHECK_OK(fdstore_open());
 	CHECK_EQ(place_of(fdstore_take("v.a")), 0);
 	CHECK_EQ(fdstore_drop_rest(), 3);
-	CHECK(fd_is_open(FIRST_FD));
-	CHECK(!fd_is_open(FIRST_FD + 1) && !fd_is_open(FIRST_FD + 2) && !fd_is_open(FIRST_FD + 3));
+	CHECK(fd_is_open(KEPT_FIRST_FD));
+	CHECK(!fd_is_open(KEPT_FIRST_FD + 1) && !fd_is_open(KEPT_FIRST_FD + 2) &&
+	      !fd_is_open(KEPT_FIRST_FD + 3));
 	/* One of v.a is in use: it is not forgotten. */
-	REQUIRE(receive());
-	CHECK_TEXT(text, "FDSTOREREMOVE=1\nFDNAME=v.b");
-	REQUIRE(receive());
-	CHECK_TEXT(text, "FDSTOREREMOVE=1\nFDNAME=stored");
-	CHECK(!receive());
+	REQUIRE(kept_fds_receive());
+	CHECK_TEXT(kept_text, "FDSTOREREMOVE=1\nFDNAME=v.b");
+	REQUIRE(kept_fds_receive());
+	CHECK_TEXT(kept_text, "FDSTOREREMOVE=1\nFDNAME=stored");
+	CHECK(!kept_fds_receive());
 	CHECK_EQ(fdstore_drop_rest(), 0);
 	CHECK_EQ(fdstore_take("v.b"), -ENOENT);
 }
@@ -357,7 +270,7 @@ static void activation_is_told_apart(void)
 	CHECK_TEXT(names[1], "");
 	CHECK_EQ(place_of(fdstore_take("v.a")), 2);
 	CHECK_EQ(fdstore_drop_rest(), 1);
-	CHECK(fd_is_open(FIRST_FD) && fd_is_open(FIRST_FD + 1));
+	CHECK(fd_is_open(KEPT_FIRST_FD) && fd_is_open(KEPT_FIRST_FD + 1));
 	free(names[0]);
 	free(names[1]);
 	free(names);
@@ -371,7 +284,7 @@ static void activation_alone_is_left_as_it_is(void)
 	CHECK(is_variable("LISTEN_FDS", "2"));
 	CHECK(is_variable("LISTEN_FDNAMES", "a:b"));
 	CHECK_EQ(fdstore_drop_rest(), 0);
-	CHECK(fd_is_open(FIRST_FD));
+	CHECK(fd_is_open(KEPT_FIRST_FD));
 }
 
 static void nothing_came(void)
@@ -396,7 +309,7 @@ static void environment_that_is_wrong(void)
 	setenv("LISTEN_FDS", "x", 1);
 	CHECK_EQ(fdstore_open(), -EINVAL);
 	come(2, "v.a:v.b");
-	close(FIRST_FD + 1);
+	close(KEPT_FIRST_FD + 1);
 	CHECK_EQ(fdstore_open(), -EBADF);
 	CHECK(!fdstore_name(0));
 }
@@ -426,8 +339,14 @@ static const struct tap_case came_cases[] = {
 };
 
 static const struct tap_suite suites[] = {
-	{.name = "fdstore told", .setup = setup, .teardown = teardown, .cases = told_cases},
-	{.name = "fdstore came", .setup = setup, .teardown = teardown, .cases = came_cases},
+	{.name = "fdstore told",
+	 .setup = kept_fds_setup,
+	 .teardown = kept_fds_teardown,
+	 .cases = told_cases},
+	{.name = "fdstore came",
+	 .setup = kept_fds_setup,
+	 .teardown = kept_fds_teardown,
+	 .cases = came_cases},
 	{0},
 };
 

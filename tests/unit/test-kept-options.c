@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/fdstore.h"
@@ -19,45 +17,26 @@
 #include "disk/kept_socket.h"
 #include "tests/tap.h"
 #include "tests/unit/support/capture.h"
+#include "tests/unit/support/kept-fds.h"
 
-#define FIRST_FD 3
-#define N_FDS    4
-#define SEALS    (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 #define PLACE_AT  4096
 #define TEXT_MOST (256u << 10)
 
 static const struct disk_host host = {.many = true, .num_workers = 2};
 
-static int keeper;
-static int saved[N_FDS]; /* what the test had where descriptors come */
-static char names[256];  /* of those that come */
+static char names[256]; /* of those that come */
 static int n_come;
 
 /* What came back. */
-static struct disk_options *back[N_FDS];
-static struct kept_options back_kept[N_FDS];
+static struct disk_options *back[KEPT_FDS];
+static struct kept_options back_kept[KEPT_FDS];
 static unsigned n_back;
 
 static void setup(void)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	char address[64];
-	int fd;
-
-	for (int i = 0; i < N_FDS; i++)
-		saved[i] = fcntl(FIRST_FD + i, F_DUPFD_CLOEXEC, 100);
-	snprintf(address, sizeof(address), "@test-kept-options-%d", getpid());
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	keeper = fcntl(fd, F_DUPFD_CLOEXEC, 100);
-	REQUIRE(keeper >= 0);
-	close(fd);
-	memcpy(addr.sun_path + 1, address + 1, strlen(address) - 1);
-	REQUIRE_OK(bind(keeper, (struct sockaddr *)&addr,
-			(socklen_t)(sizeof(addr.sun_family) + strlen(address))));
-	setenv("NOTIFY_SOCKET", address, 1);
-	setenv("FDSTORE", "100", 1);
-	unsetenv("LISTEN_FDS");
+	kept_fds_setup();
 	REQUIRE_OK(fdstore_open());
 	*names = '\0';
 	n_come = 0;
@@ -68,48 +47,16 @@ static void teardown(void)
 	fdstore_drop_rest();
 	while (n_back)
 		disk_options_destroy(back[--n_back]);
-	close(keeper);
-	for (int i = 0; i < N_FDS; i++) {
-		if (saved[i] >= 0)
-			dup2(saved[i], FIRST_FD + i);
-		else
-			close(FIRST_FD + i);
-		close(saved[i]);
-	}
-}
-
-/* The next message of ours: what stands in it is in `text`. The descriptor that came along, or -1;
- * -2: there is none. */
-static int receive(char text[512])
-{
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr aligned;
-	} control;
-	struct iovec iov = {text, 511};
-	struct msghdr message = {.msg_iov = &iov,
-				 .msg_iovlen = 1,
-				 .msg_control = &control,
-				 .msg_controllen = sizeof(control)};
-	const ssize_t n = recvmsg(keeper, &message, MSG_CMSG_CLOEXEC);
-	const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-	int fd = -1;
-
-	text[n < 0 ? 0 : n] = '\0';
-	if (n >= 0 && header)
-		memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-	return n < 0 ? -2 : fd;
+	kept_fds_teardown();
 }
 
 /* ---- what comes from an earlier process ---- */
 
 static void comes(int fd, const char *name)
 {
-	REQUIRE(n_come < N_FDS);
-	REQUIRE(dup2(fd, FIRST_FD + n_come++) >= 0);
+	kept_fds_place(n_come++, fd);
 	snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", *names ? ":" : "",
 		 name);
-	close(fd);
 }
 
 /* As src/disks/kept_options.c has it. */
@@ -141,7 +88,7 @@ static int file_of(struct head head, const void *text, size_t size, int seals)
 static void take_back(void *opaque, struct disk_options *options, struct kept_options kept)
 {
 	(void)opaque;
-	REQUIRE(n_back < N_FDS);
+	REQUIRE(n_back < KEPT_FDS);
 	back[n_back] = options;
 	back_kept[n_back++] = kept;
 }
@@ -149,13 +96,7 @@ static void take_back(void *opaque, struct disk_options *options, struct kept_op
 /* Another process begins. */
 static void begin(void)
 {
-	char number[16];
-
-	snprintf(number, sizeof(number), "%d", n_come);
-	setenv("LISTEN_FDS", number, 1);
-	setenv("LISTEN_FDNAMES", names, 1);
-	snprintf(number, sizeof(number), "%d", getpid());
-	setenv("LISTEN_PID", number, 1);
+	kept_fds_come(n_come, names);
 	REQUIRE_OK(fdstore_open());
 	kept_options_each(&host, take_back, NULL);
 }
@@ -183,18 +124,16 @@ static struct disk_options *make(const char *id, const char *serial)
 }
 
 /* Has it kept for the first time: a copy of the descriptor, as the keeper has it, and its name. */
-static int keep_first(struct kept_options *kept, const struct disk_options *options, char text[512])
+static int keep_first(struct kept_options *kept, const struct disk_options *options, char name[64])
 {
-	int fd, high;
+	int high;
 
 	kept_options_keep(kept, options);
 	CHECK(kept->number);
-	fd = receive(text);
-	REQUIRE(fd >= 0 && !strncmp(text, "FDSTORE=1\n", 10));
-	high = fcntl(fd, F_DUPFD_CLOEXEC, 100);
-	close(fd);
-	memmove(text, strstr(text, "FDNAME=") + strlen("FDNAME="),
-		strlen(strstr(text, "FDNAME=")) - strlen("FDNAME=") + 1);
+	REQUIRE(kept_fds_receive() && kept_attached >= 0 &&
+		sscanf(kept_text, "FDSTORE=1\nFDPOLL=0\nFDNAME=%63s", name) == 1);
+	high = fcntl(kept_attached, F_DUPFD_CLOEXEC, 100);
+	close(kept_attached);
 	return high;
 }
 
@@ -203,13 +142,13 @@ static void what_is_kept_comes_back(void)
 	struct disk_options *before = make("d.1", "a serial"), *options = make("d.1", "another");
 	struct kept_options kept = {0};
 	unsigned changed[DISK_OPTIONS_MAX];
-	char name[512], text[512];
+	char name[64];
 	const int fd = keep_first(&kept, before, name);
 
 	/* A change takes no descriptor more, and no word with the keeper. */
 	kept_options_keep(&kept, before);
 	kept_options_keep(&kept, options);
-	CHECK_EQ(receive(text), -2);
+	CHECK(!kept_fds_receive());
 	comes(fd, name);
 	begin();
 	REQUIRE_EQ(n_back, 1);
@@ -218,16 +157,17 @@ static void what_is_kept_comes_back(void)
 	CHECK_EQ(back_kept[0].number, kept.number);
 	/* It stays kept until it is said. */
 	CHECK_EQ(fdstore_drop_rest(), 0);
-	CHECK_EQ(receive(text), -2);
+	CHECK(!kept_fds_receive());
 	kept_options_leave(&kept);
 	CHECK_EQ(kept.number, 0);
-	CHECK_EQ(receive(text), -2);
+	CHECK(!kept_fds_receive());
 	kept_options_forget(&back_kept[0]);
-	CHECK_EQ(receive(text), -1);
-	CHECK(!strncmp(text, "FDSTOREREMOVE=1\n", 16) && strstr(text, name));
+	REQUIRE(kept_fds_receive());
+	CHECK_EQ(kept_attached, -1);
+	CHECK(!strncmp(kept_text, "FDSTOREREMOVE=1\n", 16) && strstr(kept_text, name));
 	CHECK_EQ(back_kept[0].number, 0);
 	kept_options_forget(&back_kept[0]);
-	CHECK_EQ(receive(text), -2);
+	CHECK(!kept_fds_receive());
 	disk_options_destroy(before);
 	disk_options_destroy(options);
 }
@@ -239,7 +179,7 @@ static void half_a_change_is_none(void)
 	struct kept_options kept = {0};
 	unsigned changed[DISK_OPTIONS_MAX];
 	static char rubbish[TEXT_MOST];
-	char name[512];
+	char name[64];
 	const int fd = keep_first(&kept, options, name);
 	struct head head;
 
@@ -313,13 +253,13 @@ static void numbers_are_new(void)
 {
 	struct disk_options *options = make("c", "1");
 	struct kept_options kept = {0};
-	char text[512];
 
 	COMES(DISK("a", "/a"), "v.o.100");
 	begin();
 	kept_options_keep(&kept, options);
 	CHECK_EQ(kept.number, 0x101);
-	close(receive(text));
+	REQUIRE(kept_fds_receive());
+	close(kept_attached);
 	kept_options_leave(&kept);
 	leave_all();
 	disk_options_destroy(options);
@@ -407,13 +347,12 @@ static void without_a_keeper_nothing_is_kept(void)
 {
 	struct disk_options *options = make("a", "1");
 	struct kept_options kept = {0};
-	char text[512];
 
 	unsetenv("FDSTORE");
 	REQUIRE_OK(fdstore_open());
 	kept_options_keep(&kept, options);
 	CHECK_EQ(kept.number, 0);
-	CHECK_EQ(receive(text), -2);
+	CHECK(!kept_fds_receive());
 	disk_options_destroy(options);
 }
 
