@@ -118,7 +118,7 @@ src_libvublkd_la_SOURCES = \
 	src/request/sync.c src/request/sync.h \
 	src/request/tally.c src/request/tally.h \
 	src/request/zeroes.c src/request/zeroes.h \
-	src/worker/poll_policy.c src/worker/poll_policy.h \
+	src/worker/poll_policy.c src/worker/neighbours.h src/worker/poll_policy.h \
 	src/worker/task.h \
 	src/worker/worker.c src/worker/worker.h
 src_libvublkd_la_LIBADD = src/libcmdline.la lib/libvublk.la $(LIBURING_LIBS) $(LIBAIO_LIBS) $(JANSSON_LIBS) $(MICROHTTPD_LIBS) \

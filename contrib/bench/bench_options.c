@@ -24,6 +24,8 @@ enum option_id {
 	OPT_SOCKET_PATH,
 	OPT_FLOOR,
 	OPT_COMPARE,
+	OPT_BESIDE,
+	OPT_BESIDE_DEPTH,
 	OPT_ROUNDS,
 	OPT_RW,
 	OPT_READ_PERCENT,
@@ -79,6 +81,15 @@ static int set_socket_path(struct option_parser *parser, const struct option_row
 				   row->name);
 	o->socket[o->n_sockets++] = value;
 	return 0;
+}
+
+static int set_beside(struct option_parser *parser, const struct option_row *row, const char *value)
+{
+	int err = option_check_socket_path(parser, row, value);
+
+	if (!err)
+		options_of(parser)->beside = value;
+	return err;
 }
 
 static int set_rw(struct option_parser *parser, const struct option_row *row, const char *value)
@@ -170,6 +181,12 @@ static const struct option_row rows[N_OPTIONS] = {
 			       "shows what the generator itself can do"},
 	[OPT_COMPARE] = {"compare", NULL, FLAG(options.compare),
 			 .help = "measure two back-ends in turn"},
+	[OPT_BESIDE] = {"beside", "PATH", OTHER(set_beside),
+			.help = "the socket of another disk, which is kept busy meanwhile\n"
+				"by the same thread and not measured"},
+	[OPT_BESIDE_DEPTH] = {"beside-depth", "N",
+			      NUMBER(options.beside_depth, .min = 1, .max = MAX_QUEUE_SIZE),
+			      .help = "requests in flight there (default 128)"},
 	[OPT_ROUNDS] = {"rounds", "N", NUMBER(options.rounds, .min = 1, .max = MAX_ROUNDS),
 			.help = "of --compare (default 5)"},
 	[OPT_RW] = {"rw", "read|write|rw|randread|randwrite|randrw", OTHER(set_rw),
@@ -253,6 +270,7 @@ static const struct bench_options defaults = {
 	.read_percent = 100,
 	.block_size = 4096,
 	.depth = 1,
+	.beside_depth = 128,
 	.n_queues = 1,
 	.n_threads = 1,
 	.indirect = true,
@@ -277,6 +295,10 @@ static int check_sockets(struct option_parser *parser)
 		return option_fail(parser, "--socket-path=PATH is missing");
 	if (parser->here[OPT_ROUNDS] && !o->compare)
 		return option_fail(parser, "--rounds goes only with --compare");
+	if (o->beside && (o->compare || o->floor))
+		return option_fail(parser, "--beside goes with neither --compare nor --floor");
+	if (parser->here[OPT_BESIDE_DEPTH] && !o->beside)
+		return option_fail(parser, "--beside-depth goes only with --beside");
 	if (o->pid && (o->compare || o->floor))
 		return option_fail(parser, "--pid goes with neither --compare nor --floor");
 	return 0;
@@ -288,6 +310,8 @@ static int check_work(struct option_parser *parser)
 
 	if (parser->here[OPT_SECONDS] && o->count)
 		return option_fail(parser, "--seconds and --count exclude each other");
+	if (o->beside && o->count)
+		return option_fail(parser, "--beside and --count exclude each other");
 	if (o->verify && o->floor)
 		return option_fail(parser,
 				   "--verify does not go with --floor, which moves no data");
@@ -312,21 +336,33 @@ static int check_mix(struct option_parser *parser)
 	return 0;
 }
 
+/* The smallest ring for so many entries. */
+static unsigned int queue_size_for(unsigned int needed)
+{
+	unsigned int size = DEFAULT_QUEUE_SIZE;
+
+	while (size < needed)
+		size *= 2;
+	return size;
+}
+
 /* The smallest ring for the depth, or the one asked for. */
 static int check_queues(struct option_parser *parser)
 {
 	struct bench_options *o = options_of(parser);
 	const unsigned int needed = o->depth * bench_entries_per_request(o);
-	unsigned int size = DEFAULT_QUEUE_SIZE;
+	const unsigned int beside = o->beside_depth * bench_entries_per_request(o);
 
-	while (size < needed)
-		size *= 2;
 	if (o->queue_size && o->queue_size < needed)
 		return option_fail(parser,
 				   "--queue-depth=%u needs a ring of %u entries, --queue-size=%u",
 				   o->depth, needed, o->queue_size);
 	if (!o->queue_size)
-		o->queue_size = size;
+		o->queue_size = queue_size_for(needed);
+	if (queue_size_for(beside) > MAX_QUEUE_SIZE)
+		return option_fail(parser,
+				   "--beside-depth=%u needs a ring of %u entries, there are 32768",
+				   o->beside_depth, beside);
 	if (o->queue_size > MAX_QUEUE_SIZE)
 		return option_fail(parser,
 				   "--queue-depth=%u needs a ring of %u entries, there are 32768",
@@ -360,6 +396,18 @@ int bench_options_parse(struct bench_options *options, int argc, char *const *ar
 	parsed.options.inflight_given = parser.given[OPT_INFLIGHT] != NULL;
 	*options = parsed.options;
 	return err;
+}
+
+struct bench_options bench_options_beside(const struct bench_options *options)
+{
+	struct bench_options beside = *options;
+
+	beside.depth = options->beside_depth;
+	beside.queue_size = queue_size_for(beside.depth * bench_entries_per_request(options));
+	beside.n_queues = beside.n_threads = 1;
+	beside.rate = 0;
+	beside.verify = false;
+	return beside;
 }
 
 /* ---- --help ---- */

@@ -22,8 +22,10 @@ struct bench_options {
 	enum bench_action action;
 	const char *socket[2]; /* the second one for compare */
 	unsigned int n_sockets;
-	bool floor;   /* no socket: a thread of ours plays the back-end */
-	bool compare; /* two sockets in turn */
+	bool floor;         /* no socket: a thread of ours plays the back-end */
+	bool compare;       /* two sockets in turn */
+	const char *beside; /* NULL, or the socket of a disk that is flooded meanwhile */
+	unsigned int beside_depth;
 	unsigned int rounds;
 
 	bool random;
@@ -64,6 +66,9 @@ int bench_options_parse(struct bench_options *options, int argc, char *const *ar
 
 /* The text of --help, from the table that the parser uses. */
 void bench_options_print_help(void);
+
+/* What the queue of the disk beside is to do; the strings are the same. */
+struct bench_options bench_options_beside(const struct bench_options *options);
 
 /* Ring entries that a request takes. */
 static inline unsigned int bench_entries_per_request(const struct bench_options *options)

@@ -34,6 +34,8 @@ void bench_report_text(const struct bench_result *r)
 	printf("\nI/O          %llu requests in %.3f s, %llu errors\n", (unsigned long long)r->ios,
 	       r->seconds, (unsigned long long)r->errors);
 	printf("throughput   %.0f IOPS, %.2f MB/s\n", r->iops, r->bytes_per_second / 1e6);
+	if (r->beside)
+		printf("beside       %.0f IOPS, %s\n", r->iops_beside, r->beside);
 	print_latency(&r->latency);
 	printf("kicks        %.4g per I/O\n", r->kicks_per_io);
 	printf("calls        %.4g per I/O\n", r->calls_per_io);
@@ -111,6 +113,11 @@ static void print_json(const struct bench_result *r)
 		printf(",\"%s\":%.0f", percentile_names[i], r->latency.percentile[i]);
 	printf(",\"max\":%.0f},\"kicks_per_io\":%.6g,\"calls_per_io\":%.6g", r->latency.max,
 	       r->kicks_per_io, r->calls_per_io);
+	if (r->beside) {
+		printf(",\"beside\":{\"socket\":");
+		print_string(r->beside);
+		printf(",\"iops\":%.0f}", r->iops_beside);
+	}
 	print_backend(r);
 	putchar('}');
 }

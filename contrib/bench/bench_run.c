@@ -30,7 +30,9 @@ struct run {
 	const struct bench_options *options;
 	struct bench_dev *dev;
 	struct bench_queue *queue;
-	unsigned int n_queues; /* that are initialised */
+	unsigned int n_queues;        /* that are initialised */
+	struct bench_dev *dev_beside; /* NULL: there is none */
+	struct bench_queue beside;
 	struct bench_thread *thread;
 	unsigned int n_threads; /* that are started */
 	unsigned int n_done;
@@ -61,23 +63,32 @@ __attribute__((format(printf, 2, 3))) static int fail(struct run *run, const cha
 /* ---- waiting ---- */
 
 /* What ppoll(2) in wait_for() looks at: the connection, the threads, then a ring's error each. */
-#define FD_CONN 0
-#define FD_DONE 1
-#define FD_ERR  2
+#define FD_CONN   0
+#define FD_BESIDE 1 /* its connection; its ring's error comes last */
+#define FD_DONE   2
+#define FD_ERR    3
+
+static bool hung_up(const struct pollfd *fd)
+{
+	return fd->revents & (POLLHUP | POLLRDHUP | POLLERR);
+}
 
 static bool look_at(struct run *run, const struct pollfd *fds)
 {
 	eventfd_t n;
 
-	if (fds[FD_CONN].revents & (POLLHUP | POLLRDHUP | POLLERR)) {
+	if (hung_up(&fds[FD_CONN]) || hung_up(&fds[FD_BESIDE])) {
 		run->lost = true;
-		return fail(run, "the back-end closed the connection");
+		return fail(run, "the back-end%s closed the connection",
+			    hung_up(&fds[FD_CONN]) ? "" : " beside");
 	}
 	if (fds[FD_DONE].revents && !eventfd_read(run->shared.done_fd, &n))
 		run->n_done += (unsigned int)n;
 	for (unsigned int i = 0; i < run->n_queues; i++)
 		if (fds[FD_ERR + i].revents)
 			return fail(run, "the back-end says that queue %u is broken", i);
+	if (fds[FD_ERR + run->n_queues].revents)
+		return fail(run, "the back-end beside says that its queue is broken");
 	return false;
 }
 
@@ -98,14 +109,19 @@ static struct timespec to_timespec(double seconds)
 static int wait_for(struct run *run, double seconds, bool may_interrupt)
 {
 	const uint64_t begin = bench_now_ns();
-	struct pollfd fds[FD_ERR + BENCH_MAX_QUEUES];
+	struct pollfd fds[FD_ERR + BENCH_MAX_QUEUES + 1];
+	const struct bench_dev *beside = run->dev_beside;
 	sigset_t none;
 
 	sigemptyset(&none);
 	fds[FD_CONN] = (struct pollfd){.fd = run->dev->fe.conn.fd, .events = POLLRDHUP};
+	fds[FD_BESIDE] =
+		(struct pollfd){.fd = beside ? beside->fe.conn.fd : -1, .events = POLLRDHUP};
 	fds[FD_DONE] = (struct pollfd){.fd = run->shared.done_fd, .events = POLLIN};
 	for (unsigned int i = 0; i < run->n_queues; i++)
 		fds[FD_ERR + i] = (struct pollfd){.fd = run->queue[i].vq->err_fd, .events = POLLIN};
+	fds[FD_ERR + run->n_queues] =
+		(struct pollfd){.fd = beside ? run->beside.vq->err_fd : -1, .events = POLLIN};
 	for (;;) {
 		const double left = seconds - (double)(bench_now_ns() - begin) / 1e9;
 		const struct timespec timeout = to_timespec(left);
@@ -113,7 +129,7 @@ static int wait_for(struct run *run, double seconds, bool may_interrupt)
 		if (run->n_done == run->n_threads || left <= 0 ||
 		    (may_interrupt && bench_interrupted))
 			return 0;
-		if (ppoll(fds, FD_ERR + run->n_queues, &timeout, may_interrupt ? &none : NULL) >
+		if (ppoll(fds, FD_ERR + run->n_queues + 1, &timeout, may_interrupt ? &none : NULL) >
 			    0 &&
 		    look_at(run, fds))
 			return -1;
@@ -144,6 +160,8 @@ static int check_end(struct run *run)
 	for (unsigned int i = 0; i < run->n_queues; i++)
 		if (run->queue[i].trouble)
 			return fail(run, "the back-end %s (queue %u)", run->queue[i].trouble, i);
+	if (run->beside.trouble)
+		return fail(run, "the back-end beside %s", run->beside.trouble);
 	return run->error[0] ? -1 : 0;
 }
 
@@ -251,6 +269,23 @@ static int make_queues(struct run *run)
 	return 0;
 }
 
+/* Connects to the disk beside, and prepares its queue. */
+static int make_beside(struct run *run)
+{
+	const struct bench_options options = bench_options_beside(run->options);
+	int ret;
+
+	if (!options.beside)
+		return 0;
+	run->dev_beside = calloc(1, sizeof(*run->dev_beside));
+	if (!run->dev_beside)
+		return fail(run, "no memory");
+	if (bench_dev_open(run->dev_beside, options.beside, &options))
+		return fail(run, "beside: %s", run->dev_beside->error);
+	ret = bench_queue_init(&run->beside, run->dev_beside, 0, &options);
+	return ret ? fail(run, "cannot prepare requests: %s", strerror(-ret)) : 0;
+}
+
 /* A part of `total` for the threads that have the queues `first` to `first` + n - 1. */
 static uint64_t share_of(uint64_t total, unsigned int first, unsigned int n, unsigned int n_queues)
 {
@@ -280,6 +315,8 @@ static int make_threads(struct run *run)
 			.epoll_fd = -1,
 		};
 	}
+	if (run->dev_beside)
+		run->thread[0].beside = &run->beside;
 	return 0;
 }
 
@@ -311,10 +348,12 @@ static int set_up(struct run *run, const char *path)
 {
 	if (bench_dev_open(run->dev, path, run->options))
 		return fail(run, "%s", run->dev->error);
-	if (make_shared(run) || make_queues(run) || make_threads(run))
+	if (make_shared(run) || make_queues(run) || make_beside(run) || make_threads(run))
 		return -1;
 	if (bench_dev_start_rings(run->dev))
 		return fail(run, "%s", run->dev->error);
+	if (run->dev_beside && bench_dev_start_rings(run->dev_beside))
+		return fail(run, "beside: %s", run->dev_beside->error);
 	bench_backend_open(&run->backend, run->options->pid ? run->options->pid : run->dev->pid);
 	return path ? 0 : start_floor(run);
 }
@@ -332,6 +371,10 @@ static void take_down(struct run *run)
 	bench_dev_close(run->dev, run->lost);
 	for (unsigned int i = 0; i < run->n_queues; i++)
 		bench_queue_free(&run->queue[i]);
+	if (run->dev_beside)
+		bench_dev_close(run->dev_beside, run->lost);
+	bench_queue_free(&run->beside);
+	free(run->dev_beside);
 	close_fd(run->shared.stop_fd);
 	close_fd(run->shared.done_fd);
 	free(run->queue);
@@ -376,21 +419,28 @@ static void set_usage(struct bench_result *result, struct run *run, double ios)
 	result->syscalls_per_io = (double)run->syscalls / syscalls_ios;
 	result->memory = bench_backend_memory(&run->backend);
 	result->backend = run->backend;
+	/* It may be the same process that serves both: nobody can tell what is for whom. */
+	if (run->dev_beside) {
+		snprintf(result->backend.no_cpu, BENCH_WHY, "another disk is beside");
+		snprintf(result->backend.no_syscalls, BENCH_WHY, "another disk is beside");
+	}
 }
 
 static void set_result(struct bench_result *result, struct run *run, const char *path)
 {
 	static struct bench_hist all; /* large, for a stack */
-	uint64_t kicks = 0, calls = 0;
+	uint64_t kicks = 0, calls = 0, ios_beside = 0;
 
 	bench_hist_init(&all);
-	*result = (struct bench_result){.socket = path};
+	*result = (struct bench_result){.socket = path, .beside = run->options->beside};
 	for (unsigned int i = 0; i < run->n_threads; i++) {
 		const struct bench_stats *stats = &run->thread[i].stats;
 
 		result->ios += stats->ios;
 		result->mismatches += stats->mismatches;
 		result->errors += stats->errors + stats->mismatches;
+		result->errors += run->thread[i].stats_beside.errors;
+		ios_beside += run->thread[i].stats_beside.ios;
 		kicks += stats->kicks;
 		calls += stats->calls;
 		bench_hist_merge(&all, &stats->latency);
@@ -400,6 +450,7 @@ static void set_result(struct bench_result *result, struct run *run, const char 
 
 	result->seconds = bench_ticks_to_ns((double)duration(run)) / 1e9;
 	result->iops = result->seconds > 0 ? (double)result->ios / result->seconds : 0;
+	result->iops_beside = result->seconds > 0 ? (double)ios_beside / result->seconds : 0;
 	result->bytes_per_second = result->iops * run->options->block_size;
 	result->kicks_per_io = (double)kicks / ios;
 	result->calls_per_io = (double)calls / ios;

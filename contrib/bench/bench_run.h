@@ -32,6 +32,8 @@ struct bench_result {
 	uint64_t mismatches;
 	double iops;
 	double bytes_per_second;
+	const char *beside; /* its socket; NULL: nothing was beside */
+	double iops_beside;
 	struct bench_latency latency;
 	double kicks_per_io;
 	double calls_per_io;

@@ -32,7 +32,7 @@ enum state {
 
 struct loop {
 	struct bench_thread *thread;
-	struct bench_stats *stats; /* where to count now */
+	struct bench_stats *stats, *stats_beside; /* where to count now */
 	enum state state;
 	int phase; /* that the state answers to */
 	uint64_t now;
@@ -44,7 +44,7 @@ unsigned int bench_thread_in_flight(const struct bench_thread *thread)
 
 	for (unsigned int i = 0; i < thread->n_queues; i++)
 		n += thread->queue[i].in_flight;
-	return n;
+	return n + (thread->beside ? thread->beside->in_flight : 0);
 }
 
 uint64_t bench_thread_unmeasured(const struct bench_thread *thread)
@@ -99,6 +99,7 @@ static void begin_measuring(struct loop *loop)
 		share_budget(thread);
 	loop->state = MEASURING;
 	loop->stats = &thread->stats;
+	loop->stats_beside = &thread->stats_beside;
 	loop->now = thread->begin = bench_ticks();
 	set_due(thread, loop->now);
 }
@@ -107,7 +108,7 @@ static void end_measuring(struct loop *loop, uint64_t now)
 {
 	loop->thread->end = now;
 	loop->thread->stats.calls = take_calls(loop->thread);
-	loop->stats = &loop->thread->scrap;
+	loop->stats = loop->stats_beside = &loop->thread->scrap;
 }
 
 static void stop(struct loop *loop)
@@ -116,6 +117,8 @@ static void stop(struct loop *loop)
 		end_measuring(loop, bench_ticks());
 	loop->state = DRAINING;
 	set_budgets(loop->thread, 0);
+	if (loop->thread->beside)
+		loop->thread->beside->budget = 0;
 }
 
 static void empty(struct loop *loop)
@@ -184,14 +187,18 @@ static bool time_left(const struct bench_thread *thread, struct timespec *left)
 }
 
 /* Asks for calls, or for none. Has something come back in the meantime? */
+static bool want_calls_of(const struct bench_queue *queue, bool want)
+{
+	fe_vq_silence(queue->vq, !want);
+	return fe_vq_has_used(queue->vq);
+}
+
 static bool want_calls(struct bench_thread *thread, bool want)
 {
-	bool has_used = false;
+	bool has_used = thread->beside && want_calls_of(thread->beside, want);
 
-	for (unsigned int i = 0; i < thread->n_queues; i++) {
-		fe_vq_silence(thread->queue[i].vq, !want);
-		has_used = has_used || fe_vq_has_used(thread->queue[i].vq);
-	}
+	for (unsigned int i = 0; i < thread->n_queues; i++)
+		has_used |= want_calls_of(&thread->queue[i], want);
 	return has_used;
 }
 
@@ -221,19 +228,26 @@ static void wait_a_little(struct loop *loop)
 
 /* ---- the loop ---- */
 
+static unsigned int turn(struct loop *loop, struct bench_queue *q, struct bench_stats *stats)
+{
+	const unsigned int work = loop->thread->shared->packed
+					  ? bench_turn_packed(q, stats, &loop->now)
+					  : bench_turn_split(q, stats, &loop->now);
+
+	if (__builtin_expect(q->trouble != NULL, false))
+		loop->phase = BENCH_ABORT;
+	return work;
+}
+
 static unsigned int turn_all(struct loop *loop)
 {
 	struct bench_thread *thread = loop->thread;
 	unsigned int work = 0;
 
-	for (unsigned int i = 0; i < thread->n_queues; i++) {
-		struct bench_queue *q = &thread->queue[i];
-
-		work += thread->shared->packed ? bench_turn_packed(q, loop->stats, &loop->now)
-					       : bench_turn_split(q, loop->stats, &loop->now);
-		if (__builtin_expect(q->trouble != NULL, false))
-			loop->phase = BENCH_ABORT;
-	}
+	for (unsigned int i = 0; i < thread->n_queues; i++)
+		work += turn(loop, &thread->queue[i], loop->stats);
+	if (thread->beside)
+		work += turn(loop, thread->beside, loop->stats_beside);
 	return work;
 }
 
@@ -258,7 +272,8 @@ static void run(struct loop *loop)
 static void *thread_main(void *arg)
 {
 	struct bench_thread *thread = arg;
-	struct loop loop = {.thread = thread, .stats = &thread->scrap};
+	struct loop loop = {
+		.thread = thread, .stats = &thread->scrap, .stats_beside = &thread->scrap};
 
 	prctl(PR_SET_NAME, "client");
 	prctl(PR_SET_TIMERSLACK, 1); /* ns; or each sleep until the next request takes 50 us more */
@@ -288,6 +303,8 @@ static int make_epoll(struct bench_thread *thread)
 	ret = add_fd(thread->epoll_fd, thread->shared->stop_fd, EPOLLIN);
 	for (unsigned int i = 0; i < thread->n_queues && !ret; i++)
 		ret = add_fd(thread->epoll_fd, thread->queue[i].vq->call_fd, EPOLLIN | EPOLLET);
+	if (!ret && thread->beside)
+		ret = add_fd(thread->epoll_fd, thread->beside->vq->call_fd, EPOLLIN | EPOLLET);
 	return ret;
 }
 
@@ -308,6 +325,7 @@ int bench_thread_start(struct bench_thread *thread)
 	if (ret)
 		return ret;
 	bench_hist_init(&thread->stats.latency);
+	bench_hist_init(&thread->stats_beside.latency);
 	bench_hist_init(&thread->scrap.latency);
 	pthread_attr_init(&attr);
 	if (thread->cpu >= 0)

@@ -35,8 +35,9 @@ struct bench_thread {
 	struct bench_shared *shared;
 	struct bench_queue *queue; /* queue[0] to queue[n_queues - 1] are its own */
 	unsigned int n_queues;
-	uint64_t budget; /* requests to measure, if counted */
-	int cpu;         /* to run on; -1: anywhere */
+	struct bench_queue *beside; /* one more, which is not measured; NULL: none */
+	uint64_t budget;            /* requests to measure, if counted */
+	int cpu;                    /* to run on; -1: anywhere */
 	int epoll_fd;
 	bool started;
 
@@ -44,6 +45,7 @@ struct bench_thread {
 	uint64_t begin; /* ticks, of the measuring */
 	uint64_t end;
 	struct bench_stats stats; /* of the measuring */
+	struct bench_stats stats_beside;
 	struct bench_stats scrap; /* of what came before and after */
 };
 

@@ -11,11 +11,20 @@
 #include "base/host_limits.h"
 #include "request/merge.h"
 #include "request/tally.h"
+#include "worker/neighbours.h"
 #include "worker/worker.h"
 
-/* What a queue begins in one iteration at most before the others have their turn. */
+/*
+ * What a queue begins in one iteration at most before the others have their turn: requests, and
+ * bytes, for what is cached is copied while all others wait. And beside a quiet one.
+ */
 #define POPS_AT_ONCE  64
-#define BYTES_AT_ONCE ((uint64_t)1 << 20) /* what is cached is copied while all others wait */
+#define BYTES_AT_ONCE ((uint64_t)1 << 20)
+#define POPS_BESIDE   4
+#define BYTES_BESIDE  ((uint64_t)64 << 10)
+
+/* A queue that has no more in flight than that, and nothing waiting, is quiet. */
+#define QUIET 4
 
 static struct queue *queue_of(struct worker_task *task)
 {
@@ -401,6 +410,29 @@ static unsigned batch_size(const struct queue *queue)
 	return more > 2 ? more : 2;
 }
 
+struct batch_limit {
+	unsigned requests;
+	uint64_t bytes; /* of all but the last */
+};
+
+static struct batch_limit limit_batch(struct queue *queue)
+{
+	struct batch_limit limit = {batch_size(queue), BYTES_AT_ONCE};
+	struct neighbours *neighbours = worker_neighbours(queue->worker);
+
+	if (!neighbours_has_quiet(neighbours, &queue->task, queue->env.clock))
+		return limit;
+	queue->gave_way =
+		!queue->gave_way && neighbours_quiet_is_at_work(neighbours, queue->env.clock);
+	if (queue->gave_way)
+		return (struct batch_limit){0};
+	if (!queue->env.sequential)
+		limit.requests = POPS_BESIDE;
+	if (!queue->disk->blk.image->direct)
+		limit.bytes = BYTES_BESIDE;
+	return limit;
+}
+
 static void begin_all(struct queue *queue, struct blk_req *const batch[], unsigned n)
 {
 	const int64_t now = n ? clock_read(queue->env.clock) : 0;
@@ -439,15 +471,18 @@ static enum task_state service(struct worker_task *task)
 	struct queue *queue = queue_of(task);
 	struct vublk_queue *vq = queue->vq;
 	struct blk_req *batch[POPS_AT_ONCE];
-	const unsigned most = batch_size(queue), to_recover = vublk_queue_recovering(vq);
+	const struct batch_limit limit = limit_batch(queue);
+	const unsigned to_recover = vublk_queue_recovering(vq);
 	const bool no_poll = atomic_load_explicit(&queue->disk->no_poll, memory_order_relaxed);
 	enum task_state state = TASK_WORKED;
 	uint64_t bytes = 0;
 	unsigned n = 0;
 
 	task->no_poll = no_poll;
+	if (!limit.requests)
+		return TASK_WORKED;
 	vublk_queue_want_kicks(vq, false);
-	for (; n < most && bytes < BYTES_AT_ONCE && may_pop(queue); n++) {
+	for (; n < limit.requests && bytes < limit.bytes && may_pop(queue); n++) {
 		struct blk_req *req = get_slot(queue);
 		int got;
 
@@ -491,6 +526,9 @@ static enum task_state service(struct worker_task *task)
 	if (n && queue->registers)
 		queue_memory_check(queue);
 	begin_all(queue, batch, n);
+	if (n && state == TASK_EMPTY && queue->in_flight <= QUIET)
+		neighbours_saw_quiet(worker_neighbours(queue->worker), &queue->task,
+				     queue->env.clock);
 	/* With no_poll it rests at once: that it has worked is no reason to look again. */
 	if (state == TASK_EMPTY && n && !no_poll)
 		state = TASK_WORKED;

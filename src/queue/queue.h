@@ -67,7 +67,8 @@ struct queue {
 	unsigned n_slots, n_touched;
 	struct blk_req *free;
 	unsigned in_flight;
-	bool starved; /* a chain waits until another one is completed, or its memory is known */
+	bool gave_way; /* in the last iteration, to a quiet neighbour */
+	bool starved;  /* a chain waits until another one is completed, or its memory is known */
 
 	bool stopping;       /* env.abandoning: and without doing what is in flight */
 	bool gave_up;        /* stopping, and what an earlier process took cannot be had */

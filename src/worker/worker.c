@@ -44,6 +44,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "io/bounce.h"
+#include "worker/neighbours.h"
 
 /* Operations that the kernel holds at once; more wait in the target. */
 #define DEPTH 512
@@ -69,6 +70,7 @@ struct worker {
 	struct poll_policy policy;
 	int64_t idle_since; /* ns, monotonic; 0: work was found in the last iteration */
 	struct step_clock clock;
+	struct neighbours neighbours;
 	int64_t marked; /* ns, when it was last noted what it has done */
 
 	/* Read by any thread. */
@@ -145,6 +147,7 @@ void worker_forget(struct worker *worker, struct worker_task *task)
 	struct worker_task **at = &worker->runnable;
 
 	worker_poll(worker, task, false);
+	neighbours_forget(&worker->neighbours, task);
 	stir(worker, task);
 	if (!task->runnable)
 		return;
@@ -177,6 +180,11 @@ struct bounce_pool *worker_bounce(struct worker *worker)
 struct step_clock *worker_clock(struct worker *worker)
 {
 	return &worker->clock;
+}
+
+struct neighbours *worker_neighbours(struct worker *worker)
+{
+	return &worker->neighbours;
 }
 
 void worker_count_task(struct worker *worker, int more)
@@ -278,14 +286,32 @@ int worker_get_target(struct worker *worker, const struct target_class *class,
 
 /* ---- iterations ---- */
 
+/* Who asks for little, and waits for it, does not wait behind the others. */
+static void quiet_first(struct worker *worker)
+{
+	struct worker_task *task = worker->neighbours.quiet;
+	struct worker_task **at = &worker->runnable;
+
+	if (!task || !task->runnable || *at == task)
+		return;
+	while (*at != task)
+		at = &(*at)->next_runnable;
+	*at = task->next_runnable;
+	task->next_runnable = worker->runnable;
+	worker->runnable = task;
+}
+
 /*
  * A turn for each runnable task. Was there anything to do? The list is taken first: a task that
  * becomes runnable meanwhile has its turn in the next iteration.
  */
 static bool service(struct worker *worker)
 {
-	struct worker_task *task = worker->runnable;
+	struct worker_task *task;
 	bool worked = false;
+
+	quiet_first(worker);
+	task = worker->runnable;
 
 	worker->runnable = NULL;
 	while (task) {

@@ -71,6 +71,9 @@ struct bounce_pool *worker_bounce(struct worker *worker);
 /* Its time, which only its thread reads: a step is from one reactor_run() to the next. */
 struct step_clock *worker_clock(struct worker *worker);
 
+/* What its queues know of each other, which only its thread asks. */
+struct neighbours *worker_neighbours(struct worker *worker);
+
 /* The target of a class on the worker's reactor, which is opened if need be. 0 or -errno. */
 int worker_get_target(struct worker *worker, const struct target_class *class,
 		      struct target **target);
