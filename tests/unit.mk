@@ -42,6 +42,7 @@ unit_tests = \
 	tests/unit/test-log \
 	tests/unit/test-loop \
 	tests/unit/test-mailbox \
+	tests/unit/test-neighbours \
 	tests/unit/test-openings \
 	tests/unit/test-options \
 	tests/unit/test-placement \

@@ -20,7 +20,7 @@
  */
 #define POPS_AT_ONCE  64
 #define BYTES_AT_ONCE ((uint64_t)1 << 20)
-#define POPS_BESIDE   4
+#define POPS_BESIDE   2
 #define BYTES_BESIDE  ((uint64_t)64 << 10)
 
 /* A queue that has no more in flight than that, and nothing waiting, is quiet. */

@@ -89,6 +89,11 @@ refuses_options()
 	refuses 2 'given twice, which takes --compare' "$socket" "$socket"
 	refuses 2 'needs --socket-path=PATH twice' --compare "$socket"
 	refuses 2 '--rounds goes only with' "$socket" --rounds=2
+	refuses 2 'neither --compare nor --floor' --floor --beside="$WORK/image.sock"
+	refuses 2 'goes only with --beside' "$socket" --beside-depth=2
+	refuses 2 'exclude each other' "$socket" --beside="$WORK/image.sock" --count=5
+	refuses 2 'needs a ring of 65536 entries' "$socket" --beside="$WORK/image.sock" \
+		--beside-depth=20000 --descriptors=direct
 	refuses 2 'unexpected argument' "$socket" read
 	refuses 2 'needs a value' "$socket" --rw
 	refuses 2 'is empty' "$socket" --rw=
@@ -237,6 +242,20 @@ counts_errors()
 	grep -q '128 requests failed' "$WORK/err" || cat "$WORK/err"
 }
 
+has_another_beside()
+{
+	local ring
+
+	for ring in split packed; do
+		run 0 null --beside="$WORK/image.sock" --ring="$ring" --beside-depth=16 \
+			--seconds=0.3 --completion=call
+		holds 'r["ios"] > 0 and r["errors"] == 0 and r["beside"]["iops"] > 0'
+		holds 'r["backend"]["cpu_ns_per_io"] is None'
+	done
+	run 1 null --beside="$WORK/none.sock" --seconds=0.1
+	grep -q 'beside: cannot connect' "$WORK/err" || cat "$WORK/err"
+}
+
 compares()
 {
 	"$BENCH" --compare --socket-path="$WORK/null.sock" --socket-path="$WORK/image.sock" --rounds=3 \
@@ -306,6 +325,7 @@ ok 'the rate is kept' keeps_the_rate
 ok '--verify finds a wrong byte' finds_a_wrong_byte
 ok '--verify finds what was not read' finds_what_is_not_read
 ok 'failed requests are counted' counts_errors
+ok '--beside keeps another disk busy' has_another_beside
 ok '--compare compares' compares
 ok 'an interrupt ends it early' ends_early
 ok 'the end of the back-end is seen' sees_the_end_of_the_back_end
