@@ -20,12 +20,12 @@ struct worker_task;
 
 struct neighbours {
 	struct worker_task *quiet; /* the last one that asked for little; gone: NULL */
-	int64_t seen;                    /* ns, when */
+	int64_t seen;              /* ns, when */
 };
 
 /* All that a task has to do is little. */
-static inline void neighbours_saw_quiet(struct neighbours *neighbours,
-					struct worker_task *task, struct step_clock *clock)
+static inline void neighbours_saw_quiet(struct neighbours *neighbours, struct worker_task *task,
+					struct step_clock *clock)
 {
 	neighbours->quiet = task;
 	neighbours->seen = clock_read(clock);
@@ -46,8 +46,8 @@ static inline bool neighbours_quiet_is_at_work(const struct neighbours *neighbou
 }
 
 /* Is anybody else quiet? Reads the clock only where it may be so. */
-static inline bool neighbours_has_quiet(struct neighbours *neighbours,
-					struct worker_task *task, struct step_clock *clock)
+static inline bool neighbours_has_quiet(struct neighbours *neighbours, struct worker_task *task,
+					struct step_clock *clock)
 {
 	if (!neighbours->quiet || neighbours->quiet == task)
 		return false;
