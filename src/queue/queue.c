@@ -480,7 +480,7 @@ static enum task_state service(struct worker_task *task)
 
 	task->no_poll = no_poll;
 	if (!limit.requests)
-		return TASK_WORKED;
+		return TASK_EMPTY;
 	vublk_queue_want_kicks(vq, false);
 	for (; n < limit.requests && bytes < limit.bytes && may_pop(queue); n++) {
 		struct blk_req *req = get_slot(queue);

@@ -92,7 +92,7 @@ refuses_options()
 	refuses 2 'neither --compare nor --floor' --floor --beside="$WORK/image.sock"
 	refuses 2 'goes only with --beside' "$socket" --beside-depth=2
 	refuses 2 'exclude each other' "$socket" --beside="$WORK/image.sock" --count=5
-	refuses 2 'needs a ring of 65536 entries' "$socket" --beside="$WORK/image.sock" \
+	refuses 2 'needs a ring of 60000 entries' "$socket" --beside="$WORK/image.sock" \
 		--beside-depth=20000 --descriptors=direct
 	refuses 2 'unexpected argument' "$socket" read
 	refuses 2 'needs a value' "$socket" --rw

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* src/worker/neighbours.h: who is quiet, for whom and how long; and that a worker serves it first. */
+/* src/worker/neighbours.h: who is quiet, for whom, how long; and that a worker serves it first. */
 #include "src/worker/neighbours.h"
 
 #include <semaphore.h>
@@ -104,7 +104,7 @@ static void begin(struct call *call)
 static bool never_idle(struct worker_task *task)
 {
 	(void)task;
-	return false;
+	return true;
 }
 
 static void worker_serves_the_quiet_one_first(void)
